@@ -1,0 +1,54 @@
+# Everything a checkout needs is made by itself: a virtual environment in .venv, from Python 3.11 or later with venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8080
+MODBUS_PORT ?= 5020
+STATE ?= .state
+BOARD ?= board-configs/simulated.json
+
+.DEFAULT_GOAL := run
+.PHONY: run run-micropython test lint format bench docs clean
+
+$(VENV)/.made: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+$(VENV)/.made-dev: $(VENV)/.made
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+$(VENV)/.made-bench: $(VENV)/.made-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	touch $@
+
+run: $(VENV)/.made
+	exec $(BIN)/python -m firmware --board $(BOARD) --state-dir $(STATE) --http 127.0.0.1:$(PORT)
+
+# MicroPython finds microdot among the packages of the virtual environment; its heap is what a small board has.
+run-micropython: $(VENV)/.made-dev
+	MICROPYPATH=.:$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'):.frozen \
+	exec $(BIN)/micropython -X heapsize=1M -m firmware \
+	  --board board-configs/micropython-unix.json --state-dir $(STATE) --http 127.0.0.1:$(PORT)
+
+test: $(VENV)/.made-dev lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.made-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy firmware hal
+
+format: $(VENV)/.made-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.made-bench
+	$(BIN)/python -m benchmarks.run
+
+docs: $(VENV)/.made-dev
+	$(BIN)/python -m docs.generate
+
+clean:
+	rm -rf $(VENV) .state build dist *.egg-info

@@ -1,0 +1,1 @@
+"""The HTTP API: server, access guard, endpoint table, errors, OpenAPI."""

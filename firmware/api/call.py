@@ -1,0 +1,89 @@
+"""A request on its way to its handler: admitted, its query and body checked."""
+
+from firmware.api.targets import parse_query
+from firmware.services.errors import Refused
+from hal.fields import BadField, Object
+from hal.runtime import json_loads
+
+
+class Call:
+    """What a handler gets: the device's services, who calls, the checked query and body."""
+
+    def __init__(self, device, address: str, level: int, token: "str | None", query, body):
+        self.device = device
+        self.address = address
+        self.level = level
+        self.token = token
+        self.query = query
+        self.body = body
+
+
+class Flag:
+    """A query parameter that is there or not; its value does not matter."""
+
+    def schema(self) -> dict:
+        """JSON Schema."""
+        return {"type": "boolean", "default": False}
+
+
+class Keys:
+    """The query of bare key names, `?gsm&ethernet`; none means all of them."""
+
+    def __init__(self, names):
+        self.names = tuple(names)
+
+    def check(self, query: str) -> tuple:
+        """The keys asked for; Refused UNKNOWN_KEY naming one that is none."""
+        asked = [key for key, _ in parse_query(query)] if query else []
+        for key in asked:
+            if key not in self.names:
+                raise Refused("UNKNOWN_KEY", f"unknown key {key[:40]}; known are {', '.join(self.names)}")
+        return tuple(asked) or self.names
+
+
+class Parameters:
+    """A query of named parameters, `?tid=1&wait=500`; hal.fields declares them, Flag the bare ones."""
+
+    def __init__(self, *fields):
+        self.fields = fields
+
+    def check(self, query: str) -> dict:
+        """Parameter values by name; Refused UNKNOWN_KEY, BadField."""
+        given = dict(parse_query(query))
+        known = [field.name for field in self.fields]
+        for key in given:
+            if key not in known:
+                raise Refused("UNKNOWN_KEY", f"unknown key {key[:40]}; known are {', '.join(known)}")
+        values = {}
+        flags = [field.name for field in self.fields if isinstance(field.kind, Flag)]
+        for name in flags:
+            values[name] = name in given
+        numbers = {key: _number(value) for key, value in given.items() if key not in flags}
+        values.update(Object(*[field for field in self.fields if field.name not in flags]).check(numbers, "query"))
+        return values
+
+
+def _number(text: "str | None"):
+    """The integer that a query value spells, or the value itself, which the field then refuses."""
+    if text and len(text) <= 20 and all("0" <= digit <= "9" for digit in text):
+        return int(text)
+    return text
+
+
+def parse_body(data: bytes, declared: "Object | None") -> dict:
+    """The checked body of a POST; an empty one counts as {}. Refused BAD_JSON, BadField."""
+    if declared is None:
+        declared = _NO_FIELDS
+    if not data.strip():
+        content: object = {}
+    else:
+        try:
+            content = json_loads(data.decode())
+        except (ValueError, RecursionError, MemoryError):
+            raise Refused("BAD_JSON", "the body is not JSON") from None
+    if not isinstance(content, dict):
+        raise BadField("body: must be a JSON object")
+    return declared.check(content)
+
+
+_NO_FIELDS = Object()

@@ -1,0 +1,56 @@
+"""From the table of endpoints to the server's routes: guard, checks, handler, error bodies."""
+
+from firmware.api.call import Call, parse_body
+from firmware.api.endpoints import ENDPOINTS, Endpoint
+from firmware.api.errors import STATUS
+from firmware.api.guard import Guard, bearer_token
+from firmware.api.openapi import document
+from firmware.api.server import HttpServer, JsonResponse, error_answer
+from firmware.services.errors import Refused
+from hal.contracts import PartError
+from hal.fields import BadField
+from hal.runtime import log_exception
+
+OPENAPI_PATH = "/api/openapi.json"
+
+
+def add_routes(server: HttpServer, device, guard: Guard) -> None:
+    """Route every row of the table, and the document that describes them, on a server."""
+    for endpoint in ENDPOINTS:
+        server.add(endpoint.method, endpoint.path, _route(endpoint, server, device, guard))
+    server.add("GET", OPENAPI_PATH, _openapi)
+
+
+async def _openapi(request) -> JsonResponse:
+    return JsonResponse(document())
+
+
+def _route(endpoint: Endpoint, server: HttpServer, device, guard: Guard):
+    async def answer(request):
+        try:
+            level = guard.admit(request, endpoint.level)
+            query = endpoint.query.check(request.query_string) if endpoint.query is not None else None
+            body = parse_body(request.body, endpoint.body) if endpoint.method == "POST" else None
+            token = bearer_token(request.headers)
+            call = Call(device, request.client_addr[0], level, token, query, body)
+            result = await endpoint.handler(call)
+        except (Refused, BadField, PartError) as exc:
+            return refusal(exc)
+        except Exception as exc:
+            server.errors += 1
+            log_exception(exc)
+            return error_answer(500, "INTERNAL", "an unexpected error, written to the device's log")
+        return result if isinstance(result, JsonResponse) else JsonResponse(result)
+
+    return answer
+
+
+def refusal(exc: "Refused | BadField | PartError") -> JsonResponse:
+    """The answer for what a service or a part of the board will not or cannot do."""
+    status = STATUS[exc.code]
+    headers = {}
+    if getattr(exc, "retry_after", None) is not None:
+        headers["Retry-After"] = str(exc.retry_after)  # type: ignore[union-attr]
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return error_answer(status, exc.code, str(exc), headers)

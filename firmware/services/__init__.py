@@ -1,0 +1,1 @@
+"""What the device does: no HTTP here, and no knowledge of the hardware it runs on."""

@@ -1,0 +1,26 @@
+"""The front-panel button: a press lets everybody in for some minutes."""
+
+from hal.runtime import log, monotonic
+
+
+class ButtonAccess:
+    """Counts the time since the last press. `button` is the board's part, or None."""
+
+    def __init__(self, button, minutes: int, clock=monotonic):
+        self._seconds = minutes * 60
+        self._clock = clock
+        self._until: float | None = None
+        if button is not None:
+            button.on_press = self.press
+
+    def press(self) -> None:
+        """The button was pressed: the time begins anew."""
+        self._until = self._clock() + self._seconds
+        log(f"button: access without login for {self._seconds // 60} min")
+
+    def seconds_left(self) -> int:
+        """Whole seconds for which guests have level 1, 0 when they have not."""
+        if self._until is None:
+            return 0
+        left = self._until - self._clock()
+        return int(left) + 1 if left > 0 else 0

@@ -1,0 +1,112 @@
+"""The device's own holding registers, read over Modbus TCP under its own unit id. docs/registers.md lists them."""
+
+ILLEGAL_FUNCTION = 1
+ILLEGAL_ADDRESS = 2
+ILLEGAL_VALUE = 3
+
+FLAG_UNIQUE_MAC, FLAG_CODE_SET, FLAG_CODE_WANTED, FLAG_CONNECTED = 1, 2, 4, 8
+
+CODE_ADDRESS = 1009
+CODE_ACTIVE = 0  # the device is activated
+CODE_NONE = 100000000  # no code is set
+CODE_FIRST, CODE_LAST = 10000000, 99999999  # the code to type into the cloud
+CALL_ADDRESS, CALL_COUNT = 1000, 11  # what a device tells unasked when it calls the cloud
+
+
+class OwnRegisters:
+    """Answers PDUs from the device's registers.
+
+    `uptime_minutes()`, `clients()` and `connected()` are asked at every read; `identity` is the answer of identify.
+    """
+
+    def __init__(self, identity: dict, client_limit: int, uptime_minutes, clients, connected):
+        self._identity = identity
+        self._mac = [int(part, 16) for part in identity["mac"].split(":")]
+        self._client_limit = client_limit
+        self._uptime_minutes = uptime_minutes
+        self._clients = clients
+        self._connected = connected
+        self.code = CODE_NONE
+        self.code_wanted = False
+
+    def answer(self, pdu: bytes, from_cloud: bool) -> bytes:
+        """The answer PDU to functions 3, 6 and 16; others and bad addresses get an exception.
+
+        Only the cloud connection may write, and only registers 1009 and 1010.
+        """
+        func = pdu[0]
+        if func == 3:
+            return self._read(pdu)
+        if func in (6, 16) and from_cloud:
+            return self._write(pdu)
+        return bytes([func | 0x80, ILLEGAL_FUNCTION])
+
+    def call(self) -> bytes:
+        """The unsolicited answer PDU by which the cloud knows who called."""
+        return self._read(bytes([3, CALL_ADDRESS >> 8, CALL_ADDRESS & 0xFF, 0, CALL_COUNT]))
+
+    def values(self) -> dict:
+        """Address -> value of every register."""
+        uptime = self._uptime_minutes()
+        kind = self._identity["firmwareType"] & 0xFFFF
+        version = self._identity["firmwareVer"] & 0xFFFF
+        values = {
+            0: kind,
+            1: version,
+            123: uptime >> 16 & 0xFFFF,
+            124: uptime & 0xFFFF,
+            125: self._clients(),
+            126: self._client_limit,
+            1000: kind,
+            1001: version,
+            1008: self._flags(),
+            1009: self.code >> 16,
+            1010: self.code & 0xFFFF,
+        }
+        for index, byte in enumerate(self._mac):
+            values[1002 + index] = byte
+        return values
+
+    def _flags(self) -> int:
+        flags = FLAG_UNIQUE_MAC if self._identity["uniqueMac"] else 0
+        if CODE_FIRST <= self.code <= CODE_LAST:
+            flags |= FLAG_CODE_SET
+        if self.code_wanted:
+            flags |= FLAG_CODE_WANTED
+        if self._connected():
+            flags |= FLAG_CONNECTED
+        return flags
+
+    def _read(self, pdu: bytes) -> bytes:
+        if len(pdu) != 5:
+            return bytes([pdu[0] | 0x80, ILLEGAL_VALUE])
+        address, count = pdu[1] << 8 | pdu[2], pdu[3] << 8 | pdu[4]
+        if not 1 <= count <= 125:
+            return bytes([pdu[0] | 0x80, ILLEGAL_VALUE])
+        values = self.values()
+        data = bytearray([pdu[0], 2 * count])
+        for register in range(address, address + count):
+            if register not in values:
+                return bytes([pdu[0] | 0x80, ILLEGAL_ADDRESS])
+            data += bytes([values[register] >> 8, values[register] & 0xFF])
+        return bytes(data)
+
+    def _write(self, pdu: bytes) -> bytes:
+        """Function 16 on both code registers at once, or function 6 on either of them."""
+        func = pdu[0]
+        if func == 6 and len(pdu) == 5:
+            address, words = pdu[1] << 8 | pdu[2], [pdu[3] << 8 | pdu[4]]
+        elif func == 16 and len(pdu) >= 6 and pdu[5] == len(pdu) - 6 == 2 * (pdu[3] << 8 | pdu[4]):
+            address = pdu[1] << 8 | pdu[2]
+            words = [pdu[index] << 8 | pdu[index + 1] for index in range(6, len(pdu), 2)]
+        else:
+            return bytes([func | 0x80, ILLEGAL_VALUE])
+        if not words or address < CODE_ADDRESS or address + len(words) > CODE_ADDRESS + 2:
+            return bytes([func | 0x80, ILLEGAL_ADDRESS])
+        code = [self.code >> 16, self.code & 0xFFFF]
+        for index, word in enumerate(words):
+            code[address - CODE_ADDRESS + index] = word
+        # Written one register at a time, the number is whole only after the second: any 32 bits are taken here.
+        self.code = code[0] << 16 | code[1]
+        self.code_wanted = False
+        return pdu[:5]

@@ -1,0 +1,168 @@
+"""Documents that survive a power cut at any moment.
+
+A document is kept in NAME, the one before it in NAME.old. Saving writes NAME.new beside them and syncs it, renames NAME
+to NAME.old and NAME.new to NAME, and syncs the folder: at every moment NAME or NAME.old is whole, by renames alone, as
+MicroPython has no links. A checksum tells what is whole, a generation number which of two is newer.
+"""
+
+import os
+
+from hal.runtime import ENOENT, MICROPYTHON, fsync_file, json_dumps, json_loads, log, sha256
+
+SIZE_LIMIT = 262144  # bytes of a stored document
+
+_DIGEST = 64  # characters of a SHA-256 in hexadecimal
+
+
+class FileOperations:
+    """What a `DocumentStore` does to files, each method one step. All raise OSError."""
+
+    def read(self, path: str) -> "bytes | None":
+        """A file's content, None where there is no such file."""
+        try:
+            size = os.stat(path)[6]
+        except OSError as exc:
+            if exc.errno == ENOENT:
+                return None
+            raise
+        if size > SIZE_LIMIT:
+            raise OSError("file is too large")
+        with open(path, "rb") as file:
+            return file.read()
+
+    def create(self, path: str):
+        """An empty file, open for writing; only the owner can read it. One that was there is emptied."""
+        if MICROPYTHON:
+            return open(path, "wb")
+        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+
+    def write(self, file, data: bytes) -> None:
+        """Append to an open file."""
+        if file.write(data) != len(data):
+            raise OSError("not all was written")
+
+    def sync(self, file) -> None:
+        """Bring an open file's content to the medium."""
+        fsync_file(file)
+
+    def close(self, file) -> None:
+        """Close a file."""
+        file.close()
+
+    def rename(self, path: str, new_path: str) -> None:
+        """Rename a file over another."""
+        os.rename(path, new_path)
+
+    def remove(self, path: str) -> None:
+        """Remove a file."""
+        os.remove(path)
+
+    def sync_folder(self, path: str) -> None:
+        """Bring a folder's names to the medium. MicroPython's file systems do so at each change."""
+        if MICROPYTHON:
+            return
+        folder = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+class DocumentStore:
+    """Keeps one JSON object in a folder under a name. Its calls block and must not overlap."""
+
+    def __init__(self, folder: str, name: str, operations: "FileOperations | None" = None):
+        self._folder = folder
+        self._name = name
+        self._path = folder + "/" + name
+        self._files = operations or FileOperations()
+        self._stored: int | None = None  # generation of the document in use
+        self._generation = 0  # the highest that was ever given out
+
+    def load(self) -> "tuple[dict | None, list[str]]":
+        """(document, problems): the newest whole one, None where there is none; what was found damaged, in words."""
+        current, damage = self._try_read(self._path)
+        previous, older_damage = self._try_read(self._path + ".old")
+        newest = current
+        if current is None or (previous is not None and previous[0] > current[0]):
+            newest = previous
+        if newest is None:
+            problem = damage or older_damage
+            return None, [problem + "; the defaults are in use"] if problem else []
+        self._generation, document = newest
+        self._stored = self._generation
+        return document, [damage + "; the copy before it is in use"] if damage else []
+
+    def save(self, document: dict) -> None:
+        """Store the document in place of the one before it. After an OSError that one is still in force."""
+        self._generation += 1
+        data = _pack(self._generation, document)
+        try:
+            self._write(data)
+        except OSError:
+            self._withdraw(data)
+            raise
+        self._stored = self._generation
+
+    def _try_read(self, path: str) -> tuple:
+        """((generation, document) or None, what is wrong with the file or "")."""
+        try:
+            return self._read(path), ""
+        except (OSError, ValueError) as exc:
+            return None, f"{self._name}: is damaged ({exc})"
+
+    def _read(self, path: str) -> "tuple[int, dict] | None":
+        data = self._files.read(path)
+        return None if data is None else _unpack(data)
+
+    def _write(self, data: bytes) -> None:
+        if len(data) > SIZE_LIMIT:
+            raise OSError("document is too large")
+        new = self._path + ".new"
+        file = self._files.create(new)
+        try:
+            self._files.write(file, data)
+            self._files.sync(file)
+        finally:
+            self._files.close(file)
+        if self._stored is not None and self._generation_on_disk() == self._stored:
+            self._files.rename(self._path, self._path + ".old")
+        self._files.rename(new, self._path)
+        self._files.sync_folder(self._folder)
+
+    def _generation_on_disk(self) -> "int | None":
+        """Generation under the document's own name, None where nothing whole is there: that must not become .old."""
+        try:
+            copy = self._read(self._path)
+        except ValueError:
+            return None
+        return None if copy is None else copy[0]
+
+    def _withdraw(self, data: bytes) -> None:
+        """Take back what a failed save left, so that no later start finds what its caller was told had failed."""
+        try:
+            if self._files.read(self._path) == data:
+                self._files.remove(self._path)
+            if self._files.read(self._path + ".new") is not None:
+                self._files.remove(self._path + ".new")
+            self._files.sync_folder(self._folder)
+        except OSError as exc:
+            log(f"{self._path}: what a failed write left could not be removed: {exc}")
+
+
+def _pack(generation: int, document: dict) -> bytes:
+    """A file's content: SHA-256 of the rest in hexadecimal, generation, document, a line each."""
+    body = f"{generation}\n{json_dumps(document)}\n".encode()
+    return sha256(body).hex().encode() + b"\n" + body
+
+
+def _unpack(data: bytes) -> "tuple[int, dict]":
+    """(generation, document); ValueError where the content is not whole."""
+    body = data[_DIGEST + 1 :]
+    if data[: _DIGEST + 1] != sha256(body).hex().encode() + b"\n":
+        raise ValueError("wrong checksum")
+    generation, text = body.decode().split("\n", 1)
+    document = json_loads(text)
+    if not isinstance(document, dict):
+        raise ValueError("not an object")
+    return int(generation), document

@@ -1,0 +1,1 @@
+"""What a board offers, and the boards that offer it."""

@@ -1,0 +1,180 @@
+"""What a board offers, part by part: the base classes that backends implement and services use.
+
+A board has at most one of each part; a part that it lacks is None. A part's methods raise a subclass of `PartError`
+when the hardware fails them, whose `code` is the API's error code. Times are seconds unless a name says otherwise.
+The RS-485 port, whose base class does real work, is in hal/rs485.py.
+"""
+
+from hal.fields import Object
+
+
+class PartError(Exception):
+    """A part of the board failed or is not there; `code` is the API's error code, the text says what to do."""
+
+    code = "PART_FAILED"
+
+
+class NoCard(PartError):
+    """No SD card is in the slot, or it was ejected."""
+
+    code = "NO_CARD"
+
+
+class CardFull(PartError):
+    """The SD card has no room left."""
+
+    code = "CARD_FULL"
+
+
+class CardReadOnly(PartError):
+    """The SD card is write-protected."""
+
+    code = "CARD_READ_ONLY"
+
+
+class CardFailed(PartError):
+    """The SD card answered with an input or output error."""
+
+    code = "CARD_FAILED"
+
+
+class NoModem(PartError):
+    """The GSM modem does not answer."""
+
+    code = "NO_MODEM"
+
+
+class ModemFailed(PartError):
+    """The GSM modem refused: `reason` is its own error, such as "+CMS ERROR: 38"."""
+
+    code = "MODEM_FAILED"
+
+    def __init__(self, message: str, reason: str = ""):
+        super().__init__(message)
+        self.reason = reason
+
+
+class NotPermitted(PartError):
+    """The process lacks the privilege or the board the means."""
+
+    code = "NOT_PERMITTED"
+
+
+class Part:
+    """One part of a board.
+
+    A backend is made as `Backend(options, state_dir)`: the options that the board config gives it, checked against its
+    OPTIONS, and the folder in which it may keep what must survive a restart.
+    """
+
+    OPTIONS = Object()
+
+    async def start(self) -> None:
+        """Bring the part up. A part that can be plugged in later starts without it."""
+
+    async def stop(self) -> None:
+        """Let the hardware go. Safe to call twice."""
+
+    def notice(self) -> "str | None":
+        """What somebody who starts the board at a console should know of this part, in a few words."""
+        return None
+
+    async def control(self, words: "list[str]") -> str:
+        """A command of the simulated board's control socket to this part; ValueError where it knows none such."""
+        raise ValueError("this part takes no commands")
+
+    async def probe(self) -> str:
+        """Try the part and say in one line what was found; PartError says what is wrong."""
+        return "present"
+
+
+class Button(Part):
+    """The push button on the front."""
+
+    def __init__(self):
+        self.on_press = None  # called without arguments on the event loop, once for each press, however long it is
+
+
+class Clock(Part):
+    """The system clock and the battery-backed real-time clock, both in UTC."""
+
+    def now(self) -> float:
+        """Seconds since 1970-01-01T00:00:00Z."""
+        raise NotImplementedError
+
+    def set(self, seconds: float) -> None:
+        """Set the system clock and the RTC. NotPermitted where this process may not."""
+        raise NotImplementedError
+
+
+class Card(Part):
+    """The SD card: where it is mounted and whether it is there. Files are read and written through the mount point."""
+
+    def root(self) -> str:
+        """The folder that holds the card's files. NoCard where no card is mounted."""
+        raise NotImplementedError
+
+    def status(self) -> dict:
+        """{"present": bool, "mounted": bool, "totalBytes": int|None, "freeBytes": int|None}."""
+        raise NotImplementedError
+
+    async def eject(self) -> None:
+        """Sync and unmount; the card is then absent until it is put in again. NoCard where there is none."""
+        raise NotImplementedError
+
+
+class Modem(Part):
+    """The GSM modem."""
+
+    async def status(self) -> dict:
+        """{"signalLevel": int percent|None, "ip": str|None, "registered": bool, "operator": str|None,
+        "imei": str|None, "simReady": bool}. NoModem where it does not answer."""
+        raise NotImplementedError
+
+    async def send_sms(self, phone: str, text: str) -> None:
+        """Send a text message, in several parts where it is long. ModemFailed with the network's reason."""
+        raise NotImplementedError
+
+
+class Network(Part):
+    """The wired network and the VPN."""
+
+    def ethernet(self) -> dict:
+        """{"ip": str|None, "mac": lower-case colon form, "linkUp": bool}."""
+        raise NotImplementedError
+
+    def vpn(self) -> "dict | None":
+        """{"up": bool, "interface": str, "ip": str|None, "peerHandshakeSec": int|None}, or None without a VPN."""
+        raise NotImplementedError
+
+
+class System(Part):
+    """The board itself: who it is, how it feels, how it restarts."""
+
+    async def attach(self, board) -> None:
+        """All parts of the board have been made: called once, before they start."""
+
+    def identity(self) -> dict:
+        """{"device": str, "deviceId": int, "firmwareType": int, "manufacturer": str, "mac": lower-case colon form,
+        "uniqueMac": bool, "pubKey": base64 of the 32 bytes of an X25519 public key (RFC 7748 section 6.1) | None}."""
+        raise NotImplementedError
+
+    def factory_login(self) -> "tuple[str, str] | None":
+        """(user name, password) that the device had when it left the factory, or None: then only the button lets in."""
+        return None
+
+    def memory_free(self) -> "int | None":
+        """Bytes that can still be allocated."""
+        return None
+
+    def cpu_temperature(self) -> "float | None":
+        """Degrees Celsius."""
+        return None
+
+    def start_reason(self) -> str:
+        """ "POWER_ON", or what the last `restart` was told."""
+        return "POWER_ON"
+
+    def restart(self, reason: str) -> None:
+        """Restart the device now; does not return where the board restarts the process itself."""
+        raise NotImplementedError

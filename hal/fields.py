@@ -1,0 +1,297 @@
+"""Typed fields: one declaration gives validation, limits for error messages, defaults and a JSON Schema.
+
+Board configs, settings and request bodies are all declared with these. Every kind has `check(value, where)`, which
+returns the value or raises `BadField`, and `schema()`, its JSON Schema (2020-12) as a dict. What the schema allows
+and what `check` takes are the same set.
+"""
+
+from hal.runtime import b64decode
+
+REQUIRED = object()  # default of a field that must be given
+
+_INT64 = 2**63 - 1
+_NAME_SHOWN = 40  # characters of an unknown name that an error repeats
+_PROBLEMS_SHOWN = 20
+
+
+class BadField(Exception):
+    """A field is missing, unknown, mistyped or out of its limits. `problems` lists "where: what it must be"."""
+
+    code = "BAD_FIELD"
+
+    def __init__(self, problems: "list[str] | str"):
+        self.problems = [problems] if isinstance(problems, str) else problems[:_PROBLEMS_SHOWN]
+        super().__init__("; ".join(self.problems))
+
+
+def _fail(where: str, must: str) -> BadField:
+    return BadField(f"{where}: {must}")
+
+
+class Integer:
+    """A whole number in [low, high]."""
+
+    def __init__(self, low: int = -_INT64, high: int = _INT64):
+        self.low = low
+        self.high = high
+
+    def check(self, value, where: str):
+        """The number, or BadField."""
+        if not isinstance(value, int) or isinstance(value, bool) or not self.low <= value <= self.high:
+            raise _fail(where, f"must be an integer {self.low}..{self.high}")
+        return value
+
+    def schema(self) -> dict:
+        """JSON Schema."""
+        return {"type": "integer", "minimum": self.low, "maximum": self.high}
+
+
+class Number:
+    """A finite number in [low, high]."""
+
+    def __init__(self, low: float, high: float):
+        self.low = low
+        self.high = high
+
+    def check(self, value, where: str):
+        """The number, or BadField."""
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not self.low <= value <= self.high:
+            raise _fail(where, f"must be a number {self.low}..{self.high}")
+        return value
+
+    def schema(self) -> dict:
+        """JSON Schema."""
+        return {"type": "number", "minimum": self.low, "maximum": self.high}
+
+
+class Boolean:
+    """true or false."""
+
+    def check(self, value, where: str):
+        """The boolean, or BadField."""
+        if not isinstance(value, bool):
+            raise _fail(where, "must be true or false")
+        return value
+
+    def schema(self) -> dict:
+        """JSON Schema."""
+        return {"type": "boolean"}
+
+
+class Text:
+    """A string of low..high characters without control characters; `form` narrows it further.
+
+    form is None or a triple (predicate on the text, words for the error message, JSON Schema additions).
+    """
+
+    def __init__(self, high: int, low: int = 0, form: "tuple | None" = None):
+        self.low = low
+        self.high = high
+        self.form = form
+
+    def check(self, value, where: str):
+        """The text, or BadField."""
+        if not isinstance(value, str) or not self.low <= len(value) <= self.high:
+            raise _fail(where, f"must be text of {self.low}..{self.high} characters")
+        for character in value:
+            if character < " " or character == "\x7f" or "\ud800" <= character <= "\udfff":
+                raise _fail(where, "must not contain control characters")
+        if self.form and not self.form[0](value):
+            raise _fail(where, "must be " + self.form[1])
+        return value
+
+    def schema(self) -> dict:
+        """JSON Schema."""
+        schema = {
+            "type": "string",
+            "minLength": self.low,
+            "maxLength": self.high,
+            "pattern": "^[^\\u0000-\\u001f\\u007f]*$",
+        }
+        if self.form:
+            schema.update(self.form[2])
+        return schema
+
+
+class Choice:
+    """One of a few values, all strings or all integers."""
+
+    def __init__(self, *values):
+        self.values = values
+
+    def check(self, value, where: str):
+        """The value, or BadField."""
+        for allowed in self.values:
+            if value == allowed and type(value) is type(allowed):
+                return value
+        raise _fail(where, "must be one of " + ", ".join(str(allowed) for allowed in self.values))
+
+    def schema(self) -> dict:
+        """JSON Schema."""
+        return {"enum": list(self.values)}
+
+
+class Base64:
+    """Bytes as Base64 text (RFC 4648 section 4), low..high bytes when decoded; `check` returns the bytes."""
+
+    def __init__(self, high: int, low: int = 0):
+        self.low = low
+        self.high = high
+
+    def check(self, value, where: str):
+        """The decoded bytes, or BadField."""
+        if not isinstance(value, str) or len(value) > (self.high + 2) // 3 * 4:
+            raise _fail(where, f"must be Base64 text of {self.low}..{self.high} bytes")
+        try:
+            data = b64decode(value)
+        except ValueError:
+            raise _fail(where, "must be Base64 text with its padding") from None
+        if not self.low <= len(data) <= self.high:
+            raise _fail(where, f"must be Base64 text of {self.low}..{self.high} bytes")
+        return data
+
+    def schema(self) -> dict:
+        """JSON Schema."""
+        return {
+            "type": "string",
+            "contentEncoding": "base64",
+            "minLength": (self.low + 2) // 3 * 4,
+            "maxLength": (self.high + 2) // 3 * 4,
+        }
+
+
+class Nullable:
+    """null, or a value of another kind."""
+
+    def __init__(self, kind):
+        self.kind = kind
+
+    def check(self, value, where: str):
+        """None or the checked value, or BadField."""
+        return None if value is None else self.kind.check(value, where)
+
+    def schema(self) -> dict:
+        """JSON Schema."""
+        return {"anyOf": [self.kind.schema(), {"type": "null"}]}
+
+
+class ListOf:
+    """A list of low..high items of one kind."""
+
+    def __init__(self, kind, high: int, low: int = 0):
+        self.kind = kind
+        self.low = low
+        self.high = high
+
+    def check(self, value, where: str):
+        """The list of checked items, or BadField naming every bad one."""
+        if not isinstance(value, (list, tuple)) or not self.low <= len(value) <= self.high:
+            raise _fail(where, f"must be a list of {self.low}..{self.high} items")
+        checked = []
+        problems: list = []
+        for index, item in enumerate(value):
+            try:
+                checked.append(self.kind.check(item, f"{where}[{index}]"))
+            except BadField as exc:
+                problems.extend(exc.problems)
+        if problems:
+            raise BadField(problems)
+        return checked
+
+    def schema(self) -> dict:
+        """JSON Schema."""
+        return {"type": "array", "items": self.kind.schema(), "minItems": self.low, "maxItems": self.high}
+
+
+class AnyOf:
+    """A value that one of several kinds takes; the first that does wins."""
+
+    def __init__(self, *kinds):
+        self.kinds = kinds
+
+    def check(self, value, where: str):
+        """The value as the first fitting kind returns it, or BadField with what each kind wants."""
+        wanted = []
+        for kind in self.kinds:
+            try:
+                return kind.check(value, where)
+            except BadField as exc:
+                wanted.append(exc.problems[0].split(": ", 1)[-1])
+        raise _fail(where, " or ".join(wanted))
+
+    def schema(self) -> dict:
+        """JSON Schema."""
+        return {"anyOf": [kind.schema() for kind in self.kinds]}
+
+
+class Field:
+    """A named member of an Object: kind, default (none: it is required), whether it is secret, what it means."""
+
+    def __init__(self, name: str, kind, default=REQUIRED, help: str = "", secret: bool = False):
+        self.name = name
+        self.kind = kind
+        self.default = default
+        self.help = help
+        self.secret = secret
+
+    def schema(self) -> dict:
+        """JSON Schema of the member, with its description and its default."""
+        schema = self.kind.schema()
+        if self.help:
+            schema["description"] = self.help
+        if self.default is not REQUIRED and self.default is not None and not self.secret:
+            schema["default"] = self.default
+        return schema
+
+
+class Object:
+    """An object with declared members and no others.
+
+    `rule` is None or a function of the checked object that returns a list of problems ("where: what") over
+    several members at once.
+    """
+
+    def __init__(self, *fields: Field, rule=None):
+        self.fields = fields
+        self.by_name = {field.name: field for field in fields}
+        self.rule = rule
+
+    def check(self, value, where: str = "", base: "dict | None" = None):
+        """The checked object, members left out filled from `base` or else from their defaults.
+
+        BadField names every missing, unknown and bad member.
+        """
+        if not isinstance(value, dict):
+            raise _fail(where or "body", "must be an object")
+        prefix = where + "." if where else ""
+        problems = [f"{prefix}{name[:_NAME_SHOWN]}: is unknown" for name in value if name not in self.by_name]
+        checked = {}
+        for field in self.fields:
+            if field.name in value:
+                try:
+                    checked[field.name] = field.kind.check(value[field.name], prefix + field.name)
+                except BadField as exc:
+                    problems.extend(exc.problems)
+            elif base is not None and field.name in base:
+                checked[field.name] = base[field.name]
+            elif field.default is REQUIRED:
+                problems.append(f"{prefix}{field.name}: is missing")
+            else:
+                checked[field.name] = field.default
+        if not problems and self.rule:
+            problems = [prefix + problem for problem in self.rule(checked)]
+        if problems:
+            raise BadField(problems)
+        return checked
+
+    def schema(self) -> dict:
+        """JSON Schema."""
+        schema: dict = {
+            "type": "object",
+            "properties": {field.name: field.schema() for field in self.fields},
+            "additionalProperties": False,
+        }
+        required = [field.name for field in self.fields if field.default is REQUIRED]
+        if required:
+            schema["required"] = required
+        return schema

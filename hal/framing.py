@@ -1,0 +1,233 @@
+"""Modbus frames on a serial line: what an answer looks like and whether it fits its question.
+
+Sources: "MODBUS over Serial Line, Specification and Implementation Guide V1.02" (sections 2.3 to 2.5) and "MODBUS
+Application Protocol Specification V1.1b3" (section 6, the layout of each function). A PDU is the function code and its
+data; an ADU adds the unit id in front and the checksum behind.
+"""
+
+RTU = 0
+ASCII = 1
+
+CHAR_FORMATS = (  # the API's charFormat: (parity, stop bits)
+    ("E", 1),
+    ("O", 1),
+    ("S", 1),
+    ("M", 1),
+    ("N", 1),
+    ("N", 2),
+)
+
+RTU_FRAME_MAX = 256  # bytes of an RTU ADU, section 2.5.1.1
+ASCII_FRAME_MAX = 513  # characters of an ASCII ADU, section 2.5.2.1
+
+_BYTE_COUNTED = (1, 2, 3, 4, 12, 17, 20, 21, 23)  # functions whose answer has a byte count after the function code
+_FIXED = {5: 8, 6: 8, 7: 5, 8: 8, 11: 8, 15: 8, 16: 8, 22: 10}  # bytes of the RTU ADU of the other answers
+
+
+class Line:
+    """Settings of a serial line: `baud_rate` in bit/s, `char_format` 0..5, `frame_mode` RTU or ASCII.
+
+    `frame_gap_us` replaces the silence between frames that the specification asks for, 0 keeps it; `ascii_gap` is the
+    longest pause inside an ASCII frame in seconds.
+    """
+
+    def __init__(
+        self, baud_rate: int, char_format: int, frame_mode: int = RTU, frame_gap_us: int = 0, ascii_gap: float = 1.0
+    ):
+        self.baud_rate = baud_rate
+        self.char_format = char_format
+        self.frame_mode = frame_mode
+        self.frame_gap_us = frame_gap_us
+        self.ascii_gap = ascii_gap
+        self.parity, self.stop_bits = CHAR_FORMATS[char_format]
+        self.data_bits = 7 if frame_mode == ASCII else 8  # section 2.5.2.1: ASCII characters have 7 bits
+        bits = 1 + self.data_bits + (self.parity != "N") + self.stop_bits
+        self.char_time = bits / baud_rate  # seconds
+        self.silence = self._silence()
+
+    def _silence(self) -> float:
+        """Seconds between two frames (section 2.5.1.1): 3.5 characters, 1.75 ms above 19200 bit/s."""
+        if self.frame_gap_us:
+            return self.frame_gap_us / 1000000
+        return 3.5 * self.char_time if self.baud_rate <= 19200 else 0.00175
+
+    def same_as(self, other: "Line | None") -> bool:
+        """Whether another line has the same settings on the wire."""
+        return (
+            other is not None
+            and self.baud_rate == other.baud_rate
+            and self.char_format == other.char_format
+            and self.frame_mode == other.frame_mode
+            and self.frame_gap_us == other.frame_gap_us
+        )
+
+
+def answer_fits(request: bytes, answer: bytes) -> bool:
+    """Whether a PDU can be the answer to a request PDU: function, length, and what it repeats of the request."""
+    func = request[0]
+    if answer[0] == func | 0x80:
+        return len(answer) == 2
+    if answer[0] != func:
+        return False
+    if func in (1, 2, 3, 4) and len(request) == 5:
+        count = request[3] << 8 | request[4]
+        size = (count + 7) // 8 if func <= 2 else 2 * count
+        return len(answer) == 2 + size and answer[1] == size & 0xFF
+    if func == 23 and len(request) >= 5:
+        size = 2 * (request[3] << 8 | request[4])
+        return len(answer) == 2 + size and answer[1] == size & 0xFF
+    if func in (5, 6, 22):
+        return answer == request
+    if func in (15, 16):
+        return answer == request[:5]
+    if func == 8:
+        return len(answer) == len(request) and answer[1:3] == request[1:3]
+    if func == 43:
+        return answer[1:2] == request[1:2]
+    if func in _BYTE_COUNTED:
+        return len(answer) >= 2 and answer[1] == len(answer) - 2
+    return True
+
+
+def rtu_length(data: bytes, start: int, request: "bytes | None" = None) -> "int | None":
+    """Bytes of the RTU answer that begins at `start` by its own header; 0: more bytes are needed to tell; None: its
+    function does not say, only the silence after it ends it."""
+    if len(data) < start + 2:
+        return 0
+    func = data[start + 1]
+    if func & 0x80:
+        return 5
+    if func in _BYTE_COUNTED:
+        return 5 + data[start + 2] if len(data) > start + 2 else 0
+    if func == 8 and request is not None:
+        return len(request) + 3
+    if func in _FIXED:
+        return _FIXED[func]
+    if func == 24:
+        return 6 + (data[start + 2] << 8 | data[start + 3]) if len(data) > start + 3 else 0
+    if func == 43:
+        return _identification_length(data, start)
+    return None
+
+
+def tells_length(request: bytes) -> bool:
+    """Whether the answer to a request PDU says in its header how long it is."""
+    func = request[0]
+    return func in _BYTE_COUNTED or func in _FIXED or func == 24 or (func == 43 and request[1:2] == b"\x0e")
+
+
+def _identification_length(data: bytes, start: int) -> "int | None":
+    """Length of an answer of function 43/14, whose objects give theirs one by one (application protocol 6.21)."""
+    if len(data) < start + 3:
+        return 0
+    if data[start + 2] != 14:
+        return None
+    if len(data) < start + 8:
+        return 0
+    position = start + 8
+    for _ in range(data[start + 7]):
+        if len(data) < position + 2:
+            return 0
+        position += 2 + data[position + 1]
+    return position + 2 - start
+
+
+class RtuScanner:
+    """Finds frames in received bytes, noise and all. `checksum(data)` is the CRC as on the wire, low byte first."""
+
+    def __init__(self, checksum):
+        self._checksum = checksum
+
+    def frame_at(self, data: bytes, start: int, length: int) -> bool:
+        """Whether `length` bytes from `start` are a frame with a right CRC."""
+        end = start + length
+        return (
+            4 <= length <= RTU_FRAME_MAX
+            and end <= len(data)
+            and data[end - 2 : end] == self._checksum(data[start : end - 2])
+        )
+
+    def find(self, data: bytes, uid: int, request: bytes, silent: bool) -> "tuple[int, int, bytes] | None":
+        """(start, end, PDU) of the first frame that answers the request, or None. `silent`: the line has been silent
+        since the last byte, so that a frame whose function does not give its length may end there."""
+        func = request[0]
+        start = data.find(bytes([uid]))
+        while 0 <= start <= len(data) - 4:
+            if data[start + 1] & 0x7F == func:
+                length = rtu_length(data, start, request)
+                if length is None and silent:
+                    length = len(data) - start
+                if length and self.frame_at(data, start, length):
+                    pdu = bytes(data[start + 1 : start + length - 2])
+                    if answer_fits(request, pdu):
+                        return start, start + length, pdu
+            start = data.find(bytes([uid]), start + 1)
+        return None
+
+    def units(self, data: bytes) -> "list[int]":
+        """Unit ids of all whole frames in the bytes, in their order."""
+        found = []
+        start = 0
+        while start <= len(data) - 4:
+            length = rtu_length(data, start)
+            if length is None:
+                length = len(data) - start
+            if length and self.frame_at(data, start, length):
+                found.append(data[start])
+                start += length
+            else:
+                start += 1
+        return found
+
+    def looks_damaged(self, data: bytes, uid: int, func: int) -> bool:
+        """Whether the bytes hold the beginning of this unit's answer, its end broken."""
+        return bytes([uid, func]) in data or bytes([uid, func | 0x80]) in data
+
+
+class AsciiScanner:
+    """As RtuScanner for ASCII frames: a colon, hexadecimal digits, LRC, CR LF. `checksum(data)` is the LRC byte."""
+
+    def __init__(self, checksum):
+        self._checksum = checksum
+
+    def _frames(self, data: bytes) -> "list[tuple[int, int, bytes]]":
+        """(start, end, unit id and PDU) of all whole frames."""
+        frames = []
+        end = data.find(b"\r\n")
+        while end >= 0:
+            start = data.rfind(b":", 0, end)
+            if start >= 0:
+                content = _unhex(data[start + 1 : end])
+                if len(content) >= 3 and self._checksum(content[:-1]) == content[-1:]:
+                    frames.append((start, end + 2, content[:-1]))
+            end = data.find(b"\r\n", end + 2)
+        return frames
+
+    def find(self, data: bytes, uid: int, request: bytes, silent: bool) -> "tuple[int, int, bytes] | None":
+        """As RtuScanner.find; the end of an ASCII frame needs no silence."""
+        for start, end, content in self._frames(data):
+            if content[0] == uid and answer_fits(request, content[1:]):
+                return start, end, content[1:]
+        return None
+
+    def units(self, data: bytes) -> "list[int]":
+        """Unit ids of all whole frames in the bytes, in their order."""
+        return [content[0] for _, _, content in self._frames(data)]
+
+    def looks_damaged(self, data: bytes, uid: int, func: int) -> bool:
+        """Whether the bytes hold the beginning of this unit's answer, its end broken."""
+        text = data.upper()
+        return f":{uid:02X}{func:02X}".encode() in text or f":{uid:02X}{func | 0x80:02X}".encode() in text
+
+
+def _unhex(digits: bytes) -> bytes:
+    """Bytes of hexadecimal text; empty where it is none."""
+    if len(digits) % 2:
+        return b""
+    data = bytearray()
+    for index in range(0, len(digits), 2):
+        try:
+            data.append(int(digits[index : index + 2].decode(), 16))
+        except (ValueError, UnicodeError):
+            return b""
+    return bytes(data)

@@ -1,0 +1,1 @@
+"""Backends for embedded Linux: CPython only."""

@@ -1,0 +1,1 @@
+"""Backends for boards that run MicroPython."""

@@ -1,0 +1,1 @@
+"""Backends that stand in for hardware on a development machine: CPython only."""
