@@ -4,7 +4,6 @@ Exit codes: 0 stopped by a signal, 1 a failure at run time, 2 wrong arguments or
 """
 
 import argparse
-import asyncio
 import sys
 
 from firmware.device import Device
@@ -12,6 +11,8 @@ from hal.board import BadBoard, load_board
 from hal.contracts import PartError
 from hal.fields import BadField
 from hal.runtime import flush_output, make_folder, on_stop_signal, run
+
+ALL_ADDRESSES = "0.0.0.0"
 
 
 class BadArgument(Exception):
@@ -33,6 +34,9 @@ def parse_arguments(arguments: "list[str]"):
     parser.add_argument("--board", default="board-configs/simulated.json", help="board config (JSON)")
     parser.add_argument("--state-dir", default=".state", help="folder for what must survive a restart")
     parser.add_argument("--http", default="", help="HOST:PORT of the HTTP API; default: setting httpd, all addresses")
+    parser.add_argument(
+        "--modbus-tcp", default="", help="HOST:PORT of Modbus TCP; default: setting modbusTcp, where HTTP is"
+    )
     return parser.parse_args(arguments)
 
 
@@ -50,18 +54,31 @@ def build(options) -> Device:
 
 
 async def serve(options) -> None:
-    """Run the device until it is told to stop; a restart asked for by a client does not return."""
-    host, port = parse_address(options.http) if options.http else ("0.0.0.0", 0)
+    """Run the device until it is told to stop, or restarts: then the board takes over."""
+    http = parse_address(options.http) if options.http else None
+    modbus_tcp = parse_address(options.modbus_tcp) if options.modbus_tcp else None
     device = build(options)
-    stopped = asyncio.Event()
-    on_stop_signal(stopped.set)
+    on_stop_signal(device.ended.set)
+    settings = device.settings.active
+    http = http or (ALL_ADDRESSES, settings["httpd"]["port"])
+    modbus_tcp = modbus_tcp or (http[0], settings["modbusTcp"]["port"])
     try:
-        bound = await device.start(host, port if options.http else device.settings.active["httpd"]["port"])
-        print(", ".join([f"http://{host}:{bound}/"] + device.board.notices()))
-        flush_output()
-        await stopped.wait()
+        ports = await device.start(http, modbus_tcp if settings["modbusTcp"]["enabled"] else None)
+        announce(http[0], ports[0], modbus_tcp[0], ports[1], device.board.notices())
+        await device.ended.wait()
     finally:
         await device.stop()
+    if device.restart_reason is not None:
+        device.board.system.restart(device.restart_reason)
+
+
+def announce(http_host: str, http_port: int, modbus_host: str, modbus_port: "int | None", notices: "list[str]") -> None:
+    """Print where the device is reached, in one line."""
+    words = [f"http://{http_host}:{http_port}/"]
+    if modbus_port is not None:
+        words.append(f"Modbus TCP {modbus_host}:{modbus_port}")
+    print(", ".join(words + notices))
+    flush_output()
 
 
 def main() -> None:

@@ -1,20 +1,32 @@
 """The composition root: builds every service from a board, starts them and stops them."""
 
+import asyncio
+
 from firmware.api.guard import Guard
 from firmware.api.http1 import HttpLimits
 from firmware.api.routes import add_routes
 from firmware.api.server import HttpServer
+from firmware.services.auto_restart import AutoRestart
 from firmware.services.bus import Bus
 from firmware.services.button_access import ButtonAccess
+from firmware.services.card_files import CardFiles
+from firmware.services.clock import ClockService
+from firmware.services.cloud import CloudConnection
+from firmware.services.discovery import Discovery
+from firmware.services.forwarding import Forwarding
 from firmware.services.identity import Identity
 from firmware.services.login import Login
+from firmware.services.modbus_gateway import ModbusGateway
 from firmware.services.modbus_requests import ModbusRequests
+from firmware.services.modbus_router import ModbusRouter
+from firmware.services.own_registers import OwnRegisters
 from firmware.services.sessions import Sessions
 from firmware.services.settings import Settings
+from firmware.services.settings_files import SettingsFiles
 from firmware.services.state import State
 from firmware.services.storage import DocumentStore
-from hal.runtime import monotonic
-
+from firmware.services.system_state import SystemState
+from hal.runtime import log, monotonic
 
 SETTINGS_FILE = "settings.json"
 
@@ -22,22 +34,120 @@ SETTINGS_FILE = "settings.json"
 class Device:
     """Everything that runs on a board. `state_dir` is the folder for what must survive a restart.
 
-    BadField where the board's factory settings are none.
+    `ended` is set when the device restarts; `restart_reason` then says why. BadField where the board's factory settings
+    are none.
     """
 
     def __init__(self, board, state_dir: str):
         self.board = board
+        self.ended = asyncio.Event()
+        self.restart_reason: str | None = None
         self._started = monotonic()
         self.settings = Settings(DocumentStore(state_dir, SETTINGS_FILE), board.factory_settings())
-        settings = self.settings.active
-        httpd, protect = settings["httpd"], settings["protect"]
         self.identity = Identity(board.system)
-        self.sessions = Sessions(httpd["sessionTtlSec"])
+        settings = self.settings.active
+        self._build_access(settings)
+        self._build_card_and_clock(settings)
+        self._build_bus(settings)
+        self.auto_restart = AutoRestart(settings["areset"], self._last_transfer, self._restart_by_itself)
+        self._build_state()
+        self._build_server(settings["httpd"])
+
+    async def start(self, http: "tuple[str, int]", modbus_tcp: "tuple[str, int] | None") -> "tuple[int, int | None]":
+        """Start every part and service; return the ports of HTTP and of Modbus TCP, None where that is not served."""
+        await self.board.start()
+        if self.bus is not None:
+            await self.bus.start()
+        modbus_port = None
+        if modbus_tcp is not None:
+            modbus_port = await self._start_gateway(*modbus_tcp)
+        for connection in self.outbound:
+            await connection.start()
+        await self.clock.start()
+        await self.auto_restart.start()
+        return await self.server.start(*http), modbus_port
+
+    async def stop(self) -> None:
+        """Finish the answers in progress and the writes in flight, then stop every service and part."""
+        await self.server.stop()
+        await self.gateway.stop()
+        for connection in self.outbound:
+            await connection.stop()
+        self.forwarding.stop()
+        await self.auto_restart.stop()
+        await self.clock.stop()
+        await self.discovery.stop()
+        await self.settings.finish()
+        await self.card_files.stop()
+        if self.bus is not None:
+            await self.bus.stop()
+        await self.board.stop()
+
+    async def _start_gateway(self, host: str, port: int) -> "int | None":
+        """A taken port costs the gateway, not the device: HTTP is needed to set another one."""
+        try:
+            return await self.gateway.start(host, port)
+        except OSError as exc:
+            problem = f"Modbus TCP cannot listen on {host}:{port}: {exc}"
+            log(problem)
+            self.settings.problems.append(problem)
+            return None
+
+    def request_restart(self, reason: str) -> None:
+        """Have the device stop and the board restart it."""
+        self.restart_reason = reason
+        self.ended.set()
+
+    # Composition
+
+    def _build_access(self, settings: dict) -> None:
+        protect = settings["protect"]
+        self.sessions = Sessions(settings["httpd"]["sessionTtlSec"])
         self.login = Login(protect["username"], protect["password"], self.sessions)
-        self.button = ButtonAccess(board.button, protect["buttonMinutes"])
-        self.bus = Bus(board.rs485, settings["serial"]) if board.rs485 is not None else None
+        self.button = ButtonAccess(self.board.button, protect["buttonMinutes"])
+
+    def _build_card_and_clock(self, settings: dict) -> None:
+        self.clock = ClockService(self.board.clock, settings)
+        self.card_files = CardFiles(self.board.card, self.clock.local_iso)
+        self.settings_files = SettingsFiles(self.settings, self.card_files)
+
+    def _build_bus(self, settings: dict) -> None:
+        serial, modbus_tcp = settings["serial"], settings["modbusTcp"]
+        self.bus = Bus(self.board.rs485, serial) if self.board.rs485 is not None else None
         self.modbus_requests = ModbusRequests(self.bus)
-        self.state = State({"bus": self._bus_state, "access": self._access_state, "system": self._system_state})
+        self.discovery = Discovery(self.bus, serial)
+        self.forwarding = Forwarding(settings["forwarding"])
+        self.registers = OwnRegisters(
+            self.identity.full(), modbus_tcp["maxClients"], self._uptime_minutes, self._client_count, self._is_called
+        )
+        router = ModbusRouter(self.bus, self.registers, self.forwarding, modbus_tcp)
+        self.gateway = ModbusGateway(router, modbus_tcp)
+        self.cloud = CloudConnection(router, self.registers, settings["cbCloud"])
+        self.outbound = [self.cloud] + [
+            CloudConnection(router, self.registers, settings[name]) for name in ("ownSrv", "rmSrv")
+        ]
+
+    def _build_state(self) -> None:
+        network, modem = self.board.network, self.board.modem
+        system_state = SystemState(self.board.system, self.settings.problems, self._started, lambda: self.server.errors)
+        self.state = State(
+            {
+                "ethernet": network.ethernet if network is not None else _absent,
+                "gsm": modem.status if modem is not None else _absent,
+                "vpn": network.vpn if network is not None else _absent,
+                "mbTcpCallback": self.cloud.state,
+                "activation": self.registers.activation,
+                "fwUpdate": _absent,
+                "card": self.card_files.status,
+                "time": self.clock.state,
+                "bus": self.bus.state if self.bus is not None else _absent,
+                "devices": self._devices,
+                "access": self._access,
+                "system": system_state.get,
+            }
+        )
+
+    def _build_server(self, httpd: dict) -> None:
         self.server = HttpServer(
             HttpLimits(
                 httpd["maxHeadBytes"],
@@ -50,33 +160,29 @@ class Device:
         )
         add_routes(self.server, self, Guard(self.sessions, self.button, httpd["hosts"]))
 
-    async def start(self, host: str, port: int) -> int:
-        """Start every part and service; return the port that HTTP is served on."""
-        await self.board.start()
-        if self.bus is not None:
-            await self.bus.start()
-        return await self.server.start(host, port)
+    # What services ask of each other
 
-    async def stop(self) -> None:
-        """Finish the answers in progress, then stop every service and part."""
-        await self.server.stop()
-        if self.bus is not None:
-            await self.bus.stop()
-        await self.board.stop()
+    def _last_transfer(self) -> "float | None":
+        return None if self.bus is None else self.bus.last_transfer
 
-    def _bus_state(self) -> "dict | None":
-        return None if self.bus is None else self.bus.state()
+    def _restart_by_itself(self) -> None:
+        self.request_restart("AUTO_RESTART")
 
-    def _access_state(self) -> dict:
-        left = self.button.seconds_left()
-        return {"buttonSecLeft": left, "sessions": self.sessions.count()}
+    def _uptime_minutes(self) -> int:
+        return int(monotonic() - self._started) // 60
 
-    def _system_state(self) -> dict:
-        system = self.board.system
-        return {
-            "uptimeSec": int(monotonic() - self._started),
-            "startReason": system.start_reason(),
-            "memFree": system.memory_free(),
-            "cpuTempC": system.cpu_temperature(),
-            "errors": self.server.errors,
-        }
+    def _client_count(self) -> int:
+        return self.gateway.client_count()
+
+    def _is_called(self) -> bool:
+        return self.cloud.is_connected()
+
+    def _devices(self) -> "dict | None":
+        return None if self.bus is None else self.bus.health.state(self.clock.utc_iso_ago)
+
+    def _access(self) -> dict:
+        return {"buttonSecLeft": self.button.seconds_left(), "sessions": self.sessions.count()}
+
+
+def _absent() -> None:
+    """The board lacks the part that a state key tells of."""

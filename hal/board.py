@@ -15,6 +15,10 @@ DRIVERS = {  # (part, driver) -> (module, class)
     ("system", "micropython"): ("hal.micropython.system", "MicroPythonSystem"),
     ("rs485", "simulated"): ("hal.simulated.rs485", "SimulatedPort"),
     ("rs485", "tty"): ("hal.linux.rs485", "TtyPort"),
+    ("network", "linux"): ("hal.linux.network", "LinuxNetwork"),
+    ("card", "simulated"): ("hal.simulated.card", "SimulatedCard"),
+    ("clock", "simulated"): ("hal.simulated.clock", "SimulatedClock"),
+    ("modem", "simulated"): ("hal.simulated.modem", "SimulatedModem"),
     ("button", "simulated"): ("hal.simulated.button", "SimulatedButton"),
 }
 

@@ -165,7 +165,9 @@ class RtuScanner:
         return None
 
     def units(self, data: bytes) -> "list[int]":
-        """Unit ids of all whole frames in the bytes, in their order."""
+        """Unit ids of all whole frames in the bytes, in their order; one alone counts whatever length it declares."""
+        if self.frame_at(data, 0, len(data)):
+            return [data[0]]
         found = []
         start = 0
         while start <= len(data) - 4:

@@ -4,10 +4,12 @@ Routes, the access guard, checks of queries and bodies, the OpenAPI document and
 """
 
 from firmware.api import handlers
-from firmware.api.call import Keys, Parameters
+from firmware.api.call import Flag, Keys, Parameters
+from firmware.services.discovery import ANSWER, BAD_LINK, COLLISION, EXCEPTION, FIRST_UID, LAST_UID, ODD
 from firmware.services.modbus_pdu import DATA_MAX
+from firmware.services.settings_table import SETTINGS
 from firmware.services.state import STATE_KEYS
-from hal.fields import AnyOf, Base64, Boolean, Choice, Field, Integer, ListOf, Nullable, Object, Text
+from hal.fields import AnyOf, BadField, Base64, Boolean, Choice, Field, Integer, ListOf, Nullable, Number, Object, Text
 
 
 class Endpoint:
@@ -25,11 +27,28 @@ class Endpoint:
 
 
 class Anything:
-    """Any JSON object: answers whose members depend on the keys asked for."""
+    """Any JSON object: answers whose members depend on the keys asked for, bodies that a service checks."""
+
+    def check(self, value, where: str = "body"):
+        """The object, or BadField."""
+        if not isinstance(value, dict):
+            raise BadField(f"{where}: must be an object")
+        return value
 
     def schema(self) -> dict:
         """JSON Schema."""
         return {"type": "object"}
+
+
+def _search_is_whole(fields: dict) -> "list[str]":
+    """A rule: a search has line settings and walks upwards."""
+    problems = []
+    for one, several in (("baudRate", "baudRates"), ("charFormat", "charFormats")):
+        if fields[one] is None and fields[several] is None:
+            problems.append(f"{one}: is missing")
+    if fields["uidFrom"] > fields["uidTo"]:
+        problems.append("uidTo: must not be less than uidFrom")
+    return problems
 
 
 _UINT = Integer(0, 0xFFFFFFFF)
@@ -92,6 +111,65 @@ _MODBUS_RESULT = Object(
     Field("elapsedMs", _UINT, help="time on the line, all tries together"),
 )
 
+_DONE = Object(Field("status", Choice("DONE", "BUSY")))
+
+_LINE = (
+    Field("baudRate", Integer(75, 230400), help="bit/s"),
+    Field("charFormat", Integer(0, 5), help="character format, as in setting serial"),
+    Field("frameMode", Integer(0, 1), 0, help="0 RTU, 1 ASCII"),
+)
+
+_FIND = Object(
+    Field("baudRate", Integer(75, 230400), None, help="bit/s; or else baudRates"),
+    Field("charFormat", Integer(0, 5), None, help="character format, as in setting serial; or else charFormats"),
+    Field("frameMode", Integer(0, 1), 0, help="0 RTU, 1 ASCII"),
+    Field("fastSearch", Boolean(), False, help="wait for each unit only as long as the line calls for"),
+    Field("uidFrom", Integer(0, 255), FIRST_UID, help="first unit id"),
+    Field("uidTo", Integer(0, 255), LAST_UID, help="last unit id"),
+    Field("baudRates", ListOf(Integer(75, 230400), 16, 1), None, help="rates to try in turn instead of baudRate"),
+    Field("charFormats", ListOf(Integer(0, 5), 6, 1), None, help="formats to try in turn instead of charFormat"),
+    Field("identify", Boolean(), False, help="ask the found ones who they are (function 43/14 or 17)"),
+    Field("stopAtFirst", Boolean(), False, help="end at the first line setting that answers"),
+    rule=_search_is_whole,
+)
+
+_FOUND = Object(
+    Field("uid", Integer(0, 255)),
+    *_LINE,
+    Field("verdict", Choice(ANSWER, EXCEPTION, ODD, BAD_LINK, COLLISION)),
+    Field("identity", Nullable(Text(1024)), None),
+)
+
+_FIND_RESULT = Object(
+    Field("status", Choice("IDLE", "RUNNING", "DONE", "STOPPED", "ERROR")),
+    Field("progress", Integer(0, 100)),
+    Field("etaSec", _UINT),
+    Field("foundDevices", ListOf(_FOUND, 8192), None),
+)
+
+_PATH = Field("path", Text(4096, 1), help="absolute path on the card, with /")
+
+_ITEM = (
+    Field("name", Text(255)),
+    Field("attrib", Text(3, 3), help="d directory, r readable, w writable, - where not"),
+    Field("size", Integer(0, 0xFFFFFFFF)),
+    Field("datetime", Text(32), help="last change, ISO 8601, device local time"),
+)
+
+_INDEX = Nullable(Integer(0, 0x7FFFFFFF))
+_BLOCK = Integer(0, 0x3FFFFF)
+
+_BLOCK_COUNT = Field("blockCount", Integer(1, 0x400000), help="blocks of 1024 bytes in the whole file")
+
+_DIRECTORY = Object(
+    Field("fromIdx", _INDEX),
+    Field("toIdx", _INDEX),
+    Field("total", _UINT),
+    Field("items", ListOf(Object(*_ITEM), 65536)),
+)
+
+_SETTINGS_AREA = Keys(tuple(field.name for field in SETTINGS))
+
 ENDPOINTS = (
     Endpoint("GET", "/api/version/", 0, "Device firmware version", handlers.version, Object(*_VERSION)),
     Endpoint(
@@ -114,6 +192,24 @@ ENDPOINTS = (
     ),
     Endpoint(
         "GET",
+        "/api/settings/active/get/",
+        1,
+        "Active settings by key, or all",
+        handlers.settings_active_get,
+        Anything(),
+        query=_SETTINGS_AREA,
+    ),
+    Endpoint(
+        "GET",
+        "/api/settings/saved/get/",
+        1,
+        "Saved settings by key, or all",
+        handlers.settings_saved_get,
+        Anything(),
+        query=_SETTINGS_AREA,
+    ),
+    Endpoint(
+        "GET",
         "/api/modbus/resp/",
         1,
         "Modbus response by tid",
@@ -124,8 +220,135 @@ ENDPOINTS = (
             Field("wait", Integer(0, 10000), 0, help="milliseconds to hold the answer until the result is there"),
         ),
     ),
+    Endpoint(
+        "GET",
+        "/api/modbus/find/result/",
+        1,
+        "Modbus device search result",
+        handlers.modbus_find_result,
+        _FIND_RESULT,
+        query=Parameters(Field("list", Flag(), help="with the devices found")),
+    ),
     Endpoint("POST", "/api/login/", 0, "User authentication", handlers.login, _SESSION, body=_LOGIN),
     Endpoint("POST", "/api/cmd/logout/", 1, "End session", handlers.logout, _NOTHING),
+    Endpoint("POST", "/api/cmd/memory/card_eject", 1, "Safe SD card ejection", handlers.card_eject, _NOTHING),
+    Endpoint(
+        "POST",
+        "/api/cmd/time/sync/",
+        1,
+        "Time synchronization",
+        handlers.time_sync,
+        Object(
+            Field("status", Choice("DONE", "ERROR")),
+            Field("errorCode", Nullable(Text(64))),
+            Field("offsetMs", Nullable(Number(-1e15, 1e15)), help="how far the clock was behind"),
+        ),
+    ),
+    Endpoint(
+        "POST",
+        "/api/cmd/time/set/",
+        1,
+        "Set time",
+        handlers.time_set,
+        _NOTHING,
+        body=Object(Field("datetime", Text(40, 1), help="ISO 8601; without zone: device local time")),
+    ),
+    Endpoint("POST", "/api/cmd/reboot/", 1, "Reboot device", handlers.reboot, _NOTHING),
+    Endpoint(
+        "POST",
+        "/api/cmd/callback/reconnect/",
+        1,
+        "Reconnect to the cloud server via Modbus",
+        handlers.callback_reconnect,
+        Object(Field("status", Choice("DONE", "ERROR")), Field("errorCode", Nullable(Text(64)))),
+    ),
+    Endpoint(
+        "POST",
+        "/api/cmd/settings/reset/",
+        1,
+        "Reset settings to factory defaults",
+        handlers.settings_reset,
+        _NOTHING,
+    ),
+    Endpoint(
+        "POST",
+        "/api/cmd/settings/import/",
+        1,
+        "Import configuration",
+        handlers.settings_import,
+        _NOTHING,
+        body=Object(
+            Field("filePath", Text(4096, 1), None, help="an export on the card"),
+            Field("settings", Anything(), None, help="or the export itself"),
+        ),
+    ),
+    Endpoint(
+        "POST",
+        "/api/cmd/settings/export/",
+        1,
+        "Export current settings",
+        handlers.settings_export,
+        Anything(),
+        body=Object(Field("filePath", Text(4096, 1), None, help="where to write it on the card")),
+    ),
+    Endpoint(
+        "POST",
+        "/api/card/file/info/",
+        1,
+        "Get file info on SD card",
+        handlers.card_file_info,
+        Object(*_ITEM),
+        body=Object(_PATH),
+    ),
+    Endpoint(
+        "POST",
+        "/api/card/file/read/",
+        1,
+        "Read file from SD card",
+        handlers.card_file_read,
+        Object(Field("blockIdx", _BLOCK), _BLOCK_COUNT, Field("data", Text(1368), help="Base64")),
+        body=Object(_PATH, Field("blockIdx", _BLOCK)),
+    ),
+    Endpoint(
+        "POST",
+        "/api/card/file/write/",
+        1,
+        "Write file to SD card",
+        handlers.card_file_write,
+        Object(Field("blockIdx", _BLOCK), _BLOCK_COUNT),
+        body=Object(_PATH, Field("blockIdx", _BLOCK), _BLOCK_COUNT, Field("data", Base64(1024))),
+    ),
+    Endpoint(
+        "POST",
+        "/api/card/remove/",
+        1,
+        "Remove file from SD card",
+        handlers.card_remove,
+        _NOTHING,
+        body=Object(_PATH, Field("recursive", Boolean(), False, help="remove a folder with all it holds")),
+    ),
+    Endpoint(
+        "POST",
+        "/api/card/dir/",
+        1,
+        "List files and directories",
+        handlers.card_dir,
+        _DIRECTORY,
+        body=Object(
+            _PATH,
+            Field("fromIdx", Integer(0, 0x7FFFFFFF), 0, help="first index"),
+            Field("toIdx", Integer(0, 0x7FFFFFFF), None, help="last index, inclusive; default: the last there is"),
+        ),
+    ),
+    Endpoint(
+        "POST",
+        "/api/settings/saved/set/",
+        1,
+        "Change configuration parameters",
+        handlers.settings_saved_set,
+        _NOTHING,
+        body=Anything(),
+    ),
     Endpoint(
         "POST",
         "/api/modbus/req/",
@@ -134,5 +357,22 @@ ENDPOINTS = (
         handlers.modbus_req,
         Object(Field("tid", _UINT), Field("status", Choice("QUEUED"))),
         body=_MODBUS_REQUEST,
+    ),
+    Endpoint(
+        "POST",
+        "/api/modbus/find/start/",
+        1,
+        "Start Modbus device search on RS-485",
+        handlers.modbus_find_start,
+        _DONE,
+        body=_FIND,
+    ),
+    Endpoint(
+        "POST",
+        "/api/modbus/find/stop/",
+        1,
+        "Stop Modbus device search on RS-485",
+        handlers.modbus_find_stop,
+        _DONE,
     ),
 )

@@ -47,6 +47,7 @@ class Transaction:
         self.answer = b""
         self.elapsed = 0.0  # seconds on the line, of all tries together
         self.ended: float | None = None  # monotonic time of the end
+        self.latency = 0.0  # seconds from the end of the question to the begin of the answer
         self.heard: list = []  # unit ids of other frames heard meanwhile
         self.done = asyncio.Event()
         self.on_end: object = None
@@ -128,6 +129,7 @@ class Bus:
         self._owed: dict = {}  # unit id -> until when its late answer is waited for
         self._task: asyncio.Task | None = None
         self._since_search = 0
+        self.last_transfer: float | None = None  # monotonic time of the last answer to somebody outside
         self._counts = {"sent": 0, "ok": 0, "timeouts": 0, "crcErrors": 0, "exceptions": 0}
         self._load_marks = [(clock(), 0.0), (clock(), 0.0)]
 
@@ -298,6 +300,7 @@ class Bus:
                 timeout = self._serial["responseTimeoutMs"] / 1000
             exchange = await self._port.transact(transaction.uid, transaction.pdu, max(timeout, line.silence))
         transaction.elapsed += exchange.elapsed
+        transaction.latency = exchange.latency
         transaction.heard = exchange.heard
         self._mark_load(self._clock())
         self._settle_debts(exchange.heard)
@@ -335,6 +338,8 @@ class Bus:
 
     def _answer(self, transaction: Transaction, pdu: bytes) -> None:
         transaction.answer = pdu
+        if transaction.lane != SEARCH:
+            self.last_transfer = self._clock()
         if pdu and pdu[0] & 0x80:
             self._counts["exceptions"] += 1
             transaction.exception = pdu[1]

@@ -45,6 +45,11 @@ class OwnRegisters:
         """The unsolicited answer PDU by which the cloud knows who called."""
         return self._read(bytes([3, CALL_ADDRESS >> 8, CALL_ADDRESS & 0xFF, 0, CALL_COUNT]))
 
+    def activation(self) -> dict:
+        """The state key `activation`."""
+        open_code = self.code if CODE_FIRST <= self.code <= CODE_LAST else None
+        return {"activated": self.code == CODE_ACTIVE, "code": open_code, "features": [], "expires": None}
+
     def values(self) -> dict:
         """Address -> value of every register."""
         uptime = self._uptime_minutes()

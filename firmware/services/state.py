@@ -1,6 +1,19 @@
 """The device's current state, by key."""
 
-STATE_KEYS = ("bus", "access", "system")
+STATE_KEYS = (
+    "ethernet",
+    "gsm",
+    "vpn",
+    "mbTcpCallback",
+    "activation",
+    "fwUpdate",
+    "card",
+    "time",
+    "bus",
+    "devices",
+    "access",
+    "system",
+)
 
 
 class State:

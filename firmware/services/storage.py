@@ -2,12 +2,12 @@
 
 A document is kept in NAME, the one before it in NAME.old. Saving writes NAME.new beside them and syncs it, renames NAME
 to NAME.old and NAME.new to NAME, and syncs the folder: at every moment NAME or NAME.old is whole, by renames alone, as
-MicroPython has no links. A checksum tells what is whole, a generation number which of two is newer.
+MicroPython has no links. A checksum tells what is whole; a generation number, whether a file is the document in use.
 """
 
 import os
 
-from hal.runtime import ENOENT, MICROPYTHON, fsync_file, json_dumps, json_loads, log, sha256
+from hal.runtime import ENOENT, MICROPYTHON, fsync_file, json_dumps, json_loads, log, sha256, sync_folder
 
 SIZE_LIMIT = 262144  # bytes of a stored document
 
@@ -18,7 +18,7 @@ class FileOperations:
     """What a `DocumentStore` does to files, each method one step. All raise OSError."""
 
     def read(self, path: str) -> "bytes | None":
-        """A file's content, None where there is no such file."""
+        """A file's content, None where there is no such file. ValueError where it is too large to be a document."""
         try:
             size = os.stat(path)[6]
         except OSError as exc:
@@ -26,9 +26,9 @@ class FileOperations:
                 return None
             raise
         if size > SIZE_LIMIT:
-            raise OSError("file is too large")
+            raise ValueError("too large")
         with open(path, "rb") as file:
-            return file.read()
+            return file.read(size)
 
     def create(self, path: str):
         """An empty file, open for writing; only the owner can read it. One that was there is emptied."""
@@ -58,14 +58,8 @@ class FileOperations:
         os.remove(path)
 
     def sync_folder(self, path: str) -> None:
-        """Bring a folder's names to the medium. MicroPython's file systems do so at each change."""
-        if MICROPYTHON:
-            return
-        folder = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        """Bring a folder's names to the medium."""
+        sync_folder(path)
 
 
 class DocumentStore:
@@ -76,40 +70,37 @@ class DocumentStore:
         self._name = name
         self._path = folder + "/" + name
         self._files = operations or FileOperations()
-        self._stored: int | None = None  # generation of the document in use
-        self._generation = 0  # the highest that was ever given out
+        self._generation = 0  # of the document in use; 0: none was loaded or saved
 
     def load(self) -> "tuple[dict | None, list[str]]":
-        """(document, problems): the newest whole one, None where there is none; what was found damaged, in words."""
+        """(document, problems): the last whole one, None where there is none; what was found damaged, in words."""
         current, damage = self._try_read(self._path)
         previous, older_damage = self._try_read(self._path + ".old")
-        newest = current
-        if current is None or (previous is not None and previous[0] > current[0]):
-            newest = previous
-        if newest is None:
+        last = current or previous
+        if last is None:
             problem = damage or older_damage
             return None, [problem + "; the defaults are in use"] if problem else []
-        self._generation, document = newest
-        self._stored = self._generation
+        self._generation, document = last
         return document, [damage + "; the copy before it is in use"] if damage else []
 
     def save(self, document: dict) -> None:
         """Store the document in place of the one before it. After an OSError that one is still in force."""
-        self._generation += 1
-        data = _pack(self._generation, document)
+        data = _pack(self._generation + 1, document)
         try:
             self._write(data)
         except OSError:
             self._withdraw(data)
             raise
-        self._stored = self._generation
+        self._generation += 1
 
     def _try_read(self, path: str) -> tuple:
         """((generation, document) or None, what is wrong with the file or "")."""
         try:
             return self._read(path), ""
-        except (OSError, ValueError) as exc:
+        except ValueError as exc:
             return None, f"{self._name}: is damaged ({exc})"
+        except OSError as exc:
+            return None, f"{self._name}: cannot be read (error {exc.errno})"
 
     def _read(self, path: str) -> "tuple[int, dict] | None":
         data = self._files.read(path)
@@ -125,7 +116,7 @@ class DocumentStore:
             self._files.sync(file)
         finally:
             self._files.close(file)
-        if self._stored is not None and self._generation_on_disk() == self._stored:
+        if self._generation_on_disk() == self._generation:
             self._files.rename(self._path, self._path + ".old")
         self._files.rename(new, self._path)
         self._files.sync_folder(self._folder)

@@ -1,0 +1,156 @@
+"""Writes docs/api.md, docs/settings.md and the README's table of endpoints from the firmware's own tables.
+
+`python -m docs.generate` writes them, `python -m docs.generate --check` only says whether they are current.
+"""
+
+import json
+import pathlib
+import sys
+
+from firmware.api.call import Flag, Keys, Parameters
+from firmware.api.endpoints import ENDPOINTS, Anything, Endpoint
+from firmware.api.errors import STATUS
+from firmware.services.settings_table import SETTINGS
+from hal.fields import REQUIRED, AnyOf, Base64, Boolean, Choice, Field, Integer, ListOf, Nullable, Number, Object, Text
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+ALL_ENDPOINTS = ROOT / "docs" / "endpoints.json"
+BEGIN, END = "<!-- endpoints: made by make docs -->", "<!-- end of endpoints -->"
+
+
+def kind_text(kind: object) -> str:
+    """A kind of value in words."""
+    if isinstance(kind, Integer):
+        return f"integer {kind.low}..{kind.high}"
+    if isinstance(kind, Number):
+        return f"number {kind.low}..{kind.high}"
+    if isinstance(kind, (Boolean, Flag)):
+        return "flag" if isinstance(kind, Flag) else "boolean"
+    if isinstance(kind, Text):
+        form = f": {kind.form[1]}" if kind.form else ""
+        return f"text of {kind.low}..{kind.high} characters{form}"
+    if isinstance(kind, Base64):
+        return f"Base64 of {kind.low}..{kind.high} bytes"
+    if isinstance(kind, Choice):
+        return "one of " + ", ".join(str(value) for value in kind.values)
+    if isinstance(kind, Nullable):
+        return kind_text(kind.kind) + ", or null"
+    if isinstance(kind, ListOf):
+        return f"list of {kind.low}..{kind.high}: {kind_text(kind.kind)}"
+    if isinstance(kind, AnyOf):
+        return " or ".join(kind_text(inner) for inner in kind.kinds)
+    if isinstance(kind, Object):
+        return "object {" + ", ".join(field.name for field in kind.fields) + "}"
+    return "object"
+
+
+def field_rows(fields: "tuple[Field, ...]", with_default: bool = True) -> "list[str]":
+    """Rows of a table for members of an object."""
+    rows = []
+    for field in fields:
+        default = ""
+        if with_default:
+            default = "required" if field.default is REQUIRED else json.dumps(field.default)
+            default += " | "
+        rows.append(f"| `{field.name}` | {kind_text(field.kind)} | {default}{field.help} |")
+    return rows
+
+
+def settings_page() -> str:
+    """docs/settings.md."""
+    lines = [
+        "# Settings",
+        "",
+        "Made by `make docs` from `firmware/services/settings_table.py`. The saved area is what",
+        "`POST /api/settings/saved/set/` writes; it becomes the active one at the next start. Secrets read as `null` where",
+        'unset and `"***"` where set; writing `"***"` keeps them.',
+    ]
+    for setting in SETTINGS:
+        lines += ["", f"## {setting.name}", "", setting.help + ".", ""]
+        if isinstance(setting.kind, Object):
+            lines += ["| field | value | default | meaning |", "|---|---|---|---|"]
+            for field in setting.kind.fields:
+                secret = " (secret)" if field.secret else ""
+                row = f"| `{field.name}` | {kind_text(field.kind)}{secret} | `{json.dumps(field.default)}` | {field.help} |"
+                lines.append(row)
+        else:
+            lines.append(f"{kind_text(setting.kind)}, default `{json.dumps(setting.default)}`")
+            inner = setting.kind.kind if isinstance(setting.kind, ListOf) else None
+            if isinstance(inner, Object):
+                lines += ["", "| field | value | default | meaning |", "|---|---|---|---|", *field_rows(inner.fields)]
+    return "\n".join(lines) + "\n"
+
+
+def endpoint_section(endpoint: Endpoint) -> "list[str]":
+    """An endpoint's part of docs/api.md."""
+    lines = ["", f"## {endpoint.method} {endpoint.path}", "", f"{endpoint.purpose}. Access level {endpoint.level}."]
+    if isinstance(endpoint.query, Keys):
+        lines += ["", "Query: bare key names, none for all: " + ", ".join(f"`{name}`" for name in endpoint.query.names)]
+    if isinstance(endpoint.query, Parameters):
+        lines += ["", "Query:", "", "| parameter | value | default | meaning |", "|---|---|---|---|"]
+        lines += field_rows(endpoint.query.fields)
+    if isinstance(endpoint.body, Object):
+        lines += ["", "Body:", "", "| field | value | default | meaning |", "|---|---|---|---|"]
+        lines += field_rows(endpoint.body.fields)
+    elif isinstance(endpoint.body, Anything):
+        lines += ["", "Body: an object of key to value."]
+    if isinstance(endpoint.answer, Object) and endpoint.answer.fields:
+        lines += ["", "Answer:", "", "| field | value | meaning |", "|---|---|---|"]
+        lines += field_rows(endpoint.answer.fields, with_default=False)
+    elif isinstance(endpoint.answer, Object):
+        lines += ["", "Answer: `{}`."]
+    return lines
+
+
+def api_page() -> str:
+    """docs/api.md."""
+    lines = [
+        "# API",
+        "",
+        "Made by `make docs` from `firmware/api/endpoints.py`. Every path works with and without its trailing slash.",
+        "",
+        'A failure is `{"error": CODE, "message": text}` with the status of its code:',
+        "",
+        "| code | status |",
+        "|---|---|",
+        *[f"| `{code}` | {status} |" for code, status in sorted(STATUS.items(), key=lambda row: (row[1], row[0]))],
+    ]
+    for endpoint in ENDPOINTS:
+        lines += endpoint_section(endpoint)
+    return "\n".join(lines) + "\n"
+
+
+def readme_table() -> str:
+    """The README's table of all endpoints of the device, and which of them work."""
+    working = {(endpoint.method, endpoint.path) for endpoint in ENDPOINTS}
+    rows = json.loads(ALL_ENDPOINTS.read_text())
+    lines = ["| endpoint | level | purpose | works |", "|---|---|---|---|"]
+    for row in rows:
+        mark = "yes" if (row["method"], row["path"]) in working else "not yet"
+        lines.append(f"| `{row['method']} {row['path']}` | {row['level']} | {row['purpose']} | {mark} |")
+    return "\n".join(lines)
+
+
+def readme_page() -> str:
+    """README.md with its table renewed."""
+    text = (ROOT / "README.md").read_text()
+    head, rest = text.split(BEGIN)
+    return head + BEGIN + "\n" + readme_table() + "\n" + END + rest.split(END)[1]
+
+
+def main() -> int:
+    """Write the pages, or check them; 1 where one is not current."""
+    pages = {"docs/settings.md": settings_page(), "docs/api.md": api_page(), "README.md": readme_page()}
+    stale = [name for name, text in pages.items() if not (ROOT / name).exists() or (ROOT / name).read_text() != text]
+    if "--check" in sys.argv[1:]:
+        for name in stale:
+            print(f"{name} is not current: make docs", file=sys.stderr)
+        return 1 if stale else 0
+    for name in stale:
+        (ROOT / name).write_text(pages[name])
+        print(f"{name} written")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

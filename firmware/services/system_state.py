@@ -1,0 +1,28 @@
+"""The state key `system`."""
+
+from hal.runtime import monotonic
+
+
+class SystemState:
+    """`problems` are texts of what went wrong at start, `unexpected()` counts unexpected errors since."""
+
+    def __init__(self, system, problems: "list[str]", started: float, unexpected, clock=monotonic):
+        self._system = system
+        self._problems = problems
+        self._started = started
+        self._unexpected = unexpected
+        self._clock = clock
+
+    def get(self) -> dict:
+        """{"uptimeSec", "startReason", "memFree", "cpuTempC", "errors": list of texts}."""
+        errors = list(self._problems)
+        count = self._unexpected()
+        if count:
+            errors.append(f"{count} unexpected errors since start; the log has them")
+        return {
+            "uptimeSec": int(self._clock() - self._started),
+            "startReason": self._system.start_reason(),
+            "memFree": self._system.memory_free(),
+            "cpuTempC": self._system.cpu_temperature(),
+            "errors": errors,
+        }
