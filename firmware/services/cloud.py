@@ -9,7 +9,7 @@ import asyncio
 from firmware.services.modbus_router import ModbusRouter
 from firmware.services.modbus_session import ModbusSession
 from firmware.services.own_registers import OwnRegisters
-from hal.runtime import CONNECTION_ERRORS, keep_alive, log_exception, monotonic, open_tls, random_bytes, wait_until
+from hal.runtime import CONNECTION_ERRORS, abort_stream, keep_alive, log_exception, monotonic, open_tls, random_bytes, wait_until
 
 CONNECT_SEC = 10
 SHORTEST_PAUSE = 1  # seconds before a redial, whatever the setting says
@@ -78,7 +78,7 @@ class CloudConnection:
     async def _run(self) -> None:
         first_pause = max(self._settings["reconnectSec"], SHORTEST_PAUSE)
         pause = first_pause
-        while True:
+        while self._task is not None:
             self._redial.clear()
             started = self._clock()
             await self._call()
@@ -104,6 +104,9 @@ class CloudConnection:
             self._last_error = "INTERNAL"
             log_exception(exc)
             return
+        if self._task is None:  # stopped while the call went through, which has swallowed the cancellation
+            abort_stream(writer)
+            return
         keep_alive(writer, self._settings["keepAliveSec"])
         self._session = ModbusSession(reader, writer, self._router, from_cloud=True, clock=self._clock)
         self._since = self._clock()
@@ -116,6 +119,7 @@ class CloudConnection:
             await self._watch(self._session, self._serving)
         finally:
             self._serving.cancel()
+            abort_stream(writer)  # a session that was cancelled before it began has not closed it
             self._serving = None
             self._session = None
             self._since = self._clock()
