@@ -8,7 +8,7 @@ STATE ?= .state
 BOARD ?= board-configs/simulated.json
 
 .DEFAULT_GOAL := run
-.PHONY: run run-micropython test lint format bench docs clean
+.PHONY: run run-micropython test kill-settings lint format bench docs clean
 
 $(VENV)/.made: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -24,7 +24,8 @@ $(VENV)/.made-bench: $(VENV)/.made-dev
 	touch $@
 
 run: $(VENV)/.made
-	exec $(BIN)/python -m firmware --board $(BOARD) --state-dir $(STATE) --http 127.0.0.1:$(PORT)
+	exec $(BIN)/python -m firmware --board $(BOARD) --state-dir $(STATE) \
+	  --http 127.0.0.1:$(PORT) --modbus-tcp 127.0.0.1:$(MODBUS_PORT)
 
 # MicroPython finds microdot among the packages of the virtual environment; its heap is what a small board has.
 run-micropython: $(VENV)/.made-dev
@@ -35,10 +36,15 @@ run-micropython: $(VENV)/.made-dev
 test: $(VENV)/.made-dev lint
 	$(BIN)/python -m pytest
 
+# The full run of what `make test` does a few hundred times: kill -9 in the middle of storing settings.
+kill-settings: $(VENV)/.made-dev
+	$(BIN)/python tests/firmware/kill_settings.py 10000
+
 lint: $(VENV)/.made-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy firmware hal
+	$(BIN)/python -m docs.generate --check
 
 format: $(VENV)/.made-dev
 	$(BIN)/ruff check --fix .

@@ -71,13 +71,14 @@ def settings_page() -> str:
             lines += ["| field | value | default | meaning |", "|---|---|---|---|"]
             for field in setting.kind.fields:
                 secret = " (secret)" if field.secret else ""
-                row = f"| `{field.name}` | {kind_text(field.kind)}{secret} | `{json.dumps(field.default)}` | {field.help} |"
-                lines.append(row)
+                value = kind_text(field.kind) + secret
+                lines.append(f"| `{field.name}` | {value} | `{json.dumps(field.default)}` | {field.help} |")
         else:
             lines.append(f"{kind_text(setting.kind)}, default `{json.dumps(setting.default)}`")
             inner = setting.kind.kind if isinstance(setting.kind, ListOf) else None
             if isinstance(inner, Object):
-                lines += ["", "| field | value | default | meaning |", "|---|---|---|---|", *field_rows(inner.fields)]
+                lines += ["", "| field | value | default | meaning |", "|---|---|---|---|"]
+                lines += field_rows(inner.fields)
     return "\n".join(lines) + "\n"
 
 

@@ -34,9 +34,7 @@ def parse_arguments(arguments: "list[str]"):
     parser.add_argument("--board", default="board-configs/simulated.json", help="board config (JSON)")
     parser.add_argument("--state-dir", default=".state", help="folder for what must survive a restart")
     parser.add_argument("--http", default="", help="HOST:PORT of the HTTP API; default: setting httpd, all addresses")
-    parser.add_argument(
-        "--modbus-tcp", default="", help="HOST:PORT of Modbus TCP; default: setting modbusTcp, where HTTP is"
-    )
+    parser.add_argument("--modbus-tcp", default="", help="HOST:PORT of Modbus TCP; default: setting modbusTcp")
     return parser.parse_args(arguments)
 
 

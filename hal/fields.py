@@ -11,7 +11,7 @@ REQUIRED = object()  # default of a field that must be given
 
 _INT64 = 2**63 - 1
 _NAME_SHOWN = 40  # characters of an unknown name that an error repeats
-_PROBLEMS_SHOWN = 20
+_PROBLEMS_SHOWN = 128
 
 
 class BadField(Exception):

@@ -44,7 +44,7 @@ class ApiRequest(Request):
 class JsonResponse(Response):
     """An answer with a JSON body. `after_sent`, where set, is called once the answer has left."""
 
-    after_sent = None
+    after_sent: object = None
 
     def __init__(self, content, status: int = 200, headers: "dict | None" = None):
         # Response.__init__ would build a case-insensitive header table for every answer.
@@ -123,7 +123,7 @@ class Connection:
             body = await self.requests.body(length)
         self._enter(HANDLING, None)
         path, query = split_target(head.target)
-        request = ApiRequest(self.server, (self.address, 0), head.method, path, head.version, head.headers, body)
+        request = ApiRequest(self.server, (self.address, 0), head.method, path, head.version, head.headers, body)  # type: ignore[arg-type]
         request.query_string = query
         request.g.level = self.level
         response = await self.server.dispatch_request(request)
@@ -132,7 +132,7 @@ class Connection:
         self._enter(WRITING, limits.body_sec)
         await self._send(answer)
         if response.after_sent is not None:
-            response.after_sent()
+            response.after_sent()  # type: ignore[operator]
         if kept:
             self._enter(IDLE, limits.idle_sec)
             self.idle_since = self.server.monotonic()

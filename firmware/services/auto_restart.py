@@ -38,6 +38,6 @@ class AutoRestart:
         return self._clock() - since >= self._settings["periodMin"] * 60
 
     async def _watch(self) -> None:
-        while not self.is_due():
+        while not self.is_due():  # noqa: ASYNC110 - what makes it due is time itself
             await asyncio.sleep(CHECK_SEC)
         self._restart()

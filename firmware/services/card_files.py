@@ -18,6 +18,7 @@ from hal.runtime import (
     monotonic,
     open_new,
     open_regular,
+    serial_offload,
     sync_folder,
 )
 
@@ -57,8 +58,8 @@ _REFUSALS = {  # errno, the same number on both runtimes -> (code, what it means
 class CardFiles:
     """The files on a card; `card` is the board's part, or None.
 
-    All file work goes through `offload`, which must call one function after another, as that of
-    hal.runtime.serial_offload. `local_iso` turns seconds UTC into ISO 8601 in device local time.
+    `local_iso` turns seconds UTC into ISO 8601 in device local time. All file work goes through `offload`, by default a
+    worker of its own; another one must call one function after another too, as those of hal.runtime.serial_offload do.
 
     An upload grows in a folder of the device's own at the card's root and is renamed when its last block is in. At most
     4 are under way. An upload belongs to the `owner` (a session, an address) that sent its block 0: whoever sends block
@@ -68,9 +69,9 @@ class CardFiles:
     its own line says.
     """
 
-    def __init__(self, card, offload, local_iso, clock=monotonic):
+    def __init__(self, card, local_iso, offload=None, clock=monotonic):
         self._card = card
-        self._offload = offload
+        self._offload = offload or serial_offload()
         self._local_iso = local_iso
         self._clock = clock
         self._ejecting = False
@@ -562,7 +563,7 @@ def _check_block(block_idx: int, block_count: int, data: bytes) -> None:
         raise BadField(f"blockIdx: must be an integer 0..{block_count - 1}: less than blockCount")
     if len(data) > BLOCK or (len(data) < BLOCK and block_idx < block_count - 1):
         raise BadField(f"data: must be {BLOCK} bytes, in the last block 0..{BLOCK}")
-    if block_count > BLOCKS_MAX or (block_count - 1) * BLOCK + len(data) > FILE_MAX:
+    if block_count > BLOCKS_MAX or block_idx * BLOCK + len(data) > FILE_MAX:
         raise Refused("TOO_LARGE", f"blockCount: a file on the SD card has at most {FILE_MAX} bytes")
 
 

@@ -9,7 +9,16 @@ import asyncio
 from firmware.services.modbus_router import ModbusRouter
 from firmware.services.modbus_session import ModbusSession
 from firmware.services.own_registers import OwnRegisters
-from hal.runtime import CONNECTION_ERRORS, abort_stream, keep_alive, log_exception, monotonic, open_tls, random_bytes, wait_until
+from hal.runtime import (
+    CONNECTION_ERRORS,
+    abort_stream,
+    keep_alive,
+    log_exception,
+    monotonic,
+    open_tls,
+    random_bytes,
+    wait_until,
+)
 
 CONNECT_SEC = 10
 SHORTEST_PAUSE = 1  # seconds before a redial, whatever the setting says

@@ -21,7 +21,6 @@ from firmware.services.card_paths import CardTree, fold
 from firmware.services.errors import Refused
 from hal.contracts import CardFull, NoCard
 from hal.fields import BadField
-from hal.runtime import serial_offload
 from hal.simulated.card import SimulatedCard
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -52,7 +51,7 @@ class Rig:
 
     def restarted(self) -> CardFiles:
         """The service as it is after the process has begun anew."""
-        return CardFiles(self.card, serial_offload(), local_iso, self.clock)
+        return CardFiles(self.card, local_iso, clock=self.clock)
 
     def on_disk(self) -> dict[str, bytes]:
         """Every file that is on the card, with its contents, the service's own among them."""
@@ -220,7 +219,7 @@ async def test_block_0_begins_anew(rig):
     [(0, 0, 1), (-1, 2, BLOCK), (2, 2, 5), (0, 2, 1000), (0, 1, BLOCK + 1), (0, 2, BLOCK + 1)],
 )
 async def test_a_block_that_no_file_can_have_is_refused(rig, index, count, length):
-    with pytest.raises(BadField, match="block|data"):
+    with pytest.raises(BadField, match=r"block|data"):
         await rig.files.write("/a.bin", index, count, b"x" * length)
     assert rig.on_disk() == {}
 
@@ -297,11 +296,10 @@ async def test_a_process_killed_in_the_middle_of_an_upload_leaves_the_old_file(r
     script = (
         "import asyncio, sys, time\n"
         "from firmware.services.card_files import CardFiles\n"
-        "from hal.runtime import serial_offload\n"
         "from hal.simulated.card import SimulatedCard\n"
         "async def main():\n"
         "    card = SimulatedCard(SimulatedCard.OPTIONS.check({'folder': sys.argv[1]}), '.')\n"
-        "    files = CardFiles(card, serial_offload(), str)\n"
+        "    files = CardFiles(card, str)\n"
         "    for index in range(5):\n"
         "        await files.write('/a.bin', index, 6, bytes(1024))\n"
         "    print('half', flush=True)\n"
@@ -764,7 +762,7 @@ async def test_a_folder_for_the_card_that_vanishes_means_no_card(rig):
 
 
 async def test_a_board_without_a_card_says_so():
-    files = CardFiles(None, serial_offload(), local_iso)
+    files = CardFiles(None, local_iso)
     await files.start()
     assert await code(files.dir("/")) == "NO_CARD"
     assert await code(files.write("/a", 0, 1, b"")) == "NO_CARD"
@@ -864,6 +862,44 @@ async def test_the_event_loop_goes_on_while_the_card_is_slow(rig):
 
 async def _set(event: asyncio.Event) -> None:
     event.set()
+
+
+@pytest.mark.skipif(shutil.which("micropython") is None, reason="no MicroPython here")
+def test_micropython_does_the_same(tmp_path):
+    script = (
+        "import asyncio, sys\n"
+        "from firmware.services.card_files import CardFiles\n"
+        "from firmware.services.errors import Refused\n"
+        "from hal.contracts import Card\n"
+        "class Folder(Card):\n"
+        "    insertions = 0\n"
+        "    def root(self): return sys.argv[1]\n"
+        "    def before_write(self, count): pass\n"
+        "async def main():\n"
+        "    files = CardFiles(Folder(), str)\n"
+        "    await files.start()\n"
+        "    await files.write('/Журнал/a.txt', 0, 2, b'x' * 1024)\n"
+        "    await files.write('/Журнал/a.txt', 1, 2, b'end')\n"
+        "    print((await files.read('/жУРНАЛ/A.TXT', 1))['data'])\n"
+        "    print((await files.dir('/журнал'))['items'][0]['size'])\n"
+        "    await files.write_whole('/b.txt', b'y' * 3000)\n"
+        "    await files.remove('/B.txt')\n"
+        "    calls = files.remove('/Журнал'), files.read('/b.txt', 0), files.dir('/журнал/a.txt'), files.dir('/..')\n"
+        "    for call in calls:\n"
+        "        try:\n"
+        "            await call\n"
+        "        except Refused as exc:\n"
+        "            print(exc.code)\n"
+        "asyncio.run(main())\n"
+    )
+    (tmp_path / "script.py").write_text(script)
+    (tmp_path / "card").mkdir()
+    command = ["micropython", "-X", "heapsize=512K", str(tmp_path / "script.py"), str(tmp_path / "card")]
+    environment = dict(os.environ, MICROPYPATH=f"{ROOT}:.frozen")
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    printed = ["ZW5k", "1027", "NOT_EMPTY", "NOT_FOUND", "NOT_DIRECTORY", "BAD_PATH"]
+    assert (done.stdout.split(), done.stderr) == (printed, "")
+    assert (tmp_path / "card" / "Журнал" / "a.txt").read_bytes() == b"x" * 1024 + b"end"
 
 
 # The simulated card
