@@ -8,7 +8,7 @@ import pathlib
 import sys
 
 from firmware.api.call import Flag, Keys, Parameters
-from firmware.api.endpoints import ENDPOINTS, Anything, Endpoint
+from firmware.api.endpoints import ENDPOINTS, Anything, CardPath, Endpoint
 from firmware.api.errors import STATUS
 from firmware.services.settings_table import SETTINGS
 from hal.fields import REQUIRED, AnyOf, Base64, Boolean, Choice, Field, Integer, ListOf, Nullable, Number, Object, Text
@@ -29,6 +29,8 @@ def kind_text(kind: object) -> str:
     if isinstance(kind, Text):
         form = f": {kind.form[1]}" if kind.form else ""
         return f"text of {kind.low}..{kind.high} characters{form}"
+    if isinstance(kind, CardPath):
+        return f"path of 1..{kind.HIGH} characters"
     if isinstance(kind, Base64):
         return f"Base64 of {kind.low}..{kind.high} bytes"
     if isinstance(kind, Choice):
@@ -61,9 +63,10 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "Made by `make docs` from `firmware/services/settings_table.py`. The saved area is what",
-        "`POST /api/settings/saved/set/` writes; it becomes the active one at the next start. Secrets read as `null` where",
-        'unset and `"***"` where set; writing `"***"` keeps them.',
+        "Made by `make docs` from `firmware/services/settings_table.py`.",
+        "",
+        "The saved area is what `POST /api/settings/saved/set/` writes; it becomes the active one at the next start.",
+        'Secrets read as `null` where unset and `"***"` where set; writing `"***"` keeps them.',
     ]
     for setting in SETTINGS:
         lines += ["", f"## {setting.name}", "", setting.help + ".", ""]

@@ -11,7 +11,7 @@ from firmware.services.bus import Bus
 from firmware.services.button_access import ButtonAccess
 from firmware.services.card_files import CardFiles
 from firmware.services.clock import ClockService
-from firmware.services.cloud import CloudConnection
+from firmware.services.cloud import CloudConnections
 from firmware.services.discovery import Discovery
 from firmware.services.forwarding import Forwarding
 from firmware.services.identity import Identity
@@ -61,8 +61,8 @@ class Device:
         modbus_port = None
         if modbus_tcp is not None:
             modbus_port = await self._start_gateway(*modbus_tcp)
-        for connection in self.outbound:
-            await connection.start()
+        await self.cloud.start()
+        await self.card_files.start()
         await self.clock.start()
         await self.auto_restart.start()
         return await self.server.start(*http), modbus_port
@@ -71,8 +71,7 @@ class Device:
         """Finish the answers in progress and the writes in flight, then stop every service and part."""
         await self.server.stop()
         await self.gateway.stop()
-        for connection in self.outbound:
-            await connection.stop()
+        await self.cloud.stop()
         self.forwarding.stop()
         await self.auto_restart.stop()
         await self.clock.stop()
@@ -122,10 +121,7 @@ class Device:
         )
         router = ModbusRouter(self.bus, self.registers, self.forwarding, modbus_tcp)
         self.gateway = ModbusGateway(router, modbus_tcp)
-        self.cloud = CloudConnection(router, self.registers, settings["cbCloud"])
-        self.outbound = [self.cloud] + [
-            CloudConnection(router, self.registers, settings[name]) for name in ("ownSrv", "rmSrv")
-        ]
+        self.cloud = CloudConnections(router, self.registers, settings)
 
     def _build_state(self) -> None:
         network, modem = self.board.network, self.board.modem
@@ -175,7 +171,7 @@ class Device:
         return self.gateway.client_count()
 
     def _is_called(self) -> bool:
-        return self.cloud.is_connected()
+        return self.cloud.cloud.is_connected()
 
     def _devices(self) -> "dict | None":
         return None if self.bus is None else self.bus.health.state(self.clock.utc_iso_ago)

@@ -110,6 +110,14 @@ class Clock(Part):
 class Card(Part):
     """The SD card: where it is mounted and whether it is there. Files are read and written through the mount point."""
 
+    insertions = 0  # counts up whenever a card is put in: what was opened before is void
+
+    def before_write(self, count: int) -> None:
+        """So many more bytes are about to be written: CardReadOnly or CardFull where the board knows beforehand.
+
+        A mounted file system says so itself, by an OSError.
+        """
+
     def root(self) -> str:
         """The folder that holds the card's files. NoCard where no card is mounted."""
         raise NotImplementedError

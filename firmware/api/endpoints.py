@@ -40,6 +40,22 @@ class Anything:
         return {"type": "object"}
 
 
+class CardPath:
+    """A path on the SD card: any text of its length; what is wrong inside it is for the card service to say."""
+
+    HIGH = 1024
+
+    def check(self, value, where: str):
+        """The path, or BadField."""
+        if not isinstance(value, str) or not 1 <= len(value) <= self.HIGH:
+            raise BadField(f"{where}: must be text of 1..{self.HIGH} characters")
+        return value
+
+    def schema(self) -> dict:
+        """JSON Schema."""
+        return {"type": "string", "minLength": 1, "maxLength": self.HIGH}
+
+
 def _search_is_whole(fields: dict) -> "list[str]":
     """A rule: a search has line settings and walks upwards."""
     problems = []
@@ -147,7 +163,7 @@ _FIND_RESULT = Object(
     Field("foundDevices", ListOf(_FOUND, 8192), None),
 )
 
-_PATH = Field("path", Text(4096, 1), help="absolute path on the card, with /")
+_PATH = Field("path", CardPath(), help="absolute path on the card, with /")
 
 _ITEM = (
     Field("name", Text(255)),
@@ -278,7 +294,7 @@ ENDPOINTS = (
         handlers.settings_import,
         _NOTHING,
         body=Object(
-            Field("filePath", Text(4096, 1), None, help="an export on the card"),
+            Field("filePath", CardPath(), None, help="an export on the card"),
             Field("settings", Anything(), None, help="or the export itself"),
         ),
     ),
@@ -289,7 +305,7 @@ ENDPOINTS = (
         "Export current settings",
         handlers.settings_export,
         Anything(),
-        body=Object(Field("filePath", Text(4096, 1), None, help="where to write it on the card")),
+        body=Object(Field("filePath", CardPath(), None, help="where to write it on the card")),
     ),
     Endpoint(
         "POST",

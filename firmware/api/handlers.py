@@ -138,8 +138,8 @@ async def card_file_read(call: Call) -> dict:
 
 async def card_file_write(call: Call) -> dict:
     """POST /api/card/file/write/"""
-    body = call.body
-    return await call.device.card_files.write(body["path"], body["blockIdx"], body["blockCount"], body["data"])
+    body, owner = call.body, call.token or call.address
+    return await call.device.card_files.write(body["path"], body["blockIdx"], body["blockCount"], body["data"], owner)
 
 
 async def card_remove(call: Call) -> dict:

@@ -57,6 +57,10 @@ class CloudConnection:
         if self._serving is not None:
             self._serving.cancel()
 
+    def is_enabled(self) -> bool:
+        """Whether the settings ask for the connection."""
+        return self._settings["enabled"]
+
     def is_connected(self) -> bool:
         """Whether the connection stands."""
         return self._session is not None
@@ -74,8 +78,6 @@ class CloudConnection:
 
     async def reconnect(self) -> dict:
         """Hang up, dial at once; {"status": "DONE"} when the connection stands, "ERROR" where it does not in time."""
-        if self._task is None:
-            return {"status": "ERROR", "errorCode": "DISABLED"}
         self._connected.clear()
         self._redial.set()
         if self._serving is not None:
@@ -150,6 +152,43 @@ class CloudConnection:
             await asyncio.sleep(0.2)
         if not self._redial.is_set():
             self._last_error = session.end_reason
+
+
+class CloudConnections:
+    """All outbound connections: to the cloud (setting cbCloud), and to servers of the owner (ownSrv, rmSrv)."""
+
+    def __init__(self, router: ModbusRouter, registers: OwnRegisters, settings: dict):
+        self.cloud = CloudConnection(router, registers, settings["cbCloud"])
+        self._others = {name: CloudConnection(router, registers, settings[name]) for name in ("ownSrv", "rmSrv")}
+
+    async def start(self) -> None:
+        """Begin to dial those that the settings ask for."""
+        for connection in self._all():
+            await connection.start()
+
+    async def stop(self) -> None:
+        """Hang up."""
+        for connection in self._all():
+            await connection.stop()
+
+    def state(self) -> dict:
+        """The state key `mbTcpCallback`: the cloud's connection, and in `ownSrv` and `rmSrv` the others, null if off."""
+        state = self.cloud.state()
+        for name, connection in self._others.items():
+            state[name] = connection.state() if connection.is_enabled() else None
+        return state
+
+    async def reconnect(self) -> dict:
+        """Hang up and dial anew, all that are enabled: {"status", "errorCode"}, the first error of any."""
+        enabled = [connection for connection in self._all() if connection.is_enabled()]
+        if not enabled:
+            return {"status": "ERROR", "errorCode": "DISABLED"}
+        outcomes = await asyncio.gather(*[connection.reconnect() for connection in enabled])
+        failed = [outcome for outcome in outcomes if outcome["status"] == "ERROR"]
+        return failed[0] if failed else outcomes[0]
+
+    def _all(self) -> list:
+        return [self.cloud] + list(self._others.values())
 
 
 def _jittered(pause: float) -> float:

@@ -46,7 +46,7 @@ class SimulatedPort(TtyPort):
             name, equals, value = word.partition("=")
             if not equals:
                 name, value = "kind", name
-            command[name] = int(value) if value.isdigit() else value
+            command[name] = {"true": True, "false": False}.get(value, int(value) if value.isdigit() else value)
         answer = await self.world.command(command)
         if "error" in answer:
             raise ValueError(answer["error"])

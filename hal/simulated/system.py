@@ -118,8 +118,8 @@ class SimulatedSystem(System):
             while line := await reader.readline():
                 writer.write((await self._answer(line.decode(errors="replace")) + "\n").encode())
                 await writer.drain()
-        except (ValueError, OSError):
-            pass  # a line over the limit, or a client that is gone
+        except (ValueError, OSError, asyncio.CancelledError):
+            pass  # a line over the limit, a client that is gone, or the end of the process
         finally:
             writer.close()
 

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from firmware.services import cloud
-from firmware.services.cloud import CloudConnection
+from firmware.services.cloud import CloudConnection, CloudConnections
 from firmware.services.forwarding import Forwarding
 from firmware.services.modbus_router import ModbusRouter
 from firmware.services.own_registers import CODE_NONE, OwnRegisters
@@ -54,10 +54,10 @@ class Server:
 class Rig:
     def __init__(self, port, **settings):
         self.registers = OwnRegisters(IDENTITY, 8, lambda: 1, lambda: 0, lambda: self.connection.is_connected())
-        router = ModbusRouter(None, self.registers, Forwarding([]), DEFAULTS["modbusTcp"])
+        self.router = ModbusRouter(None, self.registers, Forwarding([]), DEFAULTS["modbusTcp"])
         self.settings = dict(DEFAULTS["cbCloud"], enabled=True, host="127.0.0.1", port=port, reconnectSec=0)
         self.settings.update(settings)
-        self.connection = CloudConnection(router, self.registers, self.settings)
+        self.connection = CloudConnection(self.router, self.registers, self.settings)
 
     async def __aenter__(self):
         await self.connection.start()
@@ -197,11 +197,27 @@ async def test_reconnect_hangs_up_and_dials_at_once():
         assert await outcome == {"status": "DONE", "errorCode": None}
 
 
-async def test_reconnect_of_a_connection_that_is_off_is_an_error():
-    rig = Rig(1, enabled=False)
-    await rig.connection.start()
-    assert await rig.connection.reconnect() == {"status": "ERROR", "errorCode": "DISABLED"}
-    assert rig.connection.state()["server"] is None
+async def test_reconnect_with_every_connection_off_is_an_error():
+    rig = Rig(1)
+    connections = CloudConnections(rig.router, rig.registers, DEFAULTS)
+    await connections.start()
+    assert await connections.reconnect() == {"status": "ERROR", "errorCode": "DISABLED"}
+    state = connections.state()
+    assert state["server"] is None
+    assert state["ownSrv"] is None
+    await connections.stop()
+
+
+async def test_a_server_of_the_owner_is_dialled_and_reconnected_too():
+    async with Server() as server:
+        rig = Rig(server.port)
+        connections = CloudConnections(rig.router, rig.registers, dict(DEFAULTS, ownSrv=rig.settings))
+        await connections.start()
+        await answer((await server.call())[0])
+        assert connections.state()["ownSrv"]["connected"] is True
+        assert await connections.reconnect() == {"status": "DONE", "errorCode": None}
+        await server.call()
+        await connections.stop()
 
 
 def certificate(folder):
