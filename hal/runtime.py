@@ -87,6 +87,29 @@ if MICROPYTHON:
         """(reader, writer) of a TLS connection whose certificate was checked against the system's authorities."""
         raise OSError("this board has no certificate store")
 
+    async def datagram_exchange(host: str, port: int, payload: bytes, timeout: float, fits) -> "bytes | None":
+        """Send a datagram and wait for one from there that `fits(data)`; None where none comes in time. OSError."""
+        address = socket.getaddrinfo(host, port, 0, socket.SOCK_DGRAM)[0][-1]
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            sock.setblocking(False)
+            sock.connect(address)
+            sock.send(payload)
+            waited = 0.0
+            while waited < timeout:
+                try:
+                    data = sock.recv(512)
+                    if fits(data):
+                        return data
+                except OSError as exc:
+                    if exc.args[0] != errno.EAGAIN:
+                        raise
+                await asyncio.sleep(0.01)
+                waited += 0.01
+            return None
+        finally:
+            sock.close()
+
     def flush_output() -> None:
         """MicroPython writes its standard output at once."""
 
@@ -176,6 +199,32 @@ else:
         import ssl
 
         return await asyncio.open_connection(host, port, ssl=ssl.create_default_context())
+
+    async def datagram_exchange(host: str, port: int, payload: bytes, timeout: float, fits) -> bytes | None:
+        """Send a datagram and wait for one from there that `fits(data)`; None where none comes in time. OSError."""
+        import socket
+
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout
+        try:
+            found = await asyncio.wait_for(loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM), timeout)
+            family, kind, protocol, _, address = found[0]
+            with socket.socket(family, kind, protocol) as sock:
+                sock.setblocking(False)
+                sock.connect(address)  # the kernel then drops what comes from elsewhere
+                await loop.sock_sendall(sock, payload)
+                while True:
+                    try:
+                        data = await asyncio.wait_for(loop.sock_recv(sock, 512), max(end - loop.time(), 0))
+                    except (
+                        ConnectionRefusedError
+                    ):  # an ICMP message, which anybody can forge: the answer may still come
+                        await asyncio.sleep(0.05)
+                        continue
+                    if fits(data):
+                        return data
+        except asyncio.TimeoutError:
+            return None
 
     def flush_output() -> None:
         """Bring what was printed to the standard output now."""

@@ -132,7 +132,7 @@ class Connection:
         self._enter(WRITING, limits.body_sec)
         await self._send(answer)
         if response.after_sent is not None:
-            response.after_sent()  # type: ignore[operator]
+            response.after_sent()
         if kept:
             self._enter(IDLE, limits.idle_sec)
             self.idle_since = self.server.monotonic()

@@ -172,7 +172,7 @@ class CloudConnections:
             await connection.stop()
 
     def state(self) -> dict:
-        """The state key `mbTcpCallback`: the cloud's connection, and in `ownSrv` and `rmSrv` the others, null if off."""
+        """The state key `mbTcpCallback`: the cloud's connection; in `ownSrv` and `rmSrv` the others, null if off."""
         state = self.cloud.state()
         for name, connection in self._others.items():
             state[name] = connection.state() if connection.is_enabled() else None

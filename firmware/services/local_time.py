@@ -1,0 +1,175 @@
+"""Calendar arithmetic on seconds since 1970-01-01T00:00:00Z, ISO 8601 texts, and the device's local time.
+
+Local time is timeGmt minutes ahead of UTC, and further ahead while daylight saving time is in force: by the European
+rule (Directive 2000/84/EC: from the last Sunday of March to that of October, 01:00 UTC), or by a rule of one's own.
+"""
+
+from hal.fields import BadField
+
+DAY = 86400
+EARLIEST = 946684800  # 2000-01-01T00:00:00Z
+LATEST = 4102444799  # 2099-12-31T23:59:59Z
+
+OFF, EUROPEAN, MANUAL = range(3)  # values of the setting tsMode
+EUROPEAN_SHIFT = 3600
+
+_MONTH_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+
+
+def days_of(year: int, month: int, day: int) -> int:
+    """Days from 1970-01-01 to a date of the Gregorian calendar."""
+    before = year - 1
+    days = 365 * (year - 1970) + (before // 4 - before // 100 + before // 400) - 477
+    for index in range(month - 1):
+        days += month_days(year, index + 1)
+    return days + day - 1
+
+
+def month_days(year: int, month: int) -> int:
+    """Days of a month."""
+    leap = month == 2 and year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    return _MONTH_DAYS[month - 1] + leap
+
+
+def date_of(days: int) -> "tuple[int, int, int]":
+    """(year, month, day) of a day counted from 1970-01-01."""
+    year = 1970 + days // 366
+    while days_of(year + 1, 1, 1) <= days:
+        year += 1
+    month = 1
+    while month < 12 and days_of(year, month + 1, 1) <= days:
+        month += 1
+    return year, month, days - days_of(year, month, 1) + 1
+
+
+def weekday_date(year: int, month: int, week: int, weekday: int) -> int:
+    """Days from 1970-01-01 to the week-th (5: the last) weekday (0 Sunday) of a month."""
+    first = days_of(year, month, 1)
+    day = first + (weekday - (first + 4)) % 7 + 7 * (week - 1)  # 1970-01-01 was a Thursday
+    while day >= first + month_days(year, month):
+        day -= 7
+    return day
+
+
+def iso(seconds: float) -> str:
+    """ISO 8601 text without a zone, whole seconds."""
+    whole = int(seconds // 1)
+    year, month, day = date_of(whole // DAY)
+    clock = whole % DAY
+    return f"{year:04d}-{month:02d}-{day:02d}T{clock // 3600:02d}:{clock // 60 % 60:02d}:{clock % 60:02d}"
+
+
+def parse_iso(text: str) -> "tuple[float, int | None]":
+    """(seconds as written, seconds that its zone is ahead of UTC or None) of YYYY-MM-DDThh:mm[:ss[.f]][Z|+hh[:]mm].
+
+    ValueError where it is none.
+    """
+    date, mark, rest = text.strip().replace(" ", "T").partition("T")
+    if not mark:
+        raise ValueError("no time")
+    year, month, day = (_number(part, size) for part, size in _split(date, "-", (4, 2, 2)))
+    clock, zone = _cut_zone(rest)
+    clock, _, fraction = clock.replace(",", ".").partition(".")
+    sizes = (2, 2, 2) if clock.count(":") == 2 else (2, 2)
+    parts = [_number(part, size) for part, size in _split(clock, ":", sizes)]
+    hour, minute, second = (parts + [0])[:3]
+    if not (1 <= month <= 12 and 1 <= day <= month_days(year, month) and hour < 24 and minute < 60 and second < 60):
+        raise ValueError("no such moment")
+    seconds: float = days_of(year, month, day) * DAY + hour * 3600 + minute * 60 + second
+    if fraction:
+        seconds += _number(fraction, len(fraction)) / 10 ** len(fraction)
+    return seconds, zone
+
+
+def _split(text: str, separator: str, sizes: tuple) -> list:
+    parts = text.split(separator)
+    if len(parts) != len(sizes):
+        raise ValueError("wrong number of parts")
+    return list(zip(parts, sizes))  # noqa: B905 - MicroPython's zip has no strict
+
+
+def _number(text: str, size: int) -> int:
+    if len(text) != size or size > 9 or not all("0" <= digit <= "9" for digit in text):
+        raise ValueError("not a number")
+    return int(text)
+
+
+def _cut_zone(text: str) -> "tuple[str, int | None]":
+    if text[-1:] in ("Z", "z"):
+        return text[:-1], 0
+    for sign in "+-":
+        clock, mark, zone = text.partition(sign)
+        if mark:
+            digits = zone.replace(":", "")
+            if len(digits) == 2:
+                digits += "00"
+            offset = _number(digits[:2], 2) * 3600 + _number(digits[2:], 2) * 60
+            if offset > 14 * 3600:
+                raise ValueError("no such zone")
+            return clock, offset if sign == "+" else -offset
+    return text, None
+
+
+class LocalTime:
+    """Device local time by the active settings timeGmt, tsMode and tsManual."""
+
+    def __init__(self, time_gmt: int, mode: int, rule: dict):
+        self._standard = time_gmt * 60
+        self._mode = mode
+        self._rule = rule
+        self._shift = rule["shiftMin"] * 60 if mode == MANUAL else EUROPEAN_SHIFT
+
+    def offset(self, utc: float) -> int:
+        """Seconds that local time is ahead of UTC at a moment."""
+        return self._standard + (self._shift if self._is_daylight(utc) else 0)
+
+    def local_iso(self, utc: float) -> str:
+        """Local time of a moment, ISO 8601 without a zone."""
+        return iso(utc + self.offset(utc))
+
+    def utc_of(self, local: float) -> float:
+        """The moment of a local time. Of the two of an hour that comes twice, the first.
+
+        ValueError for a time that daylight saving time skips.
+        """
+        for offset in (self._standard + self._shift, self._standard):
+            if self.offset(local - offset) == offset:
+                return local - offset
+        raise ValueError("skipped by daylight saving time")
+
+    def _is_daylight(self, utc: float) -> bool:
+        if self._mode == OFF:
+            return False
+        year = date_of(int((utc + self._standard) // DAY))[0]
+        start, end = self._european(year) if self._mode == EUROPEAN else self._manual(year)
+        if start < end:
+            return start <= utc < end
+        return utc >= start or utc < end
+
+    def _european(self, year: int) -> "tuple[int, int]":
+        hour = 3600
+        return weekday_date(year, 3, 5, 0) * DAY + hour, weekday_date(year, 10, 5, 0) * DAY + hour
+
+    def _manual(self, year: int) -> "tuple[int, int]":
+        """Start by standard time, end by daylight saving time, as clocks on the wall show them."""
+        rule = self._rule
+        start = weekday_date(year, rule["startMonth"], rule["startWeek"], rule["startDay"])
+        end = weekday_date(year, rule["endMonth"], rule["endWeek"], rule["endDay"])
+        return (
+            start * DAY + rule["startHour"] * 3600 - self._standard,
+            end * DAY + rule["endHour"] * 3600 - self._standard - self._shift,
+        )
+
+
+def parse_moment(text: str, local_time: LocalTime) -> float:
+    """Seconds UTC of an API's datetime: with a zone taken as such, without as local time. BadField names `datetime`."""
+    try:
+        seconds, zone = parse_iso(text)
+        utc = local_time.utc_of(seconds) if zone is None else seconds - zone
+    except ValueError:
+        raise BadField(
+            "datetime: must be an ISO 8601 moment that exists, such as 2026-11-23T12:00:00 or 2026-11-23T12:00:00Z"
+        ) from None
+    if not EARLIEST <= utc <= LATEST:
+        raise BadField("datetime: must be in 2000..2099")
+    return utc
