@@ -97,7 +97,7 @@ class Connection:
         except asyncio.CancelledError:
             if not self.expired:
                 raise
-            if self.phase == READING and self.requests.pending():
+            if self.phase == READING and self.requests.pending() and not self.server.closing:
                 await self._refuse(HttpError(408, "TIMEOUT", "the request did not arrive in time"))
             else:
                 abort_stream(self.writer)
