@@ -14,7 +14,7 @@ from firmware.services.settings_table import SETTINGS
 from hal.fields import REQUIRED, AnyOf, Base64, Boolean, Choice, Field, Integer, ListOf, Nullable, Number, Object, Text
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-ALL_ENDPOINTS = ROOT / "docs" / "endpoints.json"
+ALL_ENDPOINTS = ROOT / "tests" / "conformance" / "endpoints.json"
 BEGIN, END = "<!-- endpoints: made by make docs -->", "<!-- end of endpoints -->"
 
 

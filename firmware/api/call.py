@@ -79,7 +79,7 @@ def parse_body(data: bytes, declared: "Object | None") -> dict:
     else:
         try:
             content = json_loads(data.decode())
-        except (ValueError, RecursionError, MemoryError):
+        except (ValueError, MemoryError):
             raise Refused("BAD_JSON", "the body is not JSON") from None
     if not isinstance(content, dict):
         raise BadField("body: must be a JSON object")

@@ -40,18 +40,14 @@ def _decode(text: str) -> str:
 def percent_decode(text: str) -> str:
     """Replace %XX escapes (RFC 3986 section 2.1) by the UTF-8 characters they encode; broken text stays as it is."""
     data = bytearray()
-    raw = text.encode()
-    index = 0
-    while index < len(raw):
-        digits = (
-            raw[index + 1 : index + 3].decode() if raw[index] == 0x25 and raw[index + 1 : index + 3].isalnum() else ""
-        )
-        if len(digits) == 2 and digits[0] in _HEX and digits[1] in _HEX:
-            data.append(int(digits, 16))
-            index += 3
+    parts = text.split("%")
+    data += parts[0].encode()
+    for part in parts[1:]:
+        if len(part) >= 2 and part[0] in _HEX and part[1] in _HEX:
+            data.append(int(part[:2], 16))
+            data += part[2:].encode()
         else:
-            data.append(raw[index])
-            index += 1
+            data += b"%" + part.encode()
     try:
         return bytes(data).decode()
     except UnicodeError:

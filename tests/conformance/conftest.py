@@ -1,0 +1,165 @@
+"""A running device to ask over HTTP: the firmware on CPython, on MicroPython, or one whose URL is in MC252_URL.
+
+Nothing here or in the tests beside it knows a device's insides. A device of MC252_URL must have the simulated board's
+login, or that of MC252_USER and MC252_PASSWORD.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+import urllib.parse
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+USER = os.environ.get("MC252_USER", "admin")
+PASSWORD = os.environ.get("MC252_PASSWORD", "mc252-sim")
+
+
+class Device:
+    """A device's address, and ways to ask it."""
+
+    def __init__(self, url: str):
+        parts = urllib.parse.urlsplit(url)
+        self.host = parts.hostname
+        self.port = parts.port or 80
+
+    def connect(self) -> "Wire":
+        """A raw connection."""
+        return Wire(socket.create_connection((self.host, self.port), timeout=10))
+
+    def ask(self, method, path, body=None, headers=None):
+        """(status, JSON body, headers by lower-case name) of one request on a connection of its own."""
+        with self.connect() as wire:
+            wire.request(method, path, body, dict(headers or {}, Connection="close"))
+            return wire.answer(method)
+
+    def digest(self, password=PASSWORD, user=USER):
+        """What to send as password, for a new salt."""
+        salt = self.ask("GET", "/api/login/salt/")[1]["salt"]
+        return hashlib.sha1((user + password + salt).encode()).hexdigest()
+
+    def token(self):
+        """A new session's token."""
+        status, body, _ = self.ask("POST", "/api/login/", json.dumps({"username": USER, "password": self.digest()}))
+        assert status == 200, body
+        return body["token"]
+
+
+class Wire:
+    """One connection on which bytes are sent and answers are read."""
+
+    def __init__(self, sock):
+        self.sock = sock
+        self.buffer = b""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.sock.close()
+
+    def send(self, data: bytes):
+        self.sock.sendall(data)
+
+    def request(self, method, path, body=None, headers=None):
+        """Send a whole request."""
+        content = (body or "").encode()
+        lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1"]
+        lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+        if body is not None:
+            lines.append(f"Content-Length: {len(content)}")
+        self.send(("\r\n".join(lines) + "\r\n\r\n").encode() + content)
+
+    def answer(self, method="GET"):
+        """(status, JSON body or None, headers by lower-case name) of the next answer."""
+        head = self._until(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        headers = {name.lower(): value.strip() for name, value in (line.split(":", 1) for line in lines)}
+        version, status, _ = first.split(" ", 2)
+        assert version == "HTTP/1.1"
+        if int(status) == 100:
+            return 100, None, headers
+        body = b"" if method == "HEAD" else self._count(int(headers["content-length"]))
+        assert headers["content-type"].startswith("application/json")
+        return int(status), json.loads(body) if body else None, headers
+
+    def closed(self) -> bool:
+        """Whether the device has closed the connection, nothing more being sent."""
+        try:
+            return self.buffer == b"" and self.sock.recv(1) == b""
+        except ConnectionResetError:
+            return True
+
+    def _until(self, mark):
+        while mark not in self.buffer:
+            data = self.sock.recv(65536)
+            assert data, f"closed after {self.buffer!r}"
+            self.buffer += data
+        head, self.buffer = self.buffer.split(mark, 1)
+        return head
+
+    def _count(self, count):
+        while len(self.buffer) < count:
+            data = self.sock.recv(65536)
+            assert data, "closed in the middle of a body"
+            self.buffer += data
+        body, self.buffer = self.buffer[:count], self.buffer[count:]
+        return body
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def micropython() -> "str | None":
+    """The MicroPython of this environment, if it has one."""
+    beside = pathlib.Path(sys.executable).with_name("micropython")
+    return str(beside) if beside.exists() else shutil.which("micropython")
+
+
+def start(runtime, state):
+    """(process, URL) of the firmware on a runtime."""
+    port = free_port()
+    arguments = ["-m", "firmware", "--state-dir", str(state), "--http", f"127.0.0.1:{port}"]
+    environment = dict(os.environ)
+    if runtime == "cpython":
+        command = [sys.executable, *arguments, "--modbus-tcp", "127.0.0.1:0", "--board", "board-configs/simulated.json"]
+    else:
+        executable = micropython()
+        if executable is None:
+            pytest.skip("there is no MicroPython for this machine")
+        # By itself it looks where the virtual environment's packages are not.
+        environment["MICROPYPATH"] = f".:{sysconfig.get_path('purelib')}:.frozen"
+        command = [executable, "-X", "heapsize=1M", *arguments, "--board", "board-configs/micropython-unix.json"]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline().startswith("http://")
+    return process, f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="session", params=["url"] if "MC252_URL" in os.environ else ["cpython", "micropython"])
+def device(request, tmp_path_factory):
+    """A running device."""
+    if request.param == "url":
+        yield Device(os.environ["MC252_URL"])
+        return
+    process, url = start(request.param, tmp_path_factory.mktemp(request.param))
+    try:
+        yield Device(url)
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+
+
+@pytest.fixture
+def authorized(device):
+    """Headers of a logged-in client."""
+    return {"Authorization": "Bearer " + device.token()}
