@@ -1,0 +1,100 @@
+"""What both runtimes share, on CPython and, where it differs, on MicroPython."""
+
+import json
+import random
+
+import pytest
+
+from hal import runtime
+
+GOOD = [
+    *["{}", "[]", "1", "-0.5e-3", '"a"', "true", "null", ' { "a" : [ 1 , {"b":[]} ] } ', '"\\u00e9\\n\\"\\\\"', "[0]"],
+    *['{"a":"]","b":"}"}', '[["[",{}],"{"]', "1e5", '""'],
+]
+BAD = [
+    *[
+        "",
+        " ",
+        "{",
+        "}",
+        "[1,]",
+        '{"a":1,}',
+        '{"a" 1}',
+        '{"a":1]',
+        "[1 2]",
+        "{1:2}",
+        '{"a"}',
+        "nonsense",
+        "True",
+        "NaN",
+    ],
+    *[
+        "[,]",
+        "[}",
+        '"a',
+        '"\n"',
+        '"\\x"',
+        "01",
+        "-",
+        "1.2.3",
+        "1 1",
+        '{"a":}',
+        '{"a"::1}',
+        ":",
+        "[1}",
+        '{,"a":1}',
+        "--1",
+    ],
+]
+
+
+@pytest.mark.parametrize("text", GOOD)
+def test_the_check_takes_json(text):
+    runtime._check_json(text)
+    json.loads(text)
+
+
+@pytest.mark.parametrize("text", BAD)
+def test_the_check_refuses_what_is_no_json(text):
+    with pytest.raises(ValueError):
+        runtime._check_json(text)
+
+
+def test_the_check_agrees_with_the_parser_on_damaged_texts():
+    source = random.Random(1)
+    whole = json.dumps({"a": [1, 2.5, -3e4, None, True, {"b": 'x\\"y', "c": {}}], "d": "é", "e": [[], [[]]]})
+    for _ in range(20000):
+        characters = list(whole)
+        for _ in range(source.randrange(1, 4)):
+            place = source.randrange(len(characters))
+            characters[place : place + source.randrange(2)] = source.choice(
+                ["", ",", "]", "}", '"', "1", ":", "{", " "]
+            )
+        text = "".join(characters)
+        try:
+            json.loads(text)
+            good = True
+        except ValueError:
+            good = False
+        try:
+            runtime._check_json(text)
+            taken = True
+        except ValueError:
+            taken = False
+        assert taken == good, text
+
+
+def test_nesting_is_bounded():
+    assert runtime.json_loads("[" * 32 + "]" * 32)
+    with pytest.raises(ValueError, match="nested deeper"):
+        runtime.json_loads("[" * 33 + "]" * 33)
+    with pytest.raises(ValueError):
+        runtime.json_loads("[" * 60000)
+
+
+def test_random_text_is_letters_and_digits_and_does_not_repeat():
+    texts = {runtime.random_text(48) for _ in range(500)}
+    assert len(texts) == 500
+    counts = {character: "".join(texts).count(character) for character in set("".join(texts))}
+    assert len(counts) == 62
+    assert max(counts.values()) < 2 * min(counts.values())
