@@ -67,9 +67,9 @@ class Connection:
         self.server = server
         self.level = level  # access level that the listener gives to whoever arrives on it
         self.address = peer_address(writer)
-        self.phase = READING
+        self.phase = IDLE
         self.deadline: float | None = server.monotonic() + server.limits.head_sec
-        self.idle_since = 0.0
+        self.idle_since = server.monotonic()
         self.expired = False
         self.writer = writer
         self.requests = RequestReader(reader, server.limits)
@@ -97,7 +97,7 @@ class Connection:
         except asyncio.CancelledError:
             if not self.expired:
                 raise
-            if self.phase == READING and self.requests.pending() and not self.server.closing:
+            if self.phase == READING and not self.server.closing:
                 await self._refuse(HttpError(408, "TIMEOUT", "the request did not arrive in time"))
             else:
                 abort_stream(self.writer)
