@@ -1,41 +1,31 @@
-"""A device in a process of its own, on the simulated board, for benchmarks to ask."""
+"""Devices, other servers and load generators in processes of their own."""
 
 import asyncio
+import contextlib
+import hashlib
 import json
 import os
 import pathlib
 import subprocess
 import sys
 import tempfile
+import urllib.request
+from collections.abc import Iterator
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-class DeviceProcess:
-    """Runs `python -m firmware` with factory settings of the benchmark's own."""
+class Process:
+    """A server in a process of its own, ready once it has printed its first line."""
 
-    def __init__(self, settings: dict):
-        self.state = tempfile.mkdtemp(prefix="mc252-bench-")
-        config = json.loads((ROOT / "board-configs" / "simulated.json").read_text())
-        config["settings"] = settings
-        board = pathlib.Path(self.state) / "board.json"
-        board.write_text(json.dumps(config))
-        arguments = ["--board", str(board), "--state-dir", self.state]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "firmware", *arguments, "--http", "127.0.0.1:0", "--modbus-tcp", "127.0.0.1:0"],
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-        )
+    def __init__(self, arguments: "list[str]"):
+        self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=ROOT)
         assert self.process.stdout is not None
-        words = self.process.stdout.readline().split(", ")
-        self.url = words[0]
-        self.http_port = int(words[0].rstrip("/").rsplit(":", 1)[1])
-        self.modbus_port = int(words[1].rsplit(":", 1)[1])
+        self.first_line = self.process.stdout.readline()
 
     def cpu_seconds(self) -> float:
-        """CPU time that the device has used."""
+        """CPU time that the process has used."""
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
 
@@ -45,6 +35,30 @@ class DeviceProcess:
             if line.startswith("VmRSS:"):
                 return int(line.split()[1]) / 1024
         return 0.0
+
+    def stop(self) -> None:
+        """End the process."""
+        self.process.terminate()
+        self.process.wait()
+
+
+class DeviceProcess(Process):
+    """Runs `python -m firmware` with factory settings of the benchmark's own."""
+
+    def __init__(self, settings: dict):
+        self.state = tempfile.mkdtemp(prefix="mc252-bench-")
+        config = json.loads((ROOT / "board-configs" / "simulated.json").read_text())
+        config["settings"] = settings
+        board = pathlib.Path(self.state) / "board.json"
+        board.write_text(json.dumps(config))
+        arguments = ["--board", str(board), "--state-dir", self.state]
+        super().__init__(
+            [sys.executable, "-m", "firmware", *arguments, "--http", "127.0.0.1:0", "--modbus-tcp", "127.0.0.1:0"]
+        )
+        words = self.first_line.split(", ")
+        self.url = words[0]
+        self.http_port = int(words[0].rstrip("/").rsplit(":", 1)[1])
+        self.modbus_port = int(words[1].rsplit(":", 1)[1])
 
     async def control(self, line: str) -> dict:
         """A command of the control socket; name -> text of its answer."""
@@ -56,10 +70,34 @@ class DeviceProcess:
             raise RuntimeError(" ".join(answer))
         return dict(word.split("=", 1) for word in answer[1:] if "=" in word)
 
-    def stop(self) -> None:
-        """End the process."""
-        self.process.terminate()
-        self.process.wait()
+
+def log_in(port: int) -> str:
+    """A token of the simulated board's factory login."""
+    url = f"http://127.0.0.1:{port}/api/login/"
+    with urllib.request.urlopen(url + "salt/") as answer:
+        salt = json.load(answer)["salt"]
+    digest = hashlib.sha1(("adminmc252-sim" + salt).encode()).hexdigest()
+    body = json.dumps({"username": "admin", "password": digest}).encode()
+    with urllib.request.urlopen(url, body) as answer:
+        return json.load(answer)["token"]
+
+
+@contextlib.contextmanager
+def load(port: int, connections: int, seconds: float, request: bytes) -> "Iterator[dict]":
+    """What benchmarks/load.py measured; its connections stay open inside the `with` block."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.load", str(port), str(connections), str(seconds)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+    ) as process:
+        try:
+            assert process.stdin is not None and process.stdout is not None
+            process.stdin.write(request)
+            process.stdin.close()
+            yield json.loads(process.stdout.readline())
+        finally:
+            process.terminate()
 
 
 def wire_share(stats: dict, silence_us: float, seconds: float) -> float:

@@ -12,6 +12,7 @@ import time
 
 MICROPYTHON = sys.implementation.name == "micropython"
 
+DATAGRAM_LIMIT = 512  # bytes of an answer that are read
 JSON_DEPTH_LIMIT = 32  # nesting that the API accepts; its own bodies need 6
 
 _HEX = "0123456789abcdefABCDEF"
@@ -87,29 +88,6 @@ if MICROPYTHON:
     async def open_tls(host: str, port: int) -> tuple:
         """(reader, writer) of a TLS connection whose certificate was checked against the system's authorities."""
         raise OSError("this board has no certificate store")
-
-    async def datagram_exchange(host: str, port: int, payload: bytes, timeout: float, fits) -> "bytes | None":
-        """Send a datagram and wait for one from there that `fits(data)`; None where none comes in time. OSError."""
-        address = socket.getaddrinfo(host, port, 0, socket.SOCK_DGRAM)[0][-1]
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        try:
-            sock.setblocking(False)
-            sock.connect(address)
-            sock.send(payload)
-            waited = 0.0
-            while waited < timeout:
-                try:
-                    data = sock.recv(512)
-                    if fits(data):
-                        return data
-                except OSError as exc:
-                    if exc.args[0] != errno.EAGAIN:
-                        raise
-                await asyncio.sleep(0.01)
-                waited += 0.01
-            return None
-        finally:
-            sock.close()
 
     def flush_output() -> None:
         """MicroPython writes its standard output at once."""
@@ -200,32 +178,6 @@ else:
         import ssl
 
         return await asyncio.open_connection(host, port, ssl=ssl.create_default_context())
-
-    async def datagram_exchange(host: str, port: int, payload: bytes, timeout: float, fits) -> bytes | None:
-        """Send a datagram and wait for one from there that `fits(data)`; None where none comes in time. OSError."""
-        import socket
-
-        loop = asyncio.get_running_loop()
-        end = loop.time() + timeout
-        try:
-            found = await asyncio.wait_for(loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM), timeout)
-            family, kind, protocol, _, address = found[0]
-            with socket.socket(family, kind, protocol) as sock:
-                sock.setblocking(False)
-                sock.connect(address)  # the kernel then drops what comes from elsewhere
-                await loop.sock_sendall(sock, payload)
-                while True:
-                    try:
-                        data = await asyncio.wait_for(loop.sock_recv(sock, 512), max(end - loop.time(), 0))
-                    except (
-                        ConnectionRefusedError
-                    ):  # an ICMP message, which anybody can forge: the answer may still come
-                        await asyncio.sleep(0.05)
-                        continue
-                    if fits(data):
-                        return data
-        except asyncio.TimeoutError:
-            return None
 
     def flush_output() -> None:
         """Bring what was printed to the standard output now."""
@@ -488,3 +440,75 @@ else:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+# Datagrams.
+
+if MICROPYTHON:
+
+    async def _resolve(host: str, port: int) -> list:
+        """What socket.getaddrinfo finds; it blocks, for there are no threads here."""
+        return socket.getaddrinfo(host, port)
+
+    async def _receive(sock) -> bytes:
+        """The next datagram that comes to a socket."""
+        while True:
+            try:
+                return sock.recv(DATAGRAM_LIMIT)
+            except OSError as exc:
+                if exc.args[0] != errno.EAGAIN:
+                    raise
+            await asyncio.sleep(0.002)
+
+else:
+    import socket
+
+    async def _resolve(host: str, port: int) -> list:
+        """What socket.getaddrinfo finds, in a thread."""
+        return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+
+    async def _receive(sock) -> bytes:
+        """The next datagram that comes to a socket."""
+        return await asyncio.get_running_loop().sock_recv(sock, DATAGRAM_LIMIT)
+
+
+class NoSuchHost(OSError):
+    """No address was found for a host name, or not in time."""
+
+
+async def datagram_exchange(host: str, port: int, payload: bytes, timeout: float, fits) -> "tuple | None":
+    """Send a datagram and wait for one from there that `fits(data)`: (data, monotonic times of sending and of coming).
+
+    None where none comes in time. NoSuchHost; OSError where nothing can be sent there.
+    """
+    end = monotonic() + timeout
+    try:
+        found = (await asyncio.wait_for(_resolve(host, port), timeout))[0]
+    except (OSError, asyncio.TimeoutError):
+        raise NoSuchHost(host) from None
+    sock = socket.socket(found[0], socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        sock.connect(found[-1])  # the kernel then drops what comes from elsewhere
+        sent = monotonic()
+        sock.send(payload)
+        return await _answer(sock, sent, end, fits)
+    finally:
+        sock.close()
+
+
+async def _answer(sock, sent: float, end: float, fits) -> "tuple | None":
+    while monotonic() < end:
+        try:
+            data = await asyncio.wait_for(_receive(sock), end - monotonic())
+        except asyncio.TimeoutError:
+            break
+        except OSError as exc:
+            if exc.args[0] != errno.ECONNREFUSED:  # an ICMP message, which anybody can forge: the answer may still come
+                raise
+        else:
+            came = monotonic()
+            if fits(data):
+                return data, sent, came
+        await asyncio.sleep(0.01)  # whoever floods us must not have the event loop
+    return None

@@ -8,7 +8,7 @@ from hal.fields import BadField
 
 DAY = 86400
 EARLIEST = 946684800  # 2000-01-01T00:00:00Z
-LATEST = 4102444799  # 2099-12-31T23:59:59Z
+LATEST = 4102444800 - 1e-6  # the end of 2099
 
 OFF, EUROPEAN, MANUAL = range(3)  # values of the setting tsMode
 EUROPEAN_SHIFT = 3600
@@ -69,9 +69,11 @@ def parse_iso(text: str) -> "tuple[float, int | None]":
         raise ValueError("no time")
     year, month, day = (_number(part, size) for part, size in _split(date, "-", (4, 2, 2)))
     clock, zone = _cut_zone(rest)
-    clock, _, fraction = clock.replace(",", ".").partition(".")
+    clock, point, fraction = clock.replace(",", ".").partition(".")
     sizes = (2, 2, 2) if clock.count(":") == 2 else (2, 2)
     parts = [_number(part, size) for part, size in _split(clock, ":", sizes)]
+    if point and not (fraction and len(parts) == 3):
+        raise ValueError("a fraction of no second")
     hour, minute, second = (parts + [0])[:3]
     if not (1 <= month <= 12 and 1 <= day <= month_days(year, month) and hour < 24 and minute < 60 and second < 60):
         raise ValueError("no such moment")
@@ -100,11 +102,9 @@ def _cut_zone(text: str) -> "tuple[str, int | None]":
     for sign in "+-":
         clock, mark, zone = text.partition(sign)
         if mark:
-            digits = zone.replace(":", "")
-            if len(digits) == 2:
-                digits += "00"
-            offset = _number(digits[:2], 2) * 3600 + _number(digits[2:], 2) * 60
-            if offset > 14 * 3600:
+            minutes = zone[3:] if zone[2:3] == ":" else zone[2:] or "00"
+            offset = _number(zone[:2], 2) * 3600 + _number(minutes, 2) * 60
+            if offset > 14 * 3600 or int(minutes) > 59:
                 raise ValueError("no such zone")
             return clock, offset if sign == "+" else -offset
     return text, None
@@ -140,11 +140,13 @@ class LocalTime:
     def _is_daylight(self, utc: float) -> bool:
         if self._mode == OFF:
             return False
-        year = date_of(int((utc + self._standard) // DAY))[0]
-        start, end = self._european(year) if self._mode == EUROPEAN else self._manual(year)
-        if start < end:
-            return start <= utc < end
-        return utc >= start or utc < end
+        year = date_of(int(utc // DAY))[0]
+        last_start = last_end = -1e12
+        for near in (year - 1, year, year + 1):  # an hour of January can be of another year elsewhere
+            start, end = self._european(near) if self._mode == EUROPEAN else self._manual(near)
+            last_start = start if start <= utc else last_start
+            last_end = end if end <= utc else last_end
+        return last_start > last_end
 
     def _european(self, year: int) -> "tuple[int, int]":
         hour = 3600

@@ -1,6 +1,7 @@
 """SNTP, client side (RFC 4330)."""
 
-from hal.runtime import datagram_exchange, monotonic, random_bytes
+from firmware.services.local_time import LATEST
+from hal.runtime import NoSuchHost, datagram_exchange, random_bytes
 
 PORT = 123
 PACKET = 48  # bytes
@@ -8,6 +9,7 @@ TIMEOUT_SEC = 3
 ERA = 1 << 32  # seconds; NTP's first era ends in 2036
 UNIX_EPOCH = 2208988800  # seconds from 1900 to 1970
 PIVOT = 946684800 + UNIX_EPOCH  # 2000 in NTP's first era: a smaller number is of the second era
+GRANULARITY = 0.1  # seconds by which the two clocks together may misjudge how long an exchange took
 LONGEST_ROOT_DISTANCE = 16.0  # seconds of root delay and dispersion beyond which a server's time is worth nothing
 
 
@@ -57,21 +59,38 @@ def server_times(data: bytes) -> "tuple[float, float]":
     if abs(root_delay) / 2 + int.from_bytes(data[8:12], "big") / 65536 > LONGEST_ROOT_DISTANCE:
         raise SntpError("NOT_SYNCHRONISED", "the server's own source is too far away")
     received, sent = unix_time(data[32:40]), unix_time(data[40:48])
+    if sent > LATEST:
+        raise SntpError("BAD_ANSWER", "after 2099")
     if sent < received:
         raise SntpError("BAD_ANSWER", "sent before it was received")
     return received, sent
 
 
-async def ask(host: str, now, port: int = PORT, timeout: float = TIMEOUT_SEC, clock=monotonic) -> float:
-    """Seconds that `now()`, the clock in seconds since 1970, is behind the server (section 5, t). SntpError."""
+def offset_and_delay(left: float, received: float, sent: float, back: float) -> "tuple[float, float]":
+    """(t, d) of RFC 4330 section 5: how far the server is ahead of the clock of `left` and `back`, and the round trip.
+
+    SntpError where the server had the request for longer than we waited.
+    """
+    delay = (back - left) - (sent - received)
+    if delay < -GRANULARITY:
+        raise SntpError("BAD_ANSWER", "sent later than it came")
+    return ((received - left) + (sent - back)) / 2, delay
+
+
+async def ask(host: str, port: int = PORT) -> float:
+    """Seconds since 1970, by the server, at the zero of `hal.runtime.monotonic`. SntpError.
+
+    Measured against the monotonic clock, which nobody sets while the answer is on its way.
+    """
     cookie = random_bytes(8)
-    left_at, left_mono = now(), clock()
     try:
-        data = await datagram_exchange(host, port, request(cookie), timeout, lambda data: belongs(data, cookie))
-    except OSError:
-        raise SntpError("DNS", host) from None
-    if data is None:
-        raise SntpError("TIMEOUT", host)
-    back_at = left_at + clock() - left_mono  # the clock may have been set meanwhile; the monotonic one was not
+        found = await datagram_exchange(host, port, request(cookie), TIMEOUT_SEC, lambda data: belongs(data, cookie))
+    except NoSuchHost:
+        raise SntpError("DNS", "no address was found") from None
+    except OSError as exc:
+        raise SntpError("TIMEOUT", f"nothing can be sent there: {exc}") from None
+    if found is None:
+        raise SntpError("TIMEOUT", "no answer")
+    data, left, back = found
     received, sent = server_times(data)
-    return (received - left_at + sent - back_at) / 2
+    return offset_and_delay(left, received, sent, back)[0]

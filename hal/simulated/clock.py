@@ -3,11 +3,12 @@
 import os
 import time
 
-from hal.contracts import Clock
+from hal.contracts import Clock, PartError
 from hal.fields import Object
-from hal.runtime import fsync_file
+from hal.runtime import fsync_file, log
 
 _FILE = "clock-offset"
+_FARTHEST = 200 * 366 * 86400  # seconds; what is farther was not set here
 
 
 class SimulatedClock(Clock):
@@ -24,12 +25,16 @@ class SimulatedClock(Clock):
         return time.time() + self._offset
 
     def set(self, seconds: float) -> None:
-        """Keep the offset to the host's clock."""
-        self._offset = seconds - time.time()
-        with open(self._path + ".new", "w") as file:
-            file.write(repr(self._offset))
-            fsync_file(file)
-        os.replace(self._path + ".new", self._path)
+        """Keep the offset to the host's clock; PartError where it cannot be stored."""
+        offset = seconds - time.time()
+        try:
+            with open(self._path + ".new", "w") as file:
+                file.write(repr(offset))
+                fsync_file(file)
+            os.replace(self._path + ".new", self._path)
+        except OSError as exc:
+            raise PartError(f"the clock's offset cannot be stored: {exc}") from exc
+        self._offset = offset
 
     async def probe(self) -> str:
         """How far it is from the host's clock."""
@@ -38,6 +43,13 @@ class SimulatedClock(Clock):
     def _load(self) -> float:
         try:
             with open(self._path) as file:
-                return float(file.read())
-        except (OSError, ValueError):
+                offset = float(file.read(64))
+        except FileNotFoundError:
             return 0.0
+        except (OSError, ValueError) as exc:
+            log(f"{self._path}: cannot be used, the clock is the host's: {exc}")
+            return 0.0
+        if not abs(offset) <= _FARTHEST:
+            log(f"{self._path}: cannot be used, the clock is the host's: {offset}")
+            return 0.0
+        return offset

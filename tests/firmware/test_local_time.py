@@ -70,6 +70,11 @@ def test_iso_texts_are_read(text, zone):
             "2100-01-01T00:00:00Z",
             "\uff12\uff1026-11-23T12:00:00",
             "2026-11-23T12:00:00." + "9" * 40,
+            "2026-11-23T12:00:00.",
+            "2026-11-23T12:34.5",
+            "2026-11-23T12:00:00+02:99",
+            "2026-11-23T12:00:00+0:200",
+            "2026-11-23T12:00:00+02:",
         ],
     ],
 )
@@ -104,7 +109,10 @@ def test_the_switch_over_second(time_gmt, mode, rule, moment, before, after):
         ("Europe/Warsaw", 60, 1, RULE, 2000),
         ("Europe/Kyiv", 120, 1, RULE, 2000),
         ("Europe/London", 0, 1, RULE, 2000),
+        ("Europe/Lisbon", 0, 1, RULE, 2000),
+        ("Europe/Helsinki", 120, 1, RULE, 2000),
         ("Australia/Hobart", 600, 2, SOUTH, 2009),
+        ("Australia/Lord_Howe", 630, 2, dict(SOUTH, endHour=2, shiftMin=30), 2009),
         ("America/New_York", -300, 2, AMERICA, 2008),
         ("Asia/Tokyo", 540, 0, RULE, 2000),
     ],
@@ -117,11 +125,23 @@ def test_local_time_agrees_with_the_tz_database(zone, time_gmt, mode, rule, firs
     local = LocalTime(time_gmt, mode, rule)
     source = random.Random(zone)
     for _ in range(1000):
-        moment = source.randrange(int(utc(f"{first}-01-10")), int(utc("2037-01-01")))
+        moment = source.randrange(int(utc(f"{first}-01-10")), int(utc("2100-01-01")))
         expected = datetime.datetime.fromtimestamp(moment, info)
         assert local.local_iso(moment) == expected.strftime("%Y-%m-%dT%H:%M:%S")
         if expected.fold == 0 and local.offset(moment) == local.offset(moment - 7200):
             assert local.utc_of(moment + local.offset(moment)) == moment
+
+
+def test_a_rule_that_ends_at_new_year_ends_in_the_old_one():
+    rule = dict(SOUTH, endMonth=1, endWeek=1, endDay=4, endHour=0)  # 2026-01-01 is the first Thursday
+    local = LocalTime(0, 2, rule)
+    assert local.local_iso(utc("2025-12-31T22:59:59")) == "2025-12-31T23:59:59"
+    assert local.local_iso(utc("2025-12-31T23:00:00")) == "2025-12-31T23:00:00"
+    assert local.local_iso(utc("2026-01-01T00:00:00")) == "2026-01-01T00:00:00"
+
+
+def test_the_last_second_that_can_be_set():
+    assert parse_moment("2099-12-31T23:59:59.5Z", LocalTime(0, 0, RULE)) == 4102444799.5
 
 
 def test_a_skipped_hour_is_refused_and_a_doubled_one_is_its_first():
