@@ -81,6 +81,7 @@ class TtyPort(Rs485Port):
     def _write(self, data: bytes) -> None:
         if self._transport is not None:
             self._transport.write(data)
+            self._transport.intern_write_ready()  # now, not in the loop's next turn: the silence is over
 
     def _encode(self, frame_mode: int, uid: int, pdu: bytes) -> bytes:
         return (_ASCII if frame_mode == ASCII else _RTU).encode(pdu, uid, 0)
