@@ -7,6 +7,7 @@ accepted the connection; the last two need no secret, so a web page in somebody'
 from firmware.services.button_access import ButtonAccess
 from firmware.services.errors import Refused
 from firmware.services.sessions import Sessions
+from firmware.services.setting_forms import is_ipv4
 
 GUEST, POWER_USER, ADMINISTRATOR = 0, 1, 2
 
@@ -63,9 +64,4 @@ class Guard:
         if name[:1] == "[":
             return "]" in name
         name = name.split(":")[0]
-        return name in self._hosts or _is_ipv4(name)
-
-
-def _is_ipv4(name: str) -> bool:
-    parts = name.split(".")
-    return len(parts) == 4 and all(part.isdigit() and len(part) <= 3 and int(part) <= 255 for part in parts)
+        return name in self._hosts or is_ipv4(name)

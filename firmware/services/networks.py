@@ -1,5 +1,7 @@
 """IP networks in CIDR notation (RFC 4632, RFC 4291 section 2.3), on runtimes without the ipaddress module."""
 
+from firmware.services.setting_forms import ipv4_number, is_ipv4
+
 
 def parse_address(text: str) -> "tuple[int, int]":
     """(number, bits) of an IPv4 or IPv6 address, 32 or 128 bits; ValueError where it is none.
@@ -37,15 +39,9 @@ def _is_number(text: str) -> bool:
 
 
 def _ipv4(text: str) -> int:
-    parts = text.split(".")
-    if len(parts) != 4:
+    if not is_ipv4(text):
         raise ValueError("bad IPv4 address")
-    number = 0
-    for part in parts:
-        if not _is_number(part) or int(part) > 255:
-            raise ValueError("bad IPv4 address")
-        number = number << 8 | int(part)
-    return number
+    return ipv4_number(text)
 
 
 def _ipv6(text: str) -> int:

@@ -6,8 +6,8 @@ import os
 import signal
 import sys
 
-from hal.contracts import NotPermitted, System
-from hal.fields import Boolean, Field, Integer, Object, Text
+from hal.configured_system import ConfiguredSystem
+from hal.contracts import NotPermitted
 from hal.linux.device_key import public_key
 from hal.runtime import log_exception
 
@@ -16,7 +16,7 @@ _REASON_FILE = "restart-reason"
 _LINE_LIMIT = 4096
 
 
-class SimulatedSystem(System):
+class SimulatedSystem(ConfiguredSystem):
     """A process on a development machine.
 
     In the state directory it keeps its key pair, the reason of its last restart and the control socket: a Unix socket
@@ -24,39 +24,11 @@ class SimulatedSystem(System):
     line that begins with `ok` or `error`.
     """
 
-    OPTIONS = Object(
-        Field("device", Text(64, 1), "MC252"),
-        Field("deviceId", Integer(0, 0xFFFFFFFF), 252),
-        Field("firmwareType", Integer(0, 0xFFFFFFFF), 1),
-        Field("manufacturer", Text(64, 1), "mc252-firmware"),
-        Field("mac", Text(17, 17), "02:00:00:00:02:52"),
-        Field("uniqueMac", Boolean(), False),
-        Field(
-            "factoryLogin",
-            Object(Field("username", Text(64, 1)), Field("password", Text(64, 1))),
-            None,
-            help="login that the device has when it leaves the factory; none: only the button lets in",
-        ),
-    )
-
     def __init__(self, options: dict, state_dir: str):
-        self._options = options
-        self._state_dir = state_dir
+        super().__init__(options, state_dir)
         self._server: asyncio.AbstractServer | None = None
         self._parts: dict = {}
         self._reason = self._take_reason()
-
-    def identity(self) -> dict:
-        """Who the board is; the key pair is made at the first call."""
-        names = ("device", "deviceId", "firmwareType", "manufacturer", "mac", "uniqueMac")
-        identity = {name: self._options[name] for name in names}
-        identity["pubKey"] = public_key(self._state_dir)
-        return identity
-
-    def factory_login(self) -> "tuple[str, str] | None":
-        """The login of the board config."""
-        login = self._options["factoryLogin"]
-        return None if login is None else (login["username"], login["password"])
 
     def notice(self) -> "str | None":
         """The factory login, which is no secret on a simulated board."""
@@ -102,6 +74,9 @@ class SimulatedSystem(System):
         if self._server is not None:
             self._server.close()
             self._server = None
+
+    def _public_key(self) -> "str | None":
+        return public_key(self._state_dir)
 
     def _take_reason(self) -> str:
         path = os.path.join(self._state_dir, _REASON_FILE)
