@@ -15,13 +15,14 @@ from firmware.services.errors import Refused
 from firmware.services.modbus_pdu import READ_BITS, READ_ONLY, READ_REGISTERS
 from hal.contracts import PartError
 from hal.framing import Line
-from hal.runtime import log_exception, monotonic, wait_until
+from hal.runtime import log, log_exception, monotonic, wait_until
 
 INTERACTIVE, GATEWAY, SEARCH = range(3)
 
 LANE_LIMIT = 64  # transactions that wait in one lane
 SHARERS_LIMIT = 64  # transactions that share another's exchange
 SEARCH_TURN = 4  # one of so many exchanges goes to the search while the gateway is busy
+RESTORE_PAUSE = 1.0  # seconds until a port that refuses its own settings is given them again
 LOAD_WINDOW = 5.0  # seconds over which the load is measured
 
 
@@ -245,12 +246,20 @@ class Bus:
 
     async def _wait_for_work(self) -> None:
         if not self._line.same_as(self._port.line):
-            await self._port.configure(self._line)  # a search has left the port at its settings
+            await self._restore_line()
             return
         if not self._owed or not any(lane.length for lane in self._lanes):
             await self._wake.wait()
         else:
             await wait_until(self._wake, min(self._owed.values()) - self._clock())
+
+    async def _restore_line(self) -> None:
+        """Give the port its own settings back after a search at others."""
+        try:
+            await self._port.configure(self._line)
+        except PartError as exc:
+            log(f"bus: {exc}")
+            await wait_until(self._wake, RESTORE_PAUSE)
 
     def _next(self) -> "Transaction | None":
         self._settle_debts(self._port.heard_unasked())
@@ -292,7 +301,7 @@ class Bus:
                 self._end(transaction, "PORT_LOST")
                 return
         self._counts["sent"] += 1
-        if transaction.uid == 0:
+        if transaction.uid == 0 and transaction.lane != SEARCH:  # a search asks whether somebody has this unit id
             exchange = await self._port.broadcast(transaction.pdu, self._serial["turnaroundMs"] / 1000)
         else:
             timeout = transaction.timeout

@@ -298,6 +298,31 @@ async def test_other_line_settings_are_used_for_one_exchange_alone():
         assert rig.port.line.baud_rate == 9600
 
 
+async def test_a_port_that_refuses_its_settings_does_not_end_the_bus(monkeypatch, capsys):
+    from firmware.services import bus
+    from hal.framing import Line
+    from hal.rs485 import PortFailed
+
+    monkeypatch.setattr(bus, "RESTORE_PAUSE", 0.01)
+    async with Rig() as rig:
+        rig.submit(1, SEARCH, line=Line(19200, 0))
+        configure, refused = rig.port.configure, []
+
+        async def refuse(line):
+            if line.baud_rate == 9600 and len(refused) < 3:
+                refused.append(line)
+                raise PortFailed("busy")
+            await configure(line)
+
+        rig.port.configure = refuse
+        while len(refused) < 3:
+            await asyncio.sleep(0.001)
+        after = rig.submit(2)
+        await asyncio.wait_for(after.done.wait(), 5)
+        assert after.error is None
+        assert "busy" in capsys.readouterr().err
+
+
 async def test_a_down_unit_fails_at_once_even_while_it_owes_an_answer():
     async with Rig() as rig:
         rig.port.script = lambda uid, pdu: Exchange("TIMEOUT", owed=True)

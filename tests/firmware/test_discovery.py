@@ -71,6 +71,11 @@ async def test_a_thorough_search_finds_the_slow_one_by_its_own_answer(tmp_path):
         assert uids(await rig.search(uidFrom=16, uidTo=17, fastSearch=False)) == [17]
 
 
+async def test_unit_0_is_asked_as_any_other_where_it_is_named(tmp_path):
+    async with Rig(tmp_path) as rig:
+        assert uids(await rig.search(uidFrom=0, uidTo=1)) == [1]
+
+
 async def test_other_line_settings_are_searched_and_the_port_goes_back(tmp_path):
     async with Rig(tmp_path) as rig:
         result = await rig.search(uidFrom=246, uidTo=247, baudRates=[9600, 19200], charFormats=[4, 0])
