@@ -1,7 +1,8 @@
 """A load generator in a process of its own, the same for every server.
 
-`python -m benchmarks.load PORT CONNECTIONS SECONDS` takes the bytes of one request on the standard input. Every connection is kept and asks again as soon as it has its
-answer. Prints one line of JSON, then holds the connections open until it is terminated.
+`python -m benchmarks.load PORT CONNECTIONS SECONDS` takes the bytes of one request on the standard input. Every
+connection is kept and asks again as soon as it has its answer. Prints one line of JSON, then holds the connections open
+until it is terminated.
 """
 
 import json

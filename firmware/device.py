@@ -26,6 +26,7 @@ from firmware.services.settings_files import SettingsFiles
 from firmware.services.state import State
 from firmware.services.storage import DocumentStore
 from firmware.services.system_state import SystemState
+from firmware.services.template_search import TemplateSearch
 from hal.runtime import log, monotonic
 
 SETTINGS_FILE = "settings.json"
@@ -76,6 +77,7 @@ class Device:
         await self.auto_restart.stop()
         await self.clock.stop()
         await self.discovery.stop()
+        await self.template_search.stop()
         await self.settings.finish()
         await self.card_files.stop()
         if self.bus is not None:
@@ -115,6 +117,7 @@ class Device:
         self.bus = Bus(self.board.rs485, serial) if self.board.rs485 is not None else None
         self.modbus_requests = ModbusRequests(self.bus)
         self.discovery = Discovery(self.bus, serial)
+        self.template_search = TemplateSearch(self.bus, self.card_files.read_whole, serial)
         self.forwarding = Forwarding(settings["forwarding"])
         self.registers = OwnRegisters(
             self.identity.full(), modbus_tcp["maxClients"], self._uptime_minutes, self._client_count, self._is_called

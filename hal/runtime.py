@@ -234,15 +234,23 @@ def sha256(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
+class JsonError(ValueError):
+    """A text is not JSON; `position` is where that shows."""
+
+    def __init__(self, message: str, position: int):
+        super().__init__(message)
+        self.position = position
+
+
 def json_loads(text: str) -> object:
     """Parse JSON; ValueError where it is broken, nested too deep, or holds anything but JSON."""
     if MICROPYTHON or text.count("[") + text.count("{") > JSON_DEPTH_LIMIT:
-        _check_json(text)
+        check_json(text)
     return json.loads(text)
 
 
-def _check_json(text: str) -> None:
-    """Refuse what is not JSON (RFC 8259) or nested too deep: MicroPython's parser takes much, and a stack is finite."""
+def check_json(text: str) -> None:
+    """JsonError where a text is not JSON (RFC 8259) or nested too deep: parsers take more, and a stack is finite."""
     position, length = 0, len(text)
     closers = []  # of the open arrays and objects
     expected = "value"  # or "first" (a value or the end of an array), "key", "first key", "colon", "end" (, ] or })
@@ -253,7 +261,7 @@ def _check_json(text: str) -> None:
         elif expected in ("value", "first") and character in "[{":
             closers.append("]" if character == "[" else "}")
             if len(closers) > JSON_DEPTH_LIMIT:
-                raise ValueError(f"nested deeper than {JSON_DEPTH_LIMIT}")
+                raise JsonError(f"nested deeper than {JSON_DEPTH_LIMIT}", position)
             expected = "first" if character == "[" else "first key"
             position += 1
         elif expected in ("value", "first") and character not in "]},:":
@@ -273,9 +281,9 @@ def _check_json(text: str) -> None:
             expected = "end"
             position += 1
         else:
-            raise ValueError(f"unexpected character at {position}")
+            raise JsonError(f"unexpected {character}", position)
     if closers or expected != "end":
-        raise ValueError("ends too early")
+        raise JsonError("ends too early", length)
 
 
 def _end_of_string(text: str, start: int) -> int:
@@ -285,16 +293,16 @@ def _end_of_string(text: str, start: int) -> int:
         if character == '"':
             return position + 1
         if character < " ":
-            raise ValueError("control character in a string")
+            raise JsonError("control character in a string", position)
         if character == "\\":
             position += 1
             escape = text[position : position + 1]
             if escape not in ('"', "\\", "/", "b", "f", "n", "r", "t", "u"):
-                raise ValueError("unknown escape in a string")
+                raise JsonError("unknown escape in a string", position)
             if escape == "u" and not all(digit in _HEX for digit in (text[position + 1 : position + 5] + "    ")[:4]):
-                raise ValueError("unknown escape in a string")
+                raise JsonError("unknown escape in a string", position)
         position += 1
-    raise ValueError("ends in a string")
+    raise JsonError("ends in a string", start)
 
 
 def _end_of_word(text: str, start: int) -> int:
@@ -304,7 +312,7 @@ def _end_of_word(text: str, start: int) -> int:
         end += 1
     word = text[start:end]
     if word not in ("true", "false", "null") and not _is_number(word):
-        raise ValueError(f"{word[:20]} is no value")
+        raise JsonError(f"{word[:20]} is no value", start)
     return end
 
 

@@ -34,6 +34,8 @@ class Keys:
 
     def check(self, query: str) -> tuple:
         """The keys asked for; Refused UNKNOWN_KEY naming one that is none."""
+        if query in self.names:
+            return (query,)
         asked = [key for key, _ in parse_query(query)] if query else []
         for key in asked:
             if key not in self.names:

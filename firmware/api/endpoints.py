@@ -163,6 +163,27 @@ _FIND_RESULT = Object(
     Field("foundDevices", ListOf(_FOUND, 8192), None),
 )
 
+_TEMPLATE = Field("filePath", CardPath(), help="template on the card")
+
+_CLASS_RESULT = Object(
+    Field("status", Choice("IDLE", "RUNNING", "DONE", "STOPPED", "ERROR")),
+    Field("progress", Integer(0, 100)),
+    Field("etaSec", _UINT),
+    Field(
+        "foundDevices",
+        ListOf(
+            Object(
+                Field("uid", Integer(1, 247)),
+                *_LINE,
+                Field("class", Text(64)),
+                Field("title", Text(128)),
+                Field("params", Anything(), help="name -> value, null where the device gave none"),
+            ),
+            247,
+        ),
+    ),
+)
+
 _PATH = Field("path", CardPath(), help="absolute path on the card, with /")
 
 _ITEM = (
@@ -389,6 +410,49 @@ ENDPOINTS = (
         1,
         "Stop Modbus device search on RS-485",
         handlers.modbus_find_stop,
+        _DONE,
+    ),
+    Endpoint(
+        "GET",
+        "/api/modbus/class-find/result/",
+        1,
+        "Modbus template search result",
+        handlers.class_find_result,
+        _CLASS_RESULT,
+    ),
+    Endpoint(
+        "POST",
+        "/api/modbus/class-find/search-meta-info/",
+        1,
+        "Get meta info from a search template",
+        handlers.class_find_meta_info,
+        Object(
+            Field("status", Choice("DONE", "ERROR")),
+            Field("errorCode", Nullable(Text(1024))),
+            Field("metaInfo", Nullable(Anything()), help="class, title, manufacturer, version, source"),
+        ),
+        body=Object(_TEMPLATE),
+    ),
+    Endpoint(
+        "POST",
+        "/api/modbus/class-find/start/",
+        1,
+        "Start template Modbus device search",
+        handlers.class_find_start,
+        Object(
+            Field("status", Choice("DONE", "BUSY", "ERROR")),
+            Field("errorCode", Nullable(Text(1024))),
+            Field("metaInfo", Nullable(Anything()), None, help="with ?search-meta-info"),
+        ),
+        query=Parameters(Field("search-meta-info", Flag(), help="with the template's meta information")),
+        body=Object(_TEMPLATE, *_LINE),
+    ),
+    Endpoint(
+        "POST",
+        "/api/modbus/class-find/stop/",
+        1,
+        "Stop template Modbus device search",
+        handlers.class_find_stop,
         _DONE,
     ),
 )

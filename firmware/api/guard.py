@@ -29,8 +29,11 @@ class Guard:
         self._hosts = [host.lower() for host in hosts] + ["localhost"]
 
     def admit(self, request, needed: int) -> int:
-        """The request's level; Refused UNAUTHORIZED, FORBIDDEN or CROSS_SITE where it may not have `needed`."""
-        token = bearer_token(request.headers)
+        """The request's level; Refused UNAUTHORIZED, FORBIDDEN or CROSS_SITE where it may not have `needed`.
+
+        `request.g.token` is then the token that came with it, or None.
+        """
+        token = request.g.token = bearer_token(request.headers)
         by_token = POWER_USER if token and self._sessions.use(token) else GUEST
         if by_token >= needed:
             return by_token

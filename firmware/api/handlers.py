@@ -64,6 +64,26 @@ async def modbus_find_result(call: Call) -> dict:
     return call.device.discovery.result(call.query["list"])
 
 
+async def class_find_meta_info(call: Call) -> dict:
+    """POST /api/modbus/class-find/search-meta-info/"""
+    return await call.device.template_search.meta_info(call.body["filePath"])
+
+
+async def class_find_start(call: Call) -> dict:
+    """POST /api/modbus/class-find/start/"""
+    return await call.device.template_search.start(call.body, call.query["search-meta-info"])
+
+
+async def class_find_stop(call: Call) -> dict:
+    """POST /api/modbus/class-find/stop/"""
+    return await call.device.template_search.stop()
+
+
+async def class_find_result(call: Call) -> dict:
+    """GET /api/modbus/class-find/result/"""
+    return call.device.template_search.result()
+
+
 async def settings_active_get(call: Call) -> dict:
     """GET /api/settings/active/get/"""
     return call.device.settings.get("active", call.query)

@@ -76,6 +76,7 @@ class RequestHead:
 
 
 _TOKEN = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_METHODS = ("GET", "POST", "HEAD", "OPTIONS")  # tokens that need no second look
 _ONCE = ("content-length", "transfer-encoding", "host", "authorization", "authorized", "origin", "content-type")
 _CHUNK_LINE = 256  # bytes of a chunk-size line with its extensions
 _READ_SIZE = 4096
@@ -107,7 +108,7 @@ def parse_head(data: bytes) -> RequestHead:
     except UnicodeError:
         raise HttpError(400, "BAD_REQUEST", "the request head is not UTF-8") from None
     parts = lines[0].split(" ")
-    if len(parts) != 3 or not parts[1] or not _is_token(parts[0]):
+    if len(parts) != 3 or not parts[1] or not (parts[0] in _METHODS or _is_token(parts[0])):
         raise HttpError(400, "BAD_REQUEST", "the request line must be: METHOD path HTTP/1.1")
     method, target, protocol = parts
     if protocol not in ("HTTP/1.1", "HTTP/1.0"):
@@ -289,9 +290,8 @@ REASONS = {
 
 def render(status: int, headers: dict, body: bytes, keep_alive: bool, head_only: bool = False) -> bytes:
     """One answer as bytes, ready for a single write."""
-    lines = ["HTTP/1.1 ", str(status), " ", REASONS.get(status, "Unknown"), "\r\nContent-Length: ", str(len(body))]
+    head = f"HTTP/1.1 {status} {REASONS.get(status, 'Unknown')}\r\nContent-Length: {len(body)}\r\n"
     for name in headers:
-        lines.append("\r\n" + name + ": " + headers[name])
-    lines.append("\r\nConnection: keep-alive\r\n\r\n" if keep_alive else "\r\nConnection: close\r\n\r\n")
-    head = "".join(lines).encode()
-    return head if head_only else head + body
+        head += f"{name}: {headers[name]}\r\n"
+    head += "Connection: keep-alive\r\n\r\n" if keep_alive else "Connection: close\r\n\r\n"
+    return head.encode() if head_only else head.encode() + body

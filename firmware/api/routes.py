@@ -3,7 +3,7 @@
 from firmware.api.call import Call, parse_body
 from firmware.api.endpoints import ENDPOINTS, Endpoint
 from firmware.api.errors import STATUS
-from firmware.api.guard import Guard, bearer_token
+from firmware.api.guard import Guard
 from firmware.api.openapi import document
 from firmware.api.server import HttpServer, JsonResponse, error_answer
 from firmware.services.errors import Refused
@@ -31,15 +31,10 @@ def _route(endpoint: Endpoint, server: HttpServer, device, guard: Guard):
             level = guard.admit(request, endpoint.level)
             query = endpoint.query.check(request.query_string) if endpoint.query is not None else None
             body = parse_body(request.body, endpoint.body) if endpoint.method == "POST" else None
-            token = bearer_token(request.headers)
-            call = Call(device, request.client_addr[0], level, token, query, body)
+            call = Call(device, request.client_addr[0], level, request.g.token, query, body)
             result = await endpoint.handler(call)
         except (Refused, BadField, PartError) as exc:
             return refusal(exc)
-        except Exception as exc:
-            server.errors += 1
-            log_exception(exc)
-            return error_answer(500, "INTERNAL", "an unexpected error, written to the device's log")
         return result if isinstance(result, JsonResponse) else JsonResponse(result)
 
     return answer

@@ -1,8 +1,8 @@
-"""The HTTP server: Microdot's routing and dispatch, on connections of our own.
+"""The HTTP server: a Microdot application on connections of our own.
 
 Microdot 2.7 answers one HTTP/1.0 request a connection and knows no time limits. `HttpServer` overrides its extension
 points: `handle_request` (connections that are kept, pipelining, limits, one write an answer), `find_route` (a dict of
-static paths) and `error_response` (JSON bodies).
+static paths), `dispatch_request` (async handlers that give a JsonResponse) and `error_response` (JSON bodies).
 """
 
 import asyncio
@@ -197,8 +197,19 @@ class HttpServer(Microdot):
             handler = _options if method == "OPTIONS" else 405
         return handler, "", None
 
+    async def dispatch_request(self, req):
+        """As Microdot's, without its hooks and without its care for what else a handler could be or give."""
+        handler, _, _ = self.find_route(req)
+        if not callable(handler):
+            return await self.error_response(req, handler)
+        try:
+            return await handler(req)
+        except Exception as exc:
+            log_exception(exc)
+            return await self.error_response(req, 500)
+
     async def error_response(self, req, status_code, reason=None):
-        """The API's JSON body for what Microdot's dispatch itself refuses."""
+        """The API's JSON body for what no handler answers."""
         if status_code == 404:
             return error_answer(404, "NOT_FOUND", "there is no such path")
         if status_code == 405:

@@ -8,7 +8,7 @@ def split_target(target: str) -> "tuple[str, str]":
 
     A broken escape leaves the text as it is: no route has a percent sign, so it ends in 404.
     """
-    if target[:7].lower() == "http://":
+    if target[:1] != "/" and target[:7].lower() == "http://":
         slash = target.find("/", 7)
         target = target[slash:] if slash > 0 else "/"
     mark = target.find("?")

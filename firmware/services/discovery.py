@@ -4,12 +4,10 @@ The probe reads one holding register (function 3, address 0): it changes nothing
 says so with an exception. Whatever is plainly a Modbus answer from an address counts as found.
 """
 
-import asyncio
-
-from firmware.services.bus import SEARCH, Bus, Transaction
-from firmware.services.errors import Refused
+from firmware.services.bus import Bus, Transaction
+from firmware.services.line_search import LineSearch
 from hal.framing import Line
-from hal.runtime import log_exception, monotonic
+from hal.runtime import monotonic
 
 PROBE = bytes([3, 0, 0, 0, 1])
 FIRST_UID, LAST_UID = 1, 247  # unit ids of devices: serial line specification, section 2.2
@@ -37,64 +35,33 @@ class Pass:
         return len(self.uids) * (frame * self.line.char_time + self.line.silence + self.wait)
 
 
-class Discovery:
-    """The one search that can run. `serial` is the active setting of that name, `bus` is None without a port."""
+class Discovery(LineSearch):
+    """The search for devices. `serial` is the active setting of that name."""
 
     def __init__(self, bus: "Bus | None", serial: dict, clock=monotonic):
-        self._bus = bus
+        super().__init__(bus, clock)
         self._serial = serial
-        self._clock = clock
-        self._task: asyncio.Task | None = None
-        self._status = "IDLE"
         self._found: dict = {}  # (line number, unit id) -> a line of the answer
         self._slowest = 0.0
-        self._planned = 0.0  # seconds that all passes take
-        self._walked = 0.0  # seconds of them that lie behind
-        self._started = 0.0
         self._identify = False
 
     def start(self, fields: dict) -> dict:
         """Begin a search; {"status": "DONE"}, "BUSY" while one runs. Refused NO_PORT."""
-        if self._bus is None:
-            raise Refused("NO_PORT", "this board has no RS-485 port")
-        if self._task is not None:
+        self._need_bus()
+        if self.is_running():
             return {"status": "BUSY"}
-        lines = self._lines(fields)
         self._found = {}
         self._slowest = 0.0
         self._identify = fields["identify"]
-        self._status = "RUNNING"
-        self._task = asyncio.create_task(self._run(lines, fields))
-        return {"status": "DONE"}
-
-    async def stop(self) -> dict:
-        """End the search within one probe; {"status": "DONE"}."""
-        task = self._task
-        if task is not None:
-            self._status = "STOPPED"
-            self._task = None
-            task.cancel()
+        self._begin(self._walk, self._lines(fields), fields)
         return {"status": "DONE"}
 
     def result(self, with_list: bool) -> dict:
         """{"status", "progress", "etaSec"} and, where asked for, "foundDevices"."""
-        running = self._status == "RUNNING"
-        left = max(self._planned - self._walked, 0.0) * self._slowness()
-        progress = int(100 * self._walked / self._planned) if self._planned else 0
-        answer = {
-            "status": self._status,
-            "progress": min(progress, 99) if running else (100 if self._status == "DONE" else progress),
-            "etaSec": int(left + 0.999) if running else 0,
-        }
+        answer = self._progress()
         if with_list:
             answer["foundDevices"] = [dict(self._found[key]) for key in sorted(self._found)]
         return answer
-
-    def _slowness(self) -> float:
-        """Seconds that a planned second has taken so far: answers shorten probes, other traffic delays them."""
-        if self._walked < 1:
-            return 1.0
-        return (self._clock() - self._started) / self._walked
 
     def _lines(self, fields: dict) -> "list[Line]":
         rates = fields["baudRates"] or [fields["baudRate"]]
@@ -105,27 +72,11 @@ class Discovery:
 
     # The walk
 
-    async def _run(self, lines: "list[Line]", fields: dict) -> None:
-        try:
-            await self._walk(lines, fields)
-            self._status = "DONE"
-        except Refused:
-            self._status = "ERROR"  # the port has vanished
-        except asyncio.CancelledError:
-            raise
-        except Exception as exc:
-            self._status = "ERROR"
-            log_exception(exc)
-        if self._status != "STOPPED":
-            self._task = None
-
     async def _walk(self, lines: "list[Line]", fields: dict) -> None:
         uids = list(range(fields["uidFrom"], fields["uidTo"] + 1))
         fast = fields["fastSearch"]
         first = FAST_WAIT if fast else self._thorough_wait()
         last = FAST_LAST_WAIT if fast else self._thorough_wait()
-        self._walked = 0.0
-        self._started = self._clock()
         self._planned = sum(Pass(line, uids, first).seconds() + Pass(line, uids, last).seconds() for line in lines)
         for number, line in enumerate(lines):
             await self._pass(number, Pass(line, uids, first))
@@ -148,11 +99,7 @@ class Discovery:
             self._walked += share
 
     async def _probe(self, uid: int, walk: Pass) -> Transaction:
-        wait = max(walk.wait, MARGIN * self._slowest)
-        transaction = await self._bus.exchange(uid, PROBE, SEARCH, self, walk.line, wait)  # type: ignore[union-attr]
-        if transaction.error == "PORT_LOST":
-            raise Refused("NO_PORT", "the serial port has vanished")
-        return transaction
+        return await self._ask(uid, PROBE, walk.line, max(walk.wait, MARGIN * self._slowest))
 
     async def _note(self, number: int, walk: Pass, uid: int, transaction: Transaction) -> None:
         """Judge an exchange, late answers of units asked before included."""
@@ -198,7 +145,7 @@ class Discovery:
         """What a device says of itself by function 43/14 or else 17 (application protocol 6.21, 6.13)."""
         for pdu, read in ((bytes([43, 14, 1, 0]), _read_identification), (bytes([17]), _read_server_id)):
             wait = max(THOROUGH_WAIT, MARGIN * self._slowest)
-            transaction = await self._bus.exchange(uid, pdu, SEARCH, self, line, wait)  # type: ignore[union-attr]
+            transaction = await self._ask(uid, pdu, line, wait)
             if transaction.error is None:
                 text = read(transaction.answer)
                 if text:

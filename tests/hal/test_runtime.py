@@ -50,14 +50,14 @@ BAD = [
 
 @pytest.mark.parametrize("text", GOOD)
 def test_the_check_takes_json(text):
-    runtime._check_json(text)
+    runtime.check_json(text)
     json.loads(text)
 
 
 @pytest.mark.parametrize("text", BAD)
 def test_the_check_refuses_what_is_no_json(text):
     with pytest.raises(ValueError):
-        runtime._check_json(text)
+        runtime.check_json(text)
 
 
 def test_the_check_agrees_with_the_parser_on_damaged_texts():
@@ -77,7 +77,7 @@ def test_the_check_agrees_with_the_parser_on_damaged_texts():
         except ValueError:
             good = False
         try:
-            runtime._check_json(text)
+            runtime.check_json(text)
             taken = True
         except ValueError:
             taken = False
