@@ -101,10 +101,8 @@ def main() -> None:
         written = upload(device.http_port, token, "/bench.bin", blocks)
         read = download(device.http_port, token, "/bench.bin", blocks)
         print("\nFiles: 16 MiB in blocks over one kept connection; how many times longer than plain POSTs of that size")
-        print(
-            f"plain {BLOCKS / plain:.0f} a second, written {BLOCKS / written:.0f} ({written / plain:.2f} times longer),",
-            end="",
-        )
+        print(f"plain {BLOCKS / plain:.0f} a second,", end="")
+        print(f" written {BLOCKS / written:.0f} ({written / plain:.2f} times longer),", end="")
         print(f" read {BLOCKS / read:.0f} ({read / plain:.2f}), intact")
         quiet = latencies(device.http_port, token)
         mover = multiprocessing.Process(target=move_files, args=(device.http_port, token))
