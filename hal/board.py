@@ -6,19 +6,23 @@ the board's differ from the firmware's.
 """
 
 from hal.fields import BadField
-from hal.runtime import json_loads
+from hal.runtime import json_loads, real_path
 
 PARTS = ("system", "network", "rs485", "card", "clock", "modem", "button")
 
 DRIVERS = {  # (part, driver) -> (module, class)
     ("system", "simulated"): ("hal.simulated.system", "SimulatedSystem"),
+    ("system", "linux"): ("hal.linux.system", "LinuxSystem"),
     ("system", "micropython"): ("hal.micropython.system", "MicroPythonSystem"),
     ("rs485", "simulated"): ("hal.simulated.rs485", "SimulatedPort"),
     ("rs485", "tty"): ("hal.linux.rs485", "TtyPort"),
     ("network", "linux"): ("hal.linux.network", "LinuxNetwork"),
+    ("card", "linux"): ("hal.linux.card", "LinuxCard"),
     ("card", "simulated"): ("hal.simulated.card", "SimulatedCard"),
+    ("clock", "linux"): ("hal.linux.clock", "LinuxClock"),
     ("clock", "simulated"): ("hal.simulated.clock", "SimulatedClock"),
     ("modem", "simulated"): ("hal.simulated.modem", "SimulatedModem"),
+    ("button", "gpio"): ("hal.linux.button", "GpioButton"),
     ("button", "simulated"): ("hal.simulated.button", "SimulatedButton"),
 }
 
@@ -106,6 +110,7 @@ def _build(config: dict, state_dir: str) -> Board:
     parts = {}
     for part in PARTS:
         parts[part] = _part(part, config.get(part), state_dir)
+    _check_ttys(config)
     settings = config.get("settings") or {}
     if not isinstance(settings, dict):
         raise BadField("settings: must be an object")
@@ -129,3 +134,16 @@ def _part(part: str, config, state_dir: str):
     backend = getattr(module, class_name)
     options = {name: value for name, value in config.items() if name != "driver"}
     return backend(backend.OPTIONS.check(options, part), state_dir)
+
+
+def _check_ttys(config: dict) -> None:
+    """BadField where two parts are on one tty, be it by different names of it."""
+    users: dict = {}
+    for part in PARTS:
+        port = (config.get(part) or {}).get("port")
+        if not isinstance(port, str):
+            continue
+        path = real_path(port)
+        if path in users:
+            raise BadField(f"{part}.port: {port} is the tty of {users[path]} already")
+        users[path] = part

@@ -13,15 +13,23 @@ import selectors
 _PR_SET_TIMERSLACK = 29  # prctl(2); in nanoseconds
 
 
+_LAST_PART = 0.002  # seconds: longer than epoll's rounding
+
+
 class FineEpollSelector(selectors.EpollSelector):
     """Epoll for many descriptors, with select's resolution for the wait."""
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """As EpollSelector.select, the timeout kept to the microsecond."""
-        if timeout is not None and timeout > 0:
-            select.select([self.fileno()], [], [], timeout)
-            timeout = 0
-        return super().select(timeout)
+        """As EpollSelector.select, the timeout kept to the microsecond.
+
+        A long wait ends early, as a selector's may: the event loop then waits for the rest.
+        """
+        if timeout is None or timeout <= 0:
+            return super().select(timeout)
+        if timeout > _LAST_PART:
+            return super().select(timeout - _LAST_PART)
+        select.select([self.fileno()], [], [], timeout)
+        return super().select(0)
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:

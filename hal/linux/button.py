@@ -1,0 +1,158 @@
+"""A push button on a GPIO line."""
+
+import asyncio
+
+from hal.contracts import Button
+from hal.fields import Object
+from hal.linux.gpio import LINE_FIELDS, EdgePin, PinFailed, check_line
+from hal.runtime import log, monotonic
+
+DEBOUNCE = 0.01  # seconds that a level must hold to count: contacts bounce for less, nobody presses that short
+RETRY_PAUSES = (1, 2, 5, 10, 30, 60)  # seconds between tries to get a line; the last one repeats
+
+
+class Debounce:
+    """Finds presses in a stream of edges.
+
+    A level counts when it has held for `hold` seconds, so spikes are no presses. Times are those at which the edges
+    happened, not those at which they are told: a press is found even where all its edges are told after its end.
+    `pressed` is the level at first; a button that is down then counts when it is pressed anew.
+    """
+
+    def __init__(self, pressed: bool, hold: float = DEBOUNCE):
+        self._hold = hold
+        self._settled = pressed
+        self._level = pressed
+        self._since: float | None = None  # time of the last edge, None when its level has settled
+
+    def edge(self, at: float, pressed: bool) -> bool:
+        """The level changed; True where the one before had become a press."""
+        press = self.settle(at)
+        self._level = pressed
+        self._since = at
+        return press
+
+    def settle(self, now: float) -> bool:
+        """No edge has come up to now; True where the level has become a press by that."""
+        if self._since is None or now - self._since < self._hold:
+            return False
+        self._since = None
+        if self._level == self._settled:
+            return False
+        self._settled = self._level
+        return self._settled
+
+    def due(self) -> "float | None":
+        """When `settle` is next of use, None: not before the next edge."""
+        return None if self._since is None else self._since + self._hold
+
+
+class GpioButton(Button):
+    """The button on a GPIO line; a line that somebody else holds is tried again."""
+
+    OPTIONS = Object(*LINE_FIELDS)
+
+    def __init__(self, options: dict, state_dir: str, clock=monotonic):
+        super().__init__()
+        check_line("button", options)
+        self._options = options
+        self._clock = clock
+        self._pin: EdgePin | None = None
+        self._debounce = Debounce(False)
+        self._timer: asyncio.TimerHandle | None = None
+        self._retrying: asyncio.Task | None = None
+
+    async def start(self) -> None:
+        """Listen to the line from now on, or as soon as it can be had."""
+        try:
+            self._listen()
+        except PinFailed as exc:
+            self._fail(exc)
+
+    async def stop(self) -> None:
+        """Give the line back."""
+        if self._retrying is not None:
+            self._retrying.cancel()
+            self._retrying = None
+        self._let_go()
+
+    async def probe(self) -> str:
+        """The line and its level."""
+        try:
+            pin = self._pin or EdgePin(self._options)
+            try:
+                return f"GPIO line {self._options['line']}, {'pressed' if pin.is_active() else 'not pressed'}"
+            finally:
+                if pin is not self._pin:
+                    pin.release()
+        except OSError as exc:
+            raise PinFailed(f"GPIO line {self._options['line']} fails: {exc}") from exc
+
+    def _listen(self) -> None:
+        pin = EdgePin(self._options)
+        try:
+            self._debounce = Debounce(pin.is_active())
+        except OSError as exc:
+            pin.release()
+            raise PinFailed(f"GPIO line {self._options['line']} fails: {exc}") from exc
+        self._pin = pin
+        asyncio.get_running_loop().add_reader(pin.fileno(), self._hear)
+
+    def _hear(self) -> None:
+        assert self._pin is not None
+        try:
+            edges = self._pin.edges()
+        except OSError as exc:
+            self._let_go()
+            self._fail(exc)
+            return
+        for at, pressed in edges:
+            if self._debounce.edge(at, pressed):
+                self._press()
+        self._await_settling()
+
+    def _settle(self) -> None:
+        # The loop calls readers before timers, so all edges up to now have been heard.
+        self._timer = None
+        if self._debounce.settle(self._clock()):
+            self._press()
+        self._await_settling()
+
+    def _await_settling(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        due = self._debounce.due()
+        if due is not None:
+            self._timer = asyncio.get_running_loop().call_later(max(due - self._clock(), 0.001), self._settle)
+
+    def _press(self) -> None:
+        if self.on_press is not None:
+            self.on_press()
+
+    def _let_go(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        pin, self._pin = self._pin, None
+        if pin is not None:
+            asyncio.get_running_loop().remove_reader(pin.fileno())
+            pin.release()
+
+    def _fail(self, exc: Exception) -> None:
+        log(f"button: {exc}")
+        if self._retrying is None:
+            self._retrying = asyncio.create_task(self._retry())
+
+    async def _retry(self) -> None:
+        tries = 0
+        while True:
+            await asyncio.sleep(RETRY_PAUSES[min(tries, len(RETRY_PAUSES) - 1)])
+            tries += 1
+            try:
+                self._listen()
+            except PinFailed:
+                continue
+            log("button: GPIO line found again")
+            self._retrying = None
+            return

@@ -1,0 +1,165 @@
+"""The board itself on Linux: who it is, how it feels, how it restarts."""
+
+import glob
+import hashlib
+import os
+import shutil
+import subprocess
+
+from hal.contracts import NotPermitted, System
+from hal.fields import BadField, Field, Integer, Object, Text
+from hal.linux import libc
+from hal.linux.device_key import public_key
+from hal.runtime import fsync_file
+
+_NET = "/sys/class/net"
+_THERMAL = "/sys/class/thermal"
+_MEMORY = "/proc/meminfo"
+_SERIAL_FILES = (  # where boards tell their serial number; the last one is the installation's
+    "/proc/device-tree/serial-number",
+    "/sys/devices/soc0/serial_number",
+    "/sys/class/dmi/id/product_serial",
+    "/etc/machine-id",
+)
+_SYSTEMD = "/run/systemd/system"  # there where systemd runs the machine, sd_booted(3)
+_CPU_SENSORS = ("cpu", "soc", "x86_pkg_temp")
+_REASON_FILE = "restart-reason"
+_REASON_MAX = 32
+_REBOOT_SECONDS = 10  # for systemctl to be answered
+
+
+class LinuxSystem(System):
+    """A machine of its own, which restarts as a whole."""
+
+    OPTIONS = Object(
+        Field("device", Text(64, 1), "MC252"),
+        Field("deviceId", Integer(0, 0xFFFFFFFF), 252),
+        Field("firmwareType", Integer(0, 0xFFFFFFFF), 1),
+        Field("manufacturer", Text(64, 1), "mc252-firmware"),
+        Field("interface", Text(15), "", help="interface whose MAC is the device's; empty: the first on the board"),
+    )
+
+    def __init__(self, options: dict, state_dir: str):
+        self._options = options
+        self._state_dir = state_dir
+        self._reason = "POWER_ON"
+        interface = options["interface"]
+        if interface and not os.path.exists(os.path.join(_NET, interface)):
+            raise BadField(f"system.interface: this machine has no interface {interface}")
+
+    async def start(self) -> None:
+        """Learn why the device has started."""
+        self._reason = self._take_reason()
+
+    async def probe(self) -> str:
+        """The MAC, and the serial number where the board has one."""
+        mac, unique = self._mac()
+        return f"MAC {mac}{'' if unique else ' (not unique)'}, serial number {serial_number() or 'unknown'}"
+
+    def identity(self) -> dict:
+        """Who the board is; the key pair is made at the first call."""
+        identity = {name: self._options[name] for name in ("device", "deviceId", "firmwareType", "manufacturer")}
+        identity["mac"], identity["uniqueMac"] = self._mac()
+        identity["pubKey"] = public_key(self._state_dir)
+        return identity
+
+    def memory_free(self) -> "int | None":
+        """Bytes that the kernel thinks can be allocated."""
+        with open(_MEMORY) as file:
+            for line in file:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+        return None
+
+    def cpu_temperature(self) -> "float | None":
+        """Degrees Celsius of the processor's sensor, or of the first one there is."""
+        zones = sorted(glob.glob(os.path.join(_THERMAL, "thermal_zone*")))
+        zones.sort(key=lambda zone: not any(name in (_read(zone, "type") or "").lower() for name in _CPU_SENSORS))
+        for zone in zones:
+            text = _read(zone, "temp")
+            if text is not None:
+                return int(text) / 1000
+        return None
+
+    def start_reason(self) -> str:
+        """POWER_ON, or what the last restart was told."""
+        return self._reason
+
+    def restart(self, reason: str) -> None:
+        """Restart the machine: through systemd where it runs, by reboot(2) elsewhere. NotPermitted."""
+        self._keep_reason(reason)
+        try:
+            if not _ask_systemd():
+                os.sync()
+                libc.reboot()
+        except OSError as exc:
+            self._take_reason()
+            raise NotPermitted(
+                f"the machine cannot be restarted: {exc}; this process needs the capability CAP_SYS_BOOT, "
+                "or the right to org.freedesktop.login1.reboot by a rule of polkit"
+            ) from exc
+
+    def _mac(self) -> "tuple[str, bool]":
+        """(MAC, whether it is unique in the world); one made of the serial number where there is no interface."""
+        name = self._options["interface"] or board_interface()
+        mac = name and _read(os.path.join(_NET, name), "address")
+        if mac and mac != "00:00:00:00:00:00":
+            local = int(mac[:2], 16) & 2  # IEEE 802, section 8.2.2: administered locally
+            return mac, not local and _read(os.path.join(_NET, name), "addr_assign_type") == "0"
+        digest = hashlib.sha256((serial_number() or "").encode()).digest()
+        return ":".join(f"{byte:02x}" for byte in b"\x02" + digest[:5]), False
+
+    def _keep_reason(self, reason: str) -> None:
+        path = os.path.join(self._state_dir, _REASON_FILE)
+        with open(path + ".new", "w") as file:
+            file.write(reason)
+            fsync_file(file)
+        os.replace(path + ".new", path)
+
+    def _take_reason(self) -> str:
+        path = os.path.join(self._state_dir, _REASON_FILE)
+        try:
+            with open(path) as file:
+                reason = file.read(_REASON_MAX)
+            os.unlink(path)
+        except OSError:
+            return "POWER_ON"
+        return reason or "POWER_ON"
+
+
+def board_interface() -> str:
+    """Name of the first network interface with hardware behind it, wired ones before others; empty: there is none."""
+    names = [name for name in sorted(os.listdir(_NET)) if os.path.exists(os.path.join(_NET, name, "device"))]
+    names.sort(key=lambda name: os.path.exists(os.path.join(_NET, name, "wireless")))
+    return names[0] if names else ""
+
+
+def serial_number() -> "str | None":
+    """The board's serial number, or what else tells it from its like."""
+    for path in _SERIAL_FILES:
+        text = _read(*os.path.split(path))
+        if text:
+            return text
+    return None
+
+
+def _read(folder: str, name: str) -> "str | None":
+    try:
+        with open(os.path.join(folder, name)) as file:
+            return file.read().strip("\0\n ")
+    except (OSError, ValueError):
+        return None
+
+
+def _ask_systemd() -> bool:
+    """Have systemd restart the machine; False where it does not run here. OSError where it refuses."""
+    if not os.path.isdir(_SYSTEMD) or shutil.which("systemctl") is None:
+        return False
+    command = ["systemctl", "--no-ask-password", "--no-wall", "reboot"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_REBOOT_SECONDS)
+    except subprocess.TimeoutExpired as exc:
+        raise OSError("systemd does not answer") from exc
+    if done.returncode != 0:
+        raise OSError(done.stderr.strip()[:200] or f"systemctl failed with {done.returncode}")
+    return True

@@ -1,0 +1,402 @@
+"""The button and the direction pin on GPIO lines: a stream of edges, and a fake of gpiod's line requests."""
+
+import asyncio
+import contextlib
+import importlib
+import importlib.machinery
+import os
+import sys
+import time
+import types
+
+import pytest
+
+from hal.fields import BadField
+from hal.framing import Line
+from hal.linux import button, gpio
+from hal.linux.button import Debounce, GpioButton
+from hal.linux.rs485 import TtyPort
+
+READ = bytes([3, 0, 0, 0, 1])
+
+
+class FakeRequest:
+    """A requested line: edges that the test tells, values that it reads."""
+
+    def __init__(self, settings):
+        self.settings = settings
+        self.level = "INACTIVE"
+        self.driven = []  # (time, value)
+        self.released = False
+        self.broken = False
+        self._edges = []
+        self.fd, self._far = os.pipe()
+
+    def edge(self, at, active):
+        self._edges.append(types.SimpleNamespace(timestamp_ns=int(at * 1e9), event_type=active))
+        self.level = "ACTIVE" if active else "INACTIVE"
+        os.write(self._far, b"!")
+
+    def read_edge_events(self):
+        if self.broken:
+            raise OSError(19, "No such device")
+        os.read(self.fd, 100)
+        edges, self._edges = self._edges, []
+        return edges
+
+    def get_value(self, line):
+        return self.level
+
+    def set_value(self, line, value):
+        if self.broken:
+            raise OSError(19, "No such device")
+        self.driven.append((time.monotonic(), value))
+
+    def release(self):
+        self.released = True
+        os.close(self.fd)
+        os.close(self._far)
+
+
+class FakeGpiod(types.ModuleType):
+    """Module `gpiod`, version 2, with one chip: line 4, which is called BUTTON."""
+
+    def __init__(self, chip):
+        super().__init__("gpiod")
+        self.__spec__ = importlib.machinery.ModuleSpec("gpiod", None)
+        self.path = chip
+        self.requests = []
+        self.taken = False
+        self.EdgeEvent = types.SimpleNamespace(Type=types.SimpleNamespace(RISING_EDGE=True, FALLING_EDGE=False))
+        names = {
+            "Direction": ("INPUT", "OUTPUT"),
+            "Edge": ("BOTH",),
+            "Bias": ("PULL_UP", "PULL_DOWN"),
+            "Value": ("ACTIVE", "INACTIVE"),
+        }
+        self.line = types.SimpleNamespace(
+            **{name: types.SimpleNamespace(**{value: value for value in values}) for name, values in names.items()}
+        )
+        self.LineSettings = dict
+
+    @contextlib.contextmanager
+    def Chip(self, path):
+        def offset(line):
+            if line != "BUTTON":
+                raise FileNotFoundError(2, "No such file or directory")
+            return 4
+
+        yield types.SimpleNamespace(line_offset_from_id=offset)
+
+    def request_lines(self, path, config, consumer, event_buffer_size):
+        assert path == self.path
+        if self.taken:
+            raise OSError(16, "Device or resource busy")
+        ((_, settings),) = config.items()
+        self.requests.append(FakeRequest(settings))
+        return self.requests[-1]
+
+
+@pytest.fixture
+def gpiod(tmp_path, monkeypatch):
+    chip = tmp_path / "gpiochip0"
+    chip.write_text("")
+    fake = FakeGpiod(str(chip))
+    monkeypatch.setitem(sys.modules, "gpiod", fake)
+    monkeypatch.setattr(gpio, "CHIPS", str(tmp_path / "gpiochip*"))
+    return fake
+
+
+def make(**options):
+    return GpioButton(GpioButton.OPTIONS.check({"line": "BUTTON", **options}), "")
+
+
+async def reached(condition):
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+# The debounce, in milliseconds
+
+
+def presses(*edges, until=10_000, pressed=False):
+    """How many presses there are in (ms, level) edges."""
+    debounce = Debounce(pressed)
+    count = sum(debounce.edge(at / 1000, bool(level)) for at, level in edges)
+    return count + debounce.settle(until / 1000)
+
+
+@pytest.mark.parametrize("length", [30, 300, 3000])
+def test_a_press_is_one_press_however_long_it_is(length):
+    assert presses((100, 1), (100 + length, 0)) == 1
+
+
+@pytest.mark.parametrize("length", [30, 3000])
+def test_bouncing_contacts_make_no_second_press(length):
+    down = [(100, 1), (101, 0), (102, 1), (104, 0), (105, 1)]
+    up = [(100 + length, 0), (101 + length, 1), (102 + length, 0), (104 + length, 1), (105 + length, 0)]
+    assert presses(*down, *up) == 1
+
+
+def test_two_presses_are_two():
+    assert presses((100, 1), (130, 0), (200, 1), (230, 0)) == 2
+
+
+def test_spikes_are_no_press():
+    assert presses((100, 1), (101, 0), (150, 1), (154, 0), (500, 1), (509, 0)) == 0
+
+
+def test_a_press_counts_while_the_button_is_still_down():
+    debounce = Debounce(False)
+    debounce.edge(1.0, True)
+    assert debounce.due() == pytest.approx(1.01)
+    assert not debounce.settle(1.005)
+    assert debounce.settle(1.011)
+    assert debounce.due() is None
+    assert not debounce.settle(4.0)
+
+
+def test_a_button_that_is_down_at_start_counts_when_it_is_pressed_anew():
+    assert presses((100, 0), pressed=True) == 0
+    assert presses((100, 0), (200, 1), pressed=True) == 1
+
+
+def test_lost_edges_are_made_up_for_by_the_next_one():
+    assert presses((100, 1), (300, 1), (400, 0)) == 1
+    assert presses((100, 0), (200, 0), (300, 1)) == 1
+
+
+# The button on a line
+
+
+async def test_a_press_reaches_the_firmware_once(gpiod):
+    pressed = []
+    part = make()
+    part.on_press = lambda: pressed.append(1)
+    await part.start()
+    now = time.monotonic()
+    gpiod.requests[0].edge(now, True)
+    await reached(lambda: pressed)
+    gpiod.requests[0].edge(now + 3, False)
+    await asyncio.sleep(0.03)
+    assert pressed == [1]
+    await part.stop()
+    await part.stop()
+    assert gpiod.requests[0].released
+
+
+async def test_a_press_that_is_heard_after_its_end_counts(gpiod):
+    pressed = []
+    part = make()
+    part.on_press = lambda: pressed.append(1)
+    await part.start()
+    began = time.monotonic() - 1
+    gpiod.requests[0].edge(began, True)
+    gpiod.requests[0].edge(began + 0.03, False)
+    await reached(lambda: pressed)
+    await part.stop()
+
+
+@pytest.mark.parametrize(("active_low", "pull"), [(True, "PULL_UP"), (False, "PULL_DOWN")])
+async def test_polarity_goes_with_the_pull(gpiod, active_low, pull):
+    part = make(line=4, chip=gpiod.path, activeLow=active_low)
+    await part.start()
+    settings = gpiod.requests[0].settings
+    assert (settings["active_low"], settings["bias"]) == (active_low, pull)
+    assert (settings["direction"], settings["edge_detection"]) == ("INPUT", "BOTH")
+    assert await part.probe() == "GPIO line 4, not pressed"
+    await part.stop()
+
+
+async def test_a_line_that_somebody_else_holds_is_tried_again(gpiod, monkeypatch, capsys):
+    monkeypatch.setattr(button, "RETRY_PAUSES", (0.01,))
+    gpiod.taken = True
+    part = make()
+    await part.start()
+    with pytest.raises(gpio.PinFailed, match=r"BUTTON cannot be had: .*busy"):
+        await part.probe()
+    gpiod.taken = False
+    await reached(lambda: gpiod.requests)
+    assert "busy" in capsys.readouterr().err
+    await part.stop()
+
+
+async def test_a_line_that_fails_is_taken_anew_and_works_on(gpiod, monkeypatch):
+    monkeypatch.setattr(button, "RETRY_PAUSES", (0.01,))
+    pressed = []
+    part = make()
+    part.on_press = lambda: pressed.append(1)
+    await part.start()
+    gpiod.requests[0].broken = True
+    gpiod.requests[0].edge(time.monotonic(), True)
+    await reached(lambda: len(gpiod.requests) == 2)
+    assert gpiod.requests[0].released
+    gpiod.requests[1].edge(time.monotonic(), True)
+    await reached(lambda: pressed)
+    await part.stop()
+
+
+async def test_probing_a_button_that_has_not_started_gives_the_line_back(gpiod):
+    await make().probe()
+    assert gpiod.requests[0].released
+
+
+async def test_a_name_that_no_chip_has_is_told(gpiod):
+    with pytest.raises(gpio.PinFailed, match="NOSUCH is on no chip"):
+        await make(line="NOSUCH").probe()
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"line": 4}, "button.chip: is missing"),
+        ({"line": 4, "chip": "/dev/nochip"}, "button.chip: /dev/nochip is not there"),
+    ],
+)
+def test_a_line_that_cannot_be_is_a_bad_board(gpiod, options, problem):
+    with pytest.raises(BadField, match=problem):
+        make(**options)
+
+
+def test_a_machine_without_gpio_is_a_bad_board(gpiod, monkeypatch):
+    monkeypatch.setattr(gpio, "CHIPS", "/nowhere/gpiochip*")
+    with pytest.raises(BadField, match="no GPIO chip"):
+        make()
+
+
+def test_a_missing_library_is_a_bad_board(gpiod, monkeypatch):
+    monkeypatch.setattr(gpio.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(BadField, match="needs the Python package gpiod"):
+        make()
+
+
+def test_the_real_library_has_the_names_that_are_used():
+    real = pytest.importorskip("gpiod", reason="the Python package gpiod is not installed")
+    for kind, names in vars(FakeGpiod("").line).items():
+        for name in vars(names):
+            assert hasattr(getattr(real.line, kind), name)
+    settings = real.LineSettings(
+        direction=real.line.Direction.INPUT,
+        edge_detection=real.line.Edge.BOTH,
+        bias=real.line.Bias.PULL_UP,
+        active_low=True,
+    )
+    with pytest.raises(OSError):
+        real.request_lines("/dev/nochip", {4: settings}, consumer="mc252", event_buffer_size=256)
+    for name in ("fd", "get_value", "set_value", "read_edge_events", "release"):
+        assert hasattr(real.LineRequest, name)
+    assert hasattr(real.EdgeEvent.Type, "RISING_EDGE")
+    assert hasattr(real.Chip, "line_offset_from_id")
+
+
+# The direction pin of the RS-485 port
+
+
+@pytest.fixture
+def pty():
+    master, slave = os.openpty()
+    yield master, os.ttyname(slave)
+    for descriptor in (master, slave):
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+
+
+def directed(path, line=None):
+    options = {"port": path, "direction": "gpio", "directionLine": line or {"line": "BUTTON"}}
+    return TtyPort(TtyPort.OPTIONS.check(options), "")
+
+
+async def test_the_pin_is_active_from_before_a_frame_until_it_has_left(gpiod, pty, monkeypatch):
+    written = []
+    real_write = os.write
+
+    def write(descriptor, data):
+        written.append((time.monotonic(), data))
+        return real_write(descriptor, data)
+
+    port = directed(pty[1])
+    line = Line(9600, 5)
+    await port.configure(line)
+    pin = gpiod.requests[0]
+    assert (pin.settings["direction"], pin.settings["output_value"]) == ("OUTPUT", "INACTIVE")
+    monkeypatch.setattr(os, "write", write)
+    assert (await port.transact(1, READ, 0.1)).error == "TIMEOUT"
+    monkeypatch.undo()
+    (raised, first), (lowered, last) = pin.driven
+    frame = bytes([1]) + READ + port._crc(bytes([1]) + READ)
+    frames = [(at, data) for at, data in written if data == frame]
+    assert len(frames) == 1
+    assert (first, last) == ("ACTIVE", "INACTIVE")
+    assert raised <= frames[0][0]
+    assert lowered - frames[0][0] >= len(frame) * line.char_time
+    assert os.read(pty[0], 100) == frame
+    await port.stop()
+    assert pin.released
+
+
+async def test_the_pin_waits_for_a_uart_that_is_still_sending(gpiod, pty, monkeypatch):
+    asked = []
+
+    def has_left(descriptor):
+        asked.append(descriptor)
+        return len(asked) == 5
+
+    port = directed(pty[1])
+    await port.configure(Line(115200, 4))
+    monkeypatch.setattr("hal.linux.serial_kernel.has_left", has_left)
+    await port.transact(1, READ, 0.1)
+    assert len(asked) == 5
+    assert [value for _, value in gpiod.requests[0].driven] == ["ACTIVE", "INACTIVE"]
+    await port.stop()
+
+
+async def test_the_line_is_let_go_even_where_a_frame_never_leaves(gpiod, pty, monkeypatch, capsys):
+    port = directed(pty[1])
+    await port.configure(Line(115200, 4))
+    monkeypatch.setattr("hal.linux.serial_kernel.has_left", lambda descriptor: False)
+    await port.transact(1, READ, 0.3)
+    assert gpiod.requests[0].driven[-1][1] == "INACTIVE"
+    assert "does not leave" in capsys.readouterr().err
+    await port.stop()
+
+
+async def test_a_stop_in_the_middle_of_a_frame_frees_the_line(gpiod, pty):
+    port = directed(pty[1])
+    await port.configure(Line(300, 4))
+    asking = asyncio.create_task(port.transact(1, READ, 1))
+    await reached(lambda: gpiod.requests[0].driven)
+    await port.stop()
+    assert (await asking).error == "PORT_LOST"
+    assert gpiod.requests[0].driven[-1][1] == "INACTIVE"
+    assert gpiod.requests[0].released
+
+
+async def test_a_pin_that_fails_loses_the_port_which_comes_back(gpiod, pty, monkeypatch):
+    monkeypatch.setattr("hal.rs485.REOPEN_PAUSES", (0.01,))
+    port = directed(pty[1])
+    await port.configure(Line(115200, 4))
+    gpiod.requests[0].broken = True
+    assert (await port.transact(1, READ, 0.1)).error == "PORT_LOST"
+    await reached(lambda: port.is_open)
+    assert (await port.transact(1, READ, 0.05)).error == "TIMEOUT"
+    await port.stop()
+
+
+async def test_a_pin_that_is_taken_is_told_and_tried_again(gpiod, pty, monkeypatch):
+    monkeypatch.setattr("hal.rs485.REOPEN_PAUSES", (0.01,))
+    gpiod.taken = True
+    port = directed(pty[1])
+    await port.configure(Line(115200, 4))
+    with pytest.raises(Exception, match=r"cannot open .*BUTTON cannot be had"):
+        await port.probe()
+    gpiod.taken = False
+    await reached(lambda: port.is_open)
+    await port.stop()
+
+
+def test_a_direction_pin_needs_its_line(gpiod, pty):
+    with pytest.raises(BadField, match="directionLine: belongs"):
+        TtyPort.OPTIONS.check({"port": pty[1], "direction": "gpio"}, "rs485")
+    with pytest.raises(BadField, match=r"rs485\.directionLine\.chip: is missing"):
+        directed(pty[1], {"line": 4})
