@@ -1,12 +1,16 @@
 """Connections that the device dials: a real server on loopback at the other end."""
 
 import asyncio
+import datetime
+import ipaddress
 import socket
 import ssl
 import struct
-import subprocess
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from firmware.services import cloud
 from firmware.services.cloud import CloudConnection, CloudConnections
@@ -222,13 +226,20 @@ async def test_a_server_of_the_owner_is_dialled_and_reconnected_too():
 
 def certificate(folder):
     """A self-signed certificate for 127.0.0.1, and the context of a server that has it."""
-    key, cert = folder / "key.pem", folder / "cert.pem"
-    request = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test"
-    files = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)]
-    subprocess.run(request.split() + files, check=True, capture_output=True)
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
+    now = datetime.datetime.now(datetime.UTC)
+    day = datetime.timedelta(days=1)
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now - day, now + day, [])
+    signed = builder.add_extension(address, False).sign(key, hashes.SHA256())
+    cert_path, key_path = folder / "cert.pem", folder / "key.pem"
+    cert_path.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    formats = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    key_path.write_bytes(key.private_bytes(serialization.Encoding.PEM, *formats))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(cert, key)
-    return cert, context
+    context.load_cert_chain(cert_path, key_path)
+    return cert_path, context
 
 
 async def test_tls_with_a_trusted_certificate(tmp_path, monkeypatch):

@@ -1,0 +1,83 @@
+"""The floors of the house: a module imports from its own floor or a lower one, and there are no cycles."""
+
+import ast
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+FLOORS = ("hal", "firmware.services", "firmware.api", "firmware.device", "firmware.__main__")  # lowest first
+LACKING = {  # what MicroPython does not have, or not as CPython has it
+    *[
+        "abc",
+        "contextlib",
+        "dataclasses",
+        "datetime",
+        "enum",
+        "functools",
+        "inspect",
+        "itertools",
+        "logging",
+        "pathlib",
+    ],
+    *["ipaddress", "secrets", "signal", "subprocess", "threading", "traceback", "types", "typing", "urllib", "uuid"],
+}
+
+
+def name_of(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): path for folder in ("firmware", "hal") for path in (ROOT / folder).rglob("*.py")}
+
+
+def imports(path):
+    """Names of the modules that a file imports when it runs, inside functions too."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
+            node.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def floor(name):
+    for number, prefix in enumerate(FLOORS):
+        if name == prefix or name.startswith(prefix + "."):
+            return number
+    return 0  # the package's own name and version
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_go_downward(name):
+    for imported in imports(MODULES[name]):
+        if imported in MODULES:
+            assert floor(imported) <= floor(name), f"{name} imports {imported}"
+
+
+def test_there_are_no_cycles():
+    graph = {name: {other for other in imports(path) if other in MODULES} for name, path in MODULES.items()}
+    done = set()
+
+    def visit(name, trail):
+        assert name not in trail, " -> ".join([*trail, name])
+        if name not in done:
+            for other in graph[name]:
+                visit(other, [*trail, name])
+            done.add(name)
+
+    for name in graph:
+        visit(name, [])
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("firmware") or name.count(".") == 1])
+def test_what_runs_on_both_runtimes_imports_what_both_have(name):
+    if name in ("hal.runtime", "hal.linux", "hal.simulated", "hal.micropython"):
+        return  # the one module that knows the difference, and folders
+    roots = {imported.split(".")[0] for imported in imports(MODULES[name])}
+    assert roots & LACKING == set()
