@@ -13,7 +13,7 @@ from benchmarks.rig import DeviceProcess, Process, load, log_in
 PEERS = ("aiohttp", "fastapi")
 CONNECTIONS = (1, 8, 64)
 ROUNDS = 5
-SECONDS = 0.5
+SECONDS = 0.4
 SETTINGS = {"httpd": {"maxConnections": 128}}
 REQUESTS = {"/api/version/": "", "/api/state/get/": "?bus"}
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -69,6 +70,11 @@ class DeviceProcess(Process):
         if answer[0] != "ok":
             raise RuntimeError(" ".join(answer))
         return dict(word.split("=", 1) for word in answer[1:] if "=" in word)
+
+    def stop(self) -> None:
+        """End the process and remove its state."""
+        super().stop()
+        shutil.rmtree(self.state)
 
 
 def log_in(port: int) -> str:

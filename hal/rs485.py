@@ -189,11 +189,13 @@ class Rs485Port(Part):
 
         One call at a time. An answer that has begun is read to its end.
         """
+        if self.line is None:
+            return Exchange("PORT_LOST")
+        frame = self._encode(self.line.frame_mode, uid, pdu)  # during the silence, not after it
         heard = await self._fall_silent()
-        if not self.is_open or self.line is None:
+        if not self.is_open:
             return Exchange("PORT_LOST", heard=heard)
         started = self._clock()
-        frame = self._encode(self.line.frame_mode, uid, pdu)
         inquiry = Inquiry(self._scanner, uid, pdu, frame, self.line, started)
         self._inquiry = inquiry
         self._match = None
@@ -206,11 +208,13 @@ class Rs485Port(Part):
 
     async def broadcast(self, pdu: bytes, turnaround: float) -> Exchange:
         """Send a PDU to all units and give them `turnaround` seconds to act on it (section 2.4.1)."""
+        if self.line is None:
+            return Exchange("PORT_LOST")
+        frame = self._encode(self.line.frame_mode, 0, pdu)
         heard = await self._fall_silent()
-        if not self.is_open or self.line is None:
+        if not self.is_open:
             return Exchange("PORT_LOST", heard=heard)
         started = self._clock()
-        frame = self._encode(self.line.frame_mode, 0, pdu)
         sent_until = started + len(frame) * self.line.char_time
         self._send(frame, sent_until)
         await self._sleep_until(sent_until + turnaround)

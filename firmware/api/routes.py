@@ -9,7 +9,6 @@ from firmware.api.server import HttpServer, JsonResponse, error_answer
 from firmware.services.errors import Refused
 from hal.contracts import PartError
 from hal.fields import BadField
-from hal.runtime import log_exception
 
 OPENAPI_PATH = "/api/openapi.json"
 
@@ -17,7 +16,7 @@ OPENAPI_PATH = "/api/openapi.json"
 def add_routes(server: HttpServer, device, guard: Guard) -> None:
     """Route every row of the table, and the document that describes them, on a server."""
     for endpoint in ENDPOINTS:
-        server.add(endpoint.method, endpoint.path, _route(endpoint, server, device, guard))
+        server.add(endpoint.method, endpoint.path, _route(endpoint, device, guard))
     server.add("GET", OPENAPI_PATH, _openapi)
 
 
@@ -25,7 +24,7 @@ async def _openapi(request) -> JsonResponse:
     return JsonResponse(document())
 
 
-def _route(endpoint: Endpoint, server: HttpServer, device, guard: Guard):
+def _route(endpoint: Endpoint, device, guard: Guard):
     async def answer(request):
         try:
             level = guard.admit(request, endpoint.level)

@@ -35,12 +35,6 @@ _COMMON_HEADERS = {
 }
 
 
-class ApiRequest(Request):
-    """A request whose size was checked while it was read."""
-
-    max_content_length = 1 << 40
-
-
 class JsonResponse(Response):
     """An answer with a JSON body. `after_sent`, where set, is called once the answer has left."""
 
@@ -123,8 +117,8 @@ class Connection:
             body = await self.requests.body(length)
         self._enter(HANDLING, None)
         path, query = split_target(head.target)
-        request = ApiRequest(self.server, (self.address, 0), head.method, path, head.version, head.headers, body)  # type: ignore[arg-type]
-        request.query_string = query
+        request = Request(self.server, (self.address, 0), head.method, "", head.version, head.headers, body)  # type: ignore[arg-type]
+        request.url, request.path, request.query_string = head.target, path, query  # decoded, so not for it to split
         request.g.level = self.level
         response = await self.server.dispatch_request(request)
         kept = head.keep_alive() and not self.server.closing
@@ -162,8 +156,7 @@ class Connection:
 class HttpServer(Microdot):
     """Serves the routes of a Microdot application over HTTP/1.1 within limits.
 
-    `port` is the bound port after `start`. `expected_errors` are never raised here: handlers answer, or the error is
-    unexpected, logged and counted in `errors`.
+    What a handler raises is unexpected: it is logged, counted in `errors` and answered with 500.
     """
 
     def __init__(self, limits: HttpLimits, clock=monotonic):
@@ -187,7 +180,6 @@ class HttpServer(Microdot):
         """As Microdot's, by one look into a dict."""
         path = req.path
         methods = self._paths.get(path) or (self._paths.get(path[:-1]) if path[-1:] == "/" else None)
-        req.url_args = {}
         if methods is None:
             return 404, "", None
         method = "GET" if req.method == "HEAD" else req.method

@@ -167,6 +167,7 @@ class TtyPort(Rs485Port):
             return
         if self._pin is None:
             self._transport.write(data)
+            self._transport.intern_write_ready()  # now, not in the loop's next turn: the silence is over
             return
         assert self.line is not None
         descriptor = self._transport.sync_serial.fileno()

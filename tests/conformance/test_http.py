@@ -104,7 +104,18 @@ def test_a_wrong_method_names_the_right_ones(device):
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/api", "/api/", "/api/versions", "/api/version//", "//api/version", "/api/%2e%2e/x"]
+    "path",
+    [
+        "/",
+        "/api",
+        "/api/",
+        "/api/versions",
+        "/api/version//",
+        "//api/version",
+        "/api/%2e%2e/x",
+        "/api/version/%3Fx",
+        "/api/version/%3Fx",
+    ],
 )
 def test_an_unknown_path_is_not_found(device, path):
     status, body, _ = device.ask("GET", path)
