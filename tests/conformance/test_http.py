@@ -114,7 +114,6 @@ def test_a_wrong_method_names_the_right_ones(device):
         "//api/version",
         "/api/%2e%2e/x",
         "/api/version/%3Fx",
-        "/api/version/%3Fx",
     ],
 )
 def test_an_unknown_path_is_not_found(device, path):
