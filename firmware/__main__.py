@@ -1,11 +1,16 @@
 """The process: arguments, signals, exit codes.
 
-Exit codes: 0 stopped by a signal, 1 a failure at run time, 2 wrong arguments or a wrong board config.
+    mc252 [--board FILE] [--state-dir DIR] [--http HOST:PORT] [--modbus-tcp HOST:PORT]   run the device
+    mc252 check [--board FILE]                                                           try every part of a board
+    mc252 provision [--state-dir DIR]                                                    make the factory login
+
+Exit codes: 0 stopped by a signal, or done; 1 a failure at run time; 2 wrong arguments or a wrong board config.
 """
 
 import argparse
 import sys
 
+from firmware.board_check import check_board
 from firmware.device import Device
 from hal.board import BadBoard, load_board
 from hal.contracts import PartError
@@ -31,6 +36,7 @@ def parse_arguments(arguments: "list[str]"):
     """The command line's options."""
     parser = argparse.ArgumentParser(description="Firmware of the MC252 Modbus gateway")
     parser.prog = "mc252"
+    parser.add_argument("command", nargs="?", default="run", help="run (default), check or provision")
     parser.add_argument("--board", default="board-configs/simulated.json", help="board config (JSON)")
     parser.add_argument("--state-dir", default=".state", help="folder for what must survive a restart")
     parser.add_argument("--http", default="", help="HOST:PORT of the HTTP API; default: setting httpd, all addresses")
@@ -40,15 +46,20 @@ def parse_arguments(arguments: "list[str]"):
 
 def build(options) -> Device:
     """The device that the options ask for. BadBoard, BadArgument."""
-    try:
-        make_folder(options.state_dir)
-    except OSError as exc:
-        raise BadArgument(f"--state-dir {options.state_dir}: {exc}") from exc
+    make_state_dir(options.state_dir)
     board = load_board(options.board, options.state_dir)
     try:
         return Device(board, options.state_dir)
     except BadField as exc:
         raise BadBoard(f"{options.board}: settings: {exc}") from exc
+
+
+def make_state_dir(path: str) -> None:
+    """Make the folder for what must survive a restart. BadArgument."""
+    try:
+        make_folder(path)
+    except OSError as exc:
+        raise BadArgument(f"--state-dir {path}: {exc}") from exc
 
 
 async def serve(options) -> None:
@@ -79,11 +90,35 @@ def announce(http_host: str, http_port: int, modbus_host: str, modbus_port: "int
     flush_output()
 
 
+async def check(options) -> None:
+    """Print what works on the board and what does not; exit code 1 where something does not."""
+    folder = options.state_dir + "/check"  # its own, so that a device which runs there keeps its files
+    make_state_dir(options.state_dir)
+    make_state_dir(folder)
+    if not await check_board(options.board, folder, print):
+        raise PartError("not every part works")
+
+
+async def provision(options) -> None:
+    """Make the factory login and print it; nothing where there is one already."""
+    from hal.linux.factory_login import make_login
+
+    make_state_dir(options.state_dir)
+    login = make_login(options.state_dir)
+    if login is not None:
+        print(f"login {login[0]} / {login[1]}")
+
+
+COMMANDS = {"run": serve, "check": check, "provision": provision}
+
+
 def main() -> None:
     """Entry of the command `mc252`."""
     options = parse_arguments(sys.argv[1:])
     try:
-        run(serve(options))
+        if options.command not in COMMANDS:
+            raise BadArgument(f"{options.command}: the commands are " + ", ".join(COMMANDS))
+        run(COMMANDS[options.command](options))
     except (BadBoard, BadArgument) as exc:
         print(f"mc252: {exc}", file=sys.stderr)
         sys.exit(2)

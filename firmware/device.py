@@ -14,6 +14,7 @@ from firmware.services.clock import ClockService
 from firmware.services.cloud import CloudConnections
 from firmware.services.discovery import Discovery
 from firmware.services.forwarding import Forwarding
+from firmware.services.gsm import Gsm
 from firmware.services.identity import Identity
 from firmware.services.login import Login
 from firmware.services.modbus_gateway import ModbusGateway
@@ -27,6 +28,7 @@ from firmware.services.state import State
 from firmware.services.storage import DocumentStore
 from firmware.services.system_state import SystemState
 from firmware.services.template_search import TemplateSearch
+from firmware.services.watchdog import Watchdog
 from hal.runtime import log, monotonic
 
 SETTINGS_FILE = "settings.json"
@@ -50,9 +52,11 @@ class Device:
         self._build_access(settings)
         self._build_card_and_clock(settings)
         self._build_bus(settings)
+        self.gsm = Gsm(self.board.modem, settings["gsm"])
         self.auto_restart = AutoRestart(settings["areset"], self._last_transfer, self._restart_by_itself)
         self._build_state()
         self._build_server(settings["httpd"])
+        self.watchdog = Watchdog(board.system, self._ended_services)
 
     async def start(self, http: "tuple[str, int]", modbus_tcp: "tuple[str, int] | None") -> "tuple[int, int | None]":
         """Start every part and service; return the ports of HTTP and of Modbus TCP, None where that is not served."""
@@ -66,10 +70,13 @@ class Device:
         await self.card_files.start()
         await self.clock.start()
         await self.auto_restart.start()
-        return await self.server.start(*http), modbus_port
+        http_port = await self.server.start(*http)
+        await self.watchdog.start()
+        return http_port, modbus_port
 
     async def stop(self) -> None:
         """Finish the answers in progress and the writes in flight, then stop every service and part."""
+        await self.watchdog.stop()
         await self.server.stop()
         await self.gateway.stop()
         await self.cloud.stop()
@@ -127,12 +134,12 @@ class Device:
         self.cloud = CloudConnections(router, self.registers, settings)
 
     def _build_state(self) -> None:
-        network, modem = self.board.network, self.board.modem
+        network = self.board.network
         system_state = SystemState(self.board.system, self.settings.problems, self._started, lambda: self.server.errors)
         self.state = State(
             {
                 "ethernet": network.ethernet if network is not None else _absent,
-                "gsm": modem.status if modem is not None else _absent,
+                "gsm": self.gsm.state,
                 "vpn": network.vpn if network is not None else _absent,
                 "mbTcpCallback": self.cloud.state,
                 "activation": self.registers.activation,
@@ -160,6 +167,10 @@ class Device:
         add_routes(self.server, self, Guard(self.sessions, self.button, httpd["hosts"]))
 
     # What services ask of each other
+
+    def _ended_services(self) -> "list[str]":
+        services = (self.server, self.bus, self.gateway, self.cloud, self.clock, self.auto_restart)
+        return [type(service).__name__ for service in services if service is not None and not service.is_alive()]
 
     def _last_transfer(self) -> "float | None":
         return None if self.bus is None else self.bus.last_transfer

@@ -5,10 +5,15 @@ board lacks it, or {"driver": name, ...options of that driver}. "settings" may h
 the board's differ from the firmware's.
 """
 
+import asyncio
+
+from hal.contracts import NotPermitted, PartError
 from hal.fields import BadField
-from hal.runtime import json_loads, real_path
+from hal.runtime import json_loads, log, log_exception, real_path
 
 PARTS = ("system", "network", "rs485", "card", "clock", "modem", "button")
+
+RETRY_PAUSES = (1, 2, 5, 10, 30, 60)  # seconds between tries to bring a part up; the last one repeats
 
 DRIVERS = {  # (part, driver) -> (module, class)
     ("system", "simulated"): ("hal.simulated.system", "SimulatedSystem"),
@@ -37,6 +42,7 @@ class Board:
     def __init__(self, name: str, parts: dict, settings: dict):
         self.name = name
         self.settings = settings
+        self._retrying: list = []
         self.parts = parts
         self.system = parts["system"]
         self.network = parts["network"]
@@ -47,14 +53,20 @@ class Board:
         self.button = parts["button"]
 
     async def start(self) -> None:
-        """Bring every part up."""
+        """Bring every part up. One that fails is tried again with growing pauses and costs the others nothing.
+
+        NotPermitted where the process lacks a privilege, for that does not change while it runs.
+        """
         await self.system.attach(self)
         for name in PARTS:
-            if self.parts[name] is not None:
-                await self.parts[name].start()
+            if self.parts[name] is not None and not await _bring_up(name, self.parts[name]):
+                self._retrying.append(asyncio.create_task(_keep_trying(name, self.parts[name])))
 
     async def stop(self) -> None:
         """Let every part's hardware go, the last one first."""
+        for task in self._retrying:
+            task.cancel()
+        self._retrying = []
         for name in reversed(PARTS):
             if self.parts[name] is not None:
                 await self.parts[name].stop()
@@ -72,19 +84,46 @@ class Board:
         return [notice for notice in notices if notice]
 
 
+async def _bring_up(name: str, part) -> bool:
+    try:
+        await part.start()
+    except NotPermitted:
+        raise
+    except PartError as exc:
+        log(f"{name}: {exc}")
+        return False
+    return True
+
+
+async def _keep_trying(name: str, part) -> None:
+    pauses = list(RETRY_PAUSES)
+    while True:
+        await asyncio.sleep(pauses.pop(0) if len(pauses) > 1 else pauses[0])
+        try:
+            if await _bring_up(name, part):
+                log(f"{name}: has come up")
+                return
+        except Exception as exc:
+            log_exception(exc)
+            return
+
+
 def load_board(path: str, state_dir: str) -> Board:
     """The board that a config file describes. BadBoard names file, field and reason.
 
     `state_dir` is the folder in which backends may keep what must survive a restart.
     """
-    config = _read(path)
+    config = read_config(path)
     try:
-        return _build(config, state_dir)
+        parts = {part: make_part(config, part, state_dir) for part in PARTS}
+        check_ttys(config)
     except BadField as exc:
         raise BadBoard(f"{path}: {exc}") from exc
+    return Board(config["board"], parts, config.get("settings") or {})
 
 
-def _read(path: str) -> dict:
+def read_config(path: str) -> dict:
+    """The board config in a file, its parts not looked at yet. BadBoard."""
     try:
         with open(path) as file:
             text = file.read()
@@ -96,32 +135,31 @@ def _read(path: str) -> dict:
         raise BadBoard(f"{path}: is not JSON: {exc}") from exc
     if not isinstance(config, dict):
         raise BadBoard(f"{path}: must be a JSON object")
+    problems = _problems(config)
+    if problems:
+        raise BadBoard(f"{path}: " + "; ".join(problems))
     return config
 
 
-def _build(config: dict, state_dir: str) -> Board:
-    unknown = [name for name in config if name not in PARTS and name not in ("board", "settings")]
-    if unknown:
-        raise BadField([f"{name}: is no part of a board" for name in unknown])
-    if not isinstance(config.get("board"), str):
-        raise BadField("board: must be the board's name")
-    if config.get("system") is None:
-        raise BadField("system: is missing; no board works without it")
-    parts = {}
+def _problems(config: dict) -> "list[str]":
+    problems = [f"{name}: is no part of a board" for name in config if name not in PARTS + ("board", "settings")]
     for part in PARTS:
-        parts[part] = _part(part, config.get(part), state_dir)
-    _check_ttys(config)
-    settings = config.get("settings") or {}
-    if not isinstance(settings, dict):
-        raise BadField("settings: must be an object")
-    return Board(config["board"], parts, settings)
+        if config.get(part) is not None and not isinstance(config[part], dict):
+            problems.append(f"{part}: must be null or an object")
+    if not isinstance(config.get("board"), str):
+        problems.append("board: must be the board's name")
+    if config.get("system") is None:
+        problems.append("system: is missing; no board works without it")
+    if config.get("settings") is not None and not isinstance(config["settings"], dict):
+        problems.append("settings: must be an object")
+    return problems
 
 
-def _part(part: str, config, state_dir: str):
+def make_part(board_config: dict, part: str, state_dir: str):
+    """The backend of one part, None where the board lacks it. BadField where it cannot be there."""
+    config = board_config.get(part)
     if config is None:
         return None
-    if not isinstance(config, dict):
-        raise BadField(f"{part}: must be null or an object")
     driver = config.get("driver")
     if not isinstance(driver, str) or (part, driver) not in DRIVERS:
         known = ", ".join(sorted(name for of_part, name in DRIVERS if of_part == part))
@@ -136,7 +174,7 @@ def _part(part: str, config, state_dir: str):
     return backend(backend.OPTIONS.check(options, part), state_dir)
 
 
-def _check_ttys(config: dict) -> None:
+def check_ttys(config: dict) -> None:
     """BadField where two parts are on one tty, be it by different names of it."""
     users: dict = {}
     for part in PARTS:

@@ -132,15 +132,21 @@ class Card(Part):
 
 
 class Modem(Part):
-    """The GSM modem."""
+    """The GSM modem. It stays off until `configure` has been called."""
+
+    def configure(self, apn: str, user: str, password: "str | None", pin: "str | None") -> None:
+        """What the SIM card and the network want to hear, before `start`. An empty `apn`: no data connection is asked
+        for; an empty `user`: the access point wants no login; `pin` None: none is tried."""
+        raise NotImplementedError
 
     async def status(self) -> dict:
         """{"signalLevel": int percent|None, "ip": str|None, "registered": bool, "operator": str|None,
-        "imei": str|None, "simReady": bool}. NoModem where it does not answer."""
+        "imei": str|None, "simReady": bool}, at once, as last heard. NoModem where it does not answer or is off."""
         raise NotImplementedError
 
     async def send_sms(self, phone: str, text: str) -> None:
-        """Send a text message, in several parts where it is long. ModemFailed with the network's reason."""
+        """Send a text message, in up to 10 parts where it is long. NoModem; ModemFailed with the network's reason;
+        ValueError where the text is longer or the phone number is none."""
         raise NotImplementedError
 
 
@@ -182,6 +188,16 @@ class System(Part):
     def start_reason(self) -> str:
         """ "POWER_ON", or what the last `restart` was told."""
         return "POWER_ON"
+
+    def watchdog_sec(self) -> "float | None":
+        """Seconds that the device may go without `feed` until it is restarted; None: nobody watches."""
+        return None
+
+    def ready(self) -> None:
+        """The device serves: tell whoever started it."""
+
+    def feed(self) -> None:
+        """The device is well: keep the watchdog quiet."""
 
     def restart(self, reason: str) -> None:
         """Restart the device now; does not return where the board restarts the process itself."""

@@ -225,10 +225,13 @@ class Rs485Port(Part):
         return self._scanner.units(self._stray) if self._stray else []
 
     async def probe(self) -> str:
-        """Whether the port is open, and how."""
-        if not self.is_open or self.line is None:
+        """Whether the port opens, and how; one that nobody has configured yet is opened as devices are delivered."""
+        if self.line is None:
+            await self.configure(Line(9600, 5))
+        assert self.line is not None
+        if not self.is_open:
             raise PortFailed(self._last_failure or "the port is not open")
-        return f"open at {self.line.baud_rate} bit/s"
+        return f"opens at {self.line.baud_rate} bit/s"
 
     # What a backend calls
 

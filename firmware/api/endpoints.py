@@ -7,6 +7,7 @@ from firmware.api import handlers
 from firmware.api.call import Flag, Keys, Parameters
 from firmware.services.discovery import ANSWER, BAD_LINK, COLLISION, EXCEPTION, FIRST_UID, LAST_UID, ODD
 from firmware.services.modbus_pdu import DATA_MAX
+from firmware.services.setting_forms import PHONE
 from firmware.services.settings_table import SETTINGS
 from firmware.services.state import STATE_KEYS
 from hal.fields import AnyOf, BadField, Base64, Boolean, Choice, Field, Integer, ListOf, Nullable, Number, Object, Text
@@ -128,6 +129,17 @@ _MODBUS_RESULT = Object(
 )
 
 _DONE = Object(Field("status", Choice("DONE", "BUSY")))
+
+_SMS = Object(
+    Field("phone", Nullable(Text(16, 6, PHONE)), None, help="+ and 5..15 digits; default: gsm.smsPhone"),
+    Field("text", Nullable(Text(1530, 1)), None, help="up to 10 messages: 1530 letters of the GSM alphabet, else 670"),
+)
+
+_SMS_RESULT = Object(
+    Field("status", Choice("DONE", "ERROR")),
+    Field("errorCode", Nullable(Text(64))),
+    Field("message", Nullable(Text(512)), help="why not, in words"),
+)
 
 _LINE = (
     Field("baudRate", Integer(75, 230400), help="bit/s"),
@@ -299,6 +311,7 @@ ENDPOINTS = (
         handlers.callback_reconnect,
         Object(Field("status", Choice("DONE", "ERROR")), Field("errorCode", Nullable(Text(64)))),
     ),
+    Endpoint("POST", "/api/cmd/gsm/sms-test/", 1, "Send test SMS", handlers.gsm_sms_test, _SMS_RESULT, body=_SMS),
     Endpoint(
         "POST",
         "/api/cmd/settings/reset/",

@@ -129,6 +129,11 @@ async def reboot(call: Call) -> JsonResponse:
     return answer
 
 
+async def gsm_sms_test(call: Call) -> dict:
+    """POST /api/cmd/gsm/sms-test/"""
+    return await call.device.gsm.sms_test(call.body["phone"], call.body["text"])
+
+
 async def time_set(call: Call) -> dict:
     """POST /api/cmd/time/set/"""
     call.device.clock.set(call.body["datetime"])

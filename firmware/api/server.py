@@ -246,6 +246,10 @@ class HttpServer(Microdot):
             self._watchdog.cancel()
             self._watchdog = None
 
+    def is_alive(self) -> bool:
+        """False where it has ended by itself, by an unexpected error."""
+        return self._watchdog is None or not self._watchdog.done()
+
     def connection_count(self) -> int:
         """Connections that are open now."""
         return len(self._connections)

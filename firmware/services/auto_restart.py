@@ -30,6 +30,10 @@ class AutoRestart:
             self._task.cancel()
             self._task = None
 
+    def is_alive(self) -> bool:
+        """False where it has ended by itself, by an unexpected error."""
+        return self._task is None or not self._task.done()
+
     def is_due(self) -> bool:
         """Whether the period has passed since the start, or since the last transfer."""
         since = self._started

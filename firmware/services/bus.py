@@ -140,6 +140,10 @@ class Bus:
         await self._port.configure(self._line)
         self._task = asyncio.create_task(self._run())
 
+    def is_alive(self) -> bool:
+        """False where it has ended by itself, by an unexpected error."""
+        return self._task is None or not self._task.done()
+
     async def stop(self) -> None:
         """Stop serving; what waits ends with CANCELLED."""
         if self._task is not None:

@@ -41,6 +41,10 @@ class ClockService:
             self._task.cancel()
             self._task = None
 
+    def is_alive(self) -> bool:
+        """False where it has ended by itself, by an unexpected error."""
+        return self._task is None or not self._task.done()
+
     def state(self) -> "dict | None":
         """The state key `time`: {"utc", "local", "source" RTC|MANUAL|SNTP, "lastSync"}."""
         if self._clock is None:

@@ -57,6 +57,10 @@ class CloudConnection:
         if self._serving is not None:
             self._serving.cancel()
 
+    def is_alive(self) -> bool:
+        """False where it has ended by itself, by an unexpected error."""
+        return self._task is None or not self._task.done()
+
     def is_enabled(self) -> bool:
         """Whether the settings ask for the connection."""
         return self._settings["enabled"]
@@ -170,6 +174,10 @@ class CloudConnections:
         """Hang up."""
         for connection in self._all():
             await connection.stop()
+
+    def is_alive(self) -> bool:
+        """False where one of them has ended by itself."""
+        return all(connection.is_alive() for connection in self._all())
 
     def state(self) -> dict:
         """The state key `mbTcpCallback`: the cloud's connection; in `ownSrv` and `rmSrv` the others, null if off."""

@@ -40,6 +40,10 @@ class ModbusGateway:
         for task in list(self._sessions.values()):
             task.cancel()
 
+    def is_alive(self) -> bool:
+        """False where it has ended by itself, by an unexpected error."""
+        return self._watchdog is None or not self._watchdog.done()
+
     def client_count(self) -> int:
         """Clients connected now."""
         return len(self._sessions)

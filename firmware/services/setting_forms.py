@@ -97,6 +97,11 @@ def is_key(text: str) -> bool:
         return False
 
 
+def is_quotable(text: str) -> bool:
+    """Whether a text can stand between quotation marks, as modems want it."""
+    return '"' not in text
+
+
 def is_interface(text: str) -> bool:
     """Whether a text can name a network interface: a letter, then up to 14 letters, digits, dots, _ or -."""
     if not 1 <= len(text) <= 15 or not _is_letter_or_digit(text[0]) or _is_digits(text[0]):
@@ -143,8 +148,10 @@ ENDPOINT_OR_EMPTY = _or_empty(is_endpoint, "HOST:PORT", _HOST + ":" + _PORT)
 URL_OR_EMPTY = _or_empty(
     is_url, "an http or https URL without a login", "https?://" + _HOST + "(?::" + _PORT + ")?(?:/[!-~]*)?"
 )
+PHONE = _form(is_phone, "+ and 5..15 digits", "[+][0-9]{5,15}")
 PHONE_OR_EMPTY = _or_empty(is_phone, "+ and 5..15 digits", "[+][0-9]{5,15}")
 APN_OR_EMPTY = _or_empty(is_apn, "labels of letters, digits and - with dots between", _LABEL + "(?:[.]" + _LABEL + ")*")
+QUOTABLE = _form(is_quotable, 'text without "', '[^"]*')
 PIN = _form(is_pin, "4..8 digits", "[0-9]{4,8}")
 KEY = _form(is_key, "Base64 of 32 bytes", "[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=")
 KEY_OR_EMPTY = _or_empty(is_key, "Base64 of 32 bytes", "[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=")

@@ -3,7 +3,7 @@
 import base64
 import os
 
-from hal.runtime import fsync_file
+from hal.linux.small_file import write_whole
 
 
 def public_key(folder: str) -> str:
@@ -35,17 +35,8 @@ def _make(private_path: str, public_path: str) -> str:
         raw = key.private_bytes(
             serialization.Encoding.Raw, serialization.PrivateFormat.Raw, serialization.NoEncryption()
         )
-        _write(private_path, base64.b64encode(raw).decode(), 0o600)
+        write_whole(private_path, base64.b64encode(raw).decode() + "\n")
     raw = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
     text = base64.b64encode(raw).decode()
-    _write(public_path, text, 0o644)
+    write_whole(public_path, text + "\n", 0o644)
     return text
-
-
-def _write(path: str, text: str, mode: int) -> None:
-    descriptor = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with open(descriptor, "w") as file:
-        os.fchmod(descriptor, mode)
-        file.write(text + "\n")
-        fsync_file(file)
-    os.replace(path + ".new", path)

@@ -6,11 +6,13 @@ import os
 import shutil
 import subprocess
 
-from hal.contracts import NotPermitted, System
+from hal.contracts import NotPermitted
 from hal.fields import BadField, Field, Integer, Object, Text
 from hal.linux import libc
 from hal.linux.device_key import public_key
-from hal.runtime import fsync_file
+from hal.linux.factory_login import read_login
+from hal.linux.small_file import write_whole
+from hal.linux.supervisor import SupervisedSystem
 
 _NET = "/sys/class/net"
 _THERMAL = "/sys/class/thermal"
@@ -28,7 +30,7 @@ _REASON_MAX = 32
 _REBOOT_SECONDS = 10  # for systemctl to be answered
 
 
-class LinuxSystem(System):
+class LinuxSystem(SupervisedSystem):
     """A machine of its own, which restarts as a whole."""
 
     OPTIONS = Object(
@@ -62,6 +64,10 @@ class LinuxSystem(System):
         identity["mac"], identity["uniqueMac"] = self._mac()
         identity["pubKey"] = public_key(self._state_dir)
         return identity
+
+    def factory_login(self) -> "tuple[str, str] | None":
+        """The login that `mc252 provision` has made."""
+        return read_login(self._state_dir)
 
     def memory_free(self) -> "int | None":
         """Bytes that the kernel thinks can be allocated."""
@@ -110,11 +116,7 @@ class LinuxSystem(System):
         return ":".join(f"{byte:02x}" for byte in b"\x02" + digest[:5]), False
 
     def _keep_reason(self, reason: str) -> None:
-        path = os.path.join(self._state_dir, _REASON_FILE)
-        with open(path + ".new", "w") as file:
-            file.write(reason)
-            fsync_file(file)
-        os.replace(path + ".new", path)
+        write_whole(os.path.join(self._state_dir, _REASON_FILE), reason)
 
     def _take_reason(self) -> str:
         path = os.path.join(self._state_dir, _REASON_FILE)

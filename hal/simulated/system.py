@@ -9,6 +9,7 @@ import sys
 from hal.configured_system import ConfiguredSystem
 from hal.contracts import NotPermitted
 from hal.linux.device_key import public_key
+from hal.linux.supervisor import SupervisedSystem
 from hal.runtime import log_exception
 
 CONTROL_SOCKET = "control"
@@ -16,7 +17,7 @@ _REASON_FILE = "restart-reason"
 _LINE_LIMIT = 4096
 
 
-class SimulatedSystem(ConfiguredSystem):
+class SimulatedSystem(SupervisedSystem, ConfiguredSystem):
     """A process on a development machine.
 
     In the state directory it keeps its key pair, the reason of its last restart and the control socket: a Unix socket

@@ -1,0 +1,59 @@
+"""`mc252 check`: tries every part of a board and says what works, what does not, and why."""
+
+import asyncio
+
+from hal.board import PARTS, BadBoard, check_ttys, make_part, read_config
+from hal.contracts import PartError
+from hal.fields import BadField
+from hal.runtime import log_exception
+
+PROBE_SEC = 60  # for a part to show what it can: modems take their time
+
+WORKS, FAILS, ABSENT = "works", "FAILS", "absent"
+
+
+async def check_board(path: str, state_dir: str, tell) -> bool:
+    """Try the parts of the board config in a file, one after another; whether all that it names work.
+
+    `tell` is called with each line of a table of part, driver, verdict and what was found. BadBoard where the config
+    is none; a part that is not there is a line of the table.
+    """
+    config = read_config(path)
+    try:
+        check_ttys(config)
+    except BadField as exc:
+        raise BadBoard(f"{path}: {exc}") from exc
+    tell(f"board {config['board']}")
+    works = True
+    for part in PARTS:
+        verdict, found = await _try(config, part, state_dir)
+        driver = (config.get(part) or {}).get("driver", "-")
+        tell(f"{part:<8} {driver!s:<10} {verdict:<7} {found}".rstrip())
+        works = works and verdict != FAILS
+    return works
+
+
+async def _try(config: dict, part: str, state_dir: str) -> "tuple[str, str]":
+    """(verdict, what was found or why it fails) of one part."""
+    try:
+        backend = make_part(config, part, state_dir)
+    except BadField as exc:
+        return FAILS, str(exc)
+    if backend is None:
+        return ABSENT, ""
+    try:
+        return WORKS, await asyncio.wait_for(_start_and_probe(backend), PROBE_SEC)
+    except asyncio.TimeoutError:
+        return FAILS, f"says nothing for {PROBE_SEC} s"
+    except (PartError, OSError) as exc:
+        return FAILS, str(exc)
+    except Exception as exc:
+        log_exception(exc)
+        return FAILS, f"unexpected {type(exc).__name__}, see above"
+    finally:
+        await backend.stop()
+
+
+async def _start_and_probe(backend) -> str:
+    await backend.start()
+    return await backend.probe()

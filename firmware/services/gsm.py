@@ -1,0 +1,40 @@
+"""The GSM modem: its state, and test messages."""
+
+from firmware.services.errors import Refused
+from hal.contracts import ModemFailed
+from hal.fields import BadField
+
+TEST_TEXT = "MC252 test message"
+
+
+class Gsm:
+    """The modem as the settings want it. `settings` is the active value of gsm; without `enabled` the modem is off."""
+
+    def __init__(self, modem, settings: dict):
+        self._modem = modem if settings["enabled"] else None
+        self._absence = "switched off: setting gsm.enabled" if modem is not None else "this board has none"
+        self._sms_phone = settings["smsPhone"]
+        if self._modem is not None:
+            self._modem.configure(settings["apn"], settings["user"], settings["password"], settings["pin"])
+
+    async def state(self) -> "dict | None":
+        """As hal.contracts.Modem.status; None where the modem is off or the board has none. NoModem."""
+        return None if self._modem is None else await self._modem.status()
+
+    async def sms_test(self, phone: "str | None", text: "str | None") -> dict:
+        """Send a message and wait until the network has taken it: {"status": "DONE"|"ERROR", "errorCode", "message"}.
+
+        Refused NO_MODEM, NO_SMS_NUMBER; NoModem; BadField where the text is too long.
+        """
+        if self._modem is None:
+            raise Refused("NO_MODEM", "no GSM modem: " + self._absence)
+        phone = phone or self._sms_phone
+        if not phone:
+            raise Refused("NO_SMS_NUMBER", "phone: is missing, and the setting gsm.smsPhone is empty")
+        try:
+            await self._modem.send_sms(phone, text or TEST_TEXT)
+        except ModemFailed as exc:
+            return {"status": "ERROR", "errorCode": exc.code, "message": str(exc)}
+        except ValueError as exc:
+            raise BadField(f"text: {exc}") from exc
+        return {"status": "DONE", "errorCode": None, "message": None}

@@ -1,0 +1,273 @@
+"""The device under a service manager: its protocol on a real Unix socket, and a board with parts that fail."""
+
+import asyncio
+import contextlib
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import httpx
+import pytest
+
+from firmware.services.state import State
+from firmware.services.watchdog import Watchdog
+from hal import board
+from hal.contracts import CardFailed, NoModem, NotPermitted, Part, System
+from hal.linux import supervisor
+
+ROOT = pathlib.Path(__file__).parents[2]
+BOARD = ROOT / "board-configs" / "simulated.json"
+
+
+class Manager:
+    """The service manager's end of NOTIFY_SOCKET."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(path)
+        self.socket.settimeout(20)
+
+    def hear(self):
+        return self.socket.recv(4096).decode()
+
+
+@pytest.fixture
+def manager(tmp_path):
+    manager = Manager(str(tmp_path / "notify"))
+    yield manager
+    manager.socket.close()
+
+
+@contextlib.contextmanager
+def device(tmp_path, manager, **variables):
+    command = [sys.executable, "-m", "firmware", "--board", str(BOARD), "--state-dir", str(tmp_path / "state")]
+    process = subprocess.Popen(
+        [*command, "--http", "127.0.0.1:0", "--modbus-tcp", "127.0.0.1:0"],
+        cwd=ROOT,
+        env=dict(os.environ, NOTIFY_SOCKET=manager.socket.getsockname(), **variables),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+
+
+def test_ready_is_said_when_the_api_answers_and_the_watchdog_is_fed(tmp_path, manager):
+    with device(tmp_path, manager, WATCHDOG_USEC="300000") as process:
+        assert manager.hear() == "READY=1"
+        url = process.stdout.readline().split(",")[0]
+        assert httpx.get(url + "api/version/", trust_env=False).status_code == 200
+        assert [manager.hear(), manager.hear()] == ["WATCHDOG=1", "WATCHDOG=1"]
+
+
+def test_a_watchdog_that_is_meant_for_another_process_is_not_fed(tmp_path, manager):
+    with device(tmp_path, manager, WATCHDOG_USEC="300000", WATCHDOG_PID="1") as process:
+        assert manager.hear() == "READY=1"
+        process.stdout.readline()
+        manager.socket.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            manager.hear()
+
+
+def test_an_abstract_socket_is_a_notify_socket_too(monkeypatch):
+    name = f"mc252-test-{os.getpid()}"
+    manager = Manager("\0" + name)
+    monkeypatch.setenv("NOTIFY_SOCKET", "@" + name)
+    supervisor.notify("READY=1")
+    assert manager.hear() == "READY=1"
+    manager.socket.close()
+
+
+def test_a_service_manager_that_is_gone_does_not_stop_the_device(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody"))
+    supervisor.notify("READY=1")
+    assert "cannot be told READY=1" in capsys.readouterr().err
+
+
+class WatchedSystem(System):
+    def __init__(self, seconds):
+        self.seconds = seconds
+        self.told = []
+
+    def watchdog_sec(self):
+        return self.seconds
+
+    def ready(self):
+        self.told.append("ready")
+
+    def feed(self):
+        self.told.append("fed")
+
+
+async def test_the_watchdog_is_fed_only_while_every_service_lives(capsys):
+    ended = []
+    system = WatchedSystem(0.003)
+    watchdog = Watchdog(system, lambda: ended)
+    await watchdog.start()
+    await asyncio.sleep(0.05)
+    assert system.told[:3] == ["ready", "fed", "fed"]
+    ended.append("Bus")
+    await asyncio.sleep(0.05)
+    count = len(system.told)
+    await asyncio.sleep(0.05)
+    assert len(system.told) == count
+    assert capsys.readouterr().err.count("these have ended: Bus") == 1
+    await watchdog.stop()
+
+
+async def test_nobody_is_fed_where_nobody_watches():
+    system = WatchedSystem(None)
+    watchdog = Watchdog(system, list)
+    await watchdog.start()
+    await asyncio.sleep(0.01)
+    assert system.told == ["ready"]
+    await watchdog.stop()
+
+
+async def test_a_service_that_has_ended_is_named(tmp_path):
+    from firmware.device import Device
+
+    whole = Device(board.load_board(str(BOARD), str(tmp_path)), str(tmp_path))
+    await whole.start(("127.0.0.1", 0), ("127.0.0.1", 0))
+    try:
+        assert whole._ended_services() == []
+        whole.bus._task.cancel()
+        whole.gateway._watchdog.cancel()
+        await asyncio.sleep(0)
+        assert whole._ended_services() == ["Bus", "ModbusGateway"]
+    finally:
+        await whole.stop()
+
+
+async def test_a_part_that_fails_is_null_in_state_and_logged_once(capsys):
+    async def gone():
+        raise NoModem("the modem does not answer")
+
+    def broken():
+        raise OSError(5, "Input/output error")
+
+    state = State({"gsm": gone, "ethernet": broken, "bus": lambda: {"portOpen": True}})
+    for _ in range(3):
+        assert await state.get(["gsm", "ethernet", "bus"]) == {"gsm": None, "ethernet": None, "bus": {"portOpen": True}}
+    log = capsys.readouterr().err
+    assert (log.count("the modem does not answer"), log.count("Input/output error")) == (1, 1)
+
+
+class Flaky(Part):
+    """Comes up at the third try."""
+
+    def __init__(self, failure=CardFailed):
+        self.tries = 0
+        self.failure = failure
+
+    async def start(self):
+        self.tries += 1
+        if self.tries < 3:
+            raise self.failure("no luck")
+
+
+def board_with(part):
+    parts = dict.fromkeys(board.PARTS)
+    parts.update(system=System(), card=part)
+    return board.Board("test", parts, {})
+
+
+async def test_a_part_that_does_not_come_up_is_tried_again(monkeypatch, capsys):
+    monkeypatch.setattr(board, "RETRY_PAUSES", (0, 0.001))
+    part = Flaky()
+    whole = board_with(part)
+    await whole.start()
+    while part.tries < 3:
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(0.01)
+    assert part.tries == 3
+    assert "card: has come up" in capsys.readouterr().err
+    await whole.stop()
+
+
+async def test_a_missing_privilege_is_told_at_the_start():
+    with pytest.raises(NotPermitted, match="no luck"):
+        await board_with(Flaky(NotPermitted)).start()
+
+
+def command(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "firmware", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_a_check_of_the_simulated_board_finds_every_part(tmp_path):
+    outcome = command("check", "--board", str(BOARD), "--state-dir", str(tmp_path))
+    assert (outcome.returncode, outcome.stderr) == (0, "")
+    lines = outcome.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["board", *board.PARTS]
+    assert "opens at 9600 bit/s" in outcome.stdout
+    assert "FAILS" not in outcome.stdout
+
+
+def test_a_check_says_of_each_part_what_is_wrong_with_it(tmp_path):
+    path = tmp_path / "board.json"
+    config = {
+        "board": "mine",
+        "system": {"driver": "linux"},
+        "rs485": {"driver": "tty", "port": "/dev/ttyUSB99"},
+        "clock": {"driver": "linux", "rtc": "/dev/rtc99"},
+        "card": {"driver": "warp"},
+    }
+    path.write_text(json.dumps(config))
+    outcome = command("check", "--board", str(path), "--state-dir", str(tmp_path))
+    assert outcome.returncode == 1
+    rows = {line.split()[0]: line for line in outcome.stdout.splitlines()}
+    assert " works " in rows["system"]
+    assert "FAILS" in rows["rs485"] and "/dev/ttyUSB99" in rows["rs485"]
+    assert "FAILS" in rows["clock"] and "/dev/rtc99 is not there" in rows["clock"]
+    assert "FAILS" in rows["card"] and "must be one of" in rows["card"]
+    assert "absent" in rows["modem"]
+
+
+def test_a_check_does_not_disturb_a_device_that_runs_in_the_same_folder(tmp_path, manager):
+    with device(tmp_path, manager) as process:
+        process.stdout.readline()
+        links = os.readlink(tmp_path / "state" / "rs485")
+        assert command("check", "--board", str(BOARD), "--state-dir", str(tmp_path / "state")).returncode == 0
+        assert os.readlink(tmp_path / "state" / "rs485") == links
+
+
+def test_a_command_that_does_not_exist_is_named():
+    outcome = command("reboot")
+    assert (outcome.returncode, outcome.stdout) == (2, "")
+    assert "reboot: the commands are run, check, provision" in outcome.stderr
+
+
+def test_the_factory_login_is_made_once_and_shown_once(tmp_path):
+    first = command("provision", "--state-dir", str(tmp_path))
+    again = command("provision", "--state-dir", str(tmp_path))
+    assert (first.returncode, again.returncode, again.stdout) == (0, 0, "")
+    password = first.stdout.strip().removeprefix("login admin / ")
+    assert len(password) == 14 and password != command("provision", "--state-dir", str(tmp_path / "2")).stdout.strip()
+    assert (tmp_path / "factory-login").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_made_login_is_the_devices(tmp_path):
+    from hal.linux.factory_login import make_login
+
+    path = tmp_path / "board.json"
+    path.write_text(json.dumps({"board": "mine", "system": {"driver": "linux"}}))
+    assert "protect" not in board.load_board(str(path), str(tmp_path)).factory_settings()
+    name, password = make_login(str(tmp_path))
+    settings = board.load_board(str(path), str(tmp_path)).factory_settings()
+    assert settings["protect"] == {"username": name, "password": password}
+
+
+def test_a_damaged_factory_login_leaves_the_button(tmp_path, capsys):
+    from hal.linux.factory_login import read_login
+
+    (tmp_path / "factory-login").write_text('{"username": "admin"')
+    assert read_login(str(tmp_path)) is None
+    assert "only the button lets in" in capsys.readouterr().err
