@@ -6,6 +6,7 @@ from firmware.api.guard import Guard
 from firmware.api.http1 import HttpLimits
 from firmware.api.routes import add_routes
 from firmware.api.server import HttpServer
+from firmware.api.vpn_listener import VpnListener
 from firmware.services.auto_restart import AutoRestart
 from firmware.services.bus import Bus
 from firmware.services.button_access import ButtonAccess
@@ -20,6 +21,7 @@ from firmware.services.login import Login
 from firmware.services.modbus_gateway import ModbusGateway
 from firmware.services.modbus_requests import ModbusRequests
 from firmware.services.modbus_router import ModbusRouter
+from firmware.services.networking import Networking
 from firmware.services.own_registers import OwnRegisters
 from firmware.services.sessions import Sessions
 from firmware.services.settings import Settings
@@ -52,6 +54,7 @@ class Device:
         self._build_access(settings)
         self._build_card_and_clock(settings)
         self._build_bus(settings)
+        self.networking = Networking(board.network, settings, self.settings.problems)
         self.gsm = Gsm(self.board.modem, settings["gsm"])
         self.auto_restart = AutoRestart(settings["areset"], self._last_transfer, self._restart_by_itself)
         self._build_state()
@@ -61,6 +64,7 @@ class Device:
     async def start(self, http: "tuple[str, int]", modbus_tcp: "tuple[str, int] | None") -> "tuple[int, int | None]":
         """Start every part and service; return the ports of HTTP and of Modbus TCP, None where that is not served."""
         await self.board.start()
+        await self.networking.start()
         if self.bus is not None:
             await self.bus.start()
         modbus_port = None
@@ -71,12 +75,14 @@ class Device:
         await self.clock.start()
         await self.auto_restart.start()
         http_port = await self.server.start(*http)
+        await self.vpn_listener.start(http_port)
         await self.watchdog.start()
         return http_port, modbus_port
 
     async def stop(self) -> None:
         """Finish the answers in progress and the writes in flight, then stop every service and part."""
         await self.watchdog.stop()
+        await self.vpn_listener.stop()
         await self.server.stop()
         await self.gateway.stop()
         await self.cloud.stop()
@@ -134,13 +140,12 @@ class Device:
         self.cloud = CloudConnections(router, self.registers, settings)
 
     def _build_state(self) -> None:
-        network = self.board.network
         system_state = SystemState(self.board.system, self.settings.problems, self._started, lambda: self.server.errors)
         self.state = State(
             {
-                "ethernet": network.ethernet if network is not None else _absent,
+                "ethernet": self.networking.ethernet,
                 "gsm": self.gsm.state,
-                "vpn": network.vpn if network is not None else _absent,
+                "vpn": self.networking.vpn,
                 "mbTcpCallback": self.cloud.state,
                 "activation": self.registers.activation,
                 "fwUpdate": _absent,
@@ -165,11 +170,12 @@ class Device:
             )
         )
         add_routes(self.server, self, Guard(self.sessions, self.button, httpd["hosts"]))
+        self.vpn_listener = VpnListener(self.server, self.board.network, self.networking.vpn_interfaces)
 
     # What services ask of each other
 
     def _ended_services(self) -> "list[str]":
-        services = (self.server, self.bus, self.gateway, self.cloud, self.clock, self.auto_restart)
+        services = (self.server, self.vpn_listener, self.bus, self.gateway, self.cloud, self.clock, self.auto_restart)
         return [type(service).__name__ for service in services if service is not None and not service.is_alive()]
 
     def _last_transfer(self) -> "float | None":

@@ -60,6 +60,12 @@ class NotPermitted(PartError):
     code = "NOT_PERMITTED"
 
 
+class NotManaged(PartError):
+    """The part is not the firmware's to change on this board."""
+
+    code = "NOT_PERMITTED"
+
+
 class Part:
     """One part of a board.
 
@@ -153,12 +159,40 @@ class Modem(Part):
 class Network(Part):
     """The wired network and the VPN."""
 
+    def __init__(self):
+        self.on_change = None  # called without arguments on the event loop when an interface or an address changes
+
     def ethernet(self) -> dict:
         """{"ip": str|None, "mac": lower-case colon form, "linkUp": bool}."""
         raise NotImplementedError
 
-    def vpn(self) -> "dict | None":
-        """{"up": bool, "interface": str, "ip": str|None, "peerHandshakeSec": int|None}, or None without a VPN."""
+    async def vpn(self, interface: str) -> dict:
+        """{"up": bool, "interface": str, "ip": str|None, "peerHandshakeSec": int since the last handshake|None}."""
+        raise NotImplementedError
+
+    async def apply(self, ethernet: dict, tunnel_interface: str, tunnel: "dict | None") -> None:
+        """Have the system use these, which it goes on doing after a restart.
+
+        `ethernet` is {"dhcp", "ip", "mask", "gateway", "dns1", "dns2", "hostname"}; `tunnel`, None for none, is a
+        WireGuard tunnel on an interface of the given name: {"privateKey", "address" with its prefix, "peerPublicKey",
+        "presharedKey"|None, "endpoint", "allowedIps", "keepAliveSec"}. NotManaged where the board's network is not the
+        firmware's to set; PartError where the system does not take them.
+        """
+        raise NotManaged("the network of this board is set up by its own system")
+
+    def interface_index(self, interface: str) -> "int | None":
+        """The kernel's number of an interface, another one whenever it has been made anew; None: there is none."""
+        return None
+
+    def listen_on(self, interface: str, port: int, beside: list):
+        """A listening socket that takes connections to a TCP port only where they arrive on one interface.
+
+        `beside` are sockets of this process that listen on that port already. OSError.
+        """
+        raise NotImplementedError
+
+    def is_own_address(self, address: str) -> bool:
+        """Whether an address is one of this machine's own, so that who calls from there is on the machine itself."""
         raise NotImplementedError
 
 

@@ -212,21 +212,36 @@ class HttpServer(Microdot):
 
     # Connections
 
-    async def start(self, host: str, port: int, level: int = 0, sock=None) -> int:
-        """Listen on an address (or on a listening socket); return the port. `level` is what arriving there gives."""
+    async def start(self, host: str, port: int) -> int:
+        """Listen on an address, whoever arrives there being a guest; return the port."""
 
         async def accept(reader, writer):
-            await self._accept(reader, writer, level)
+            await self._accept(reader, writer, 0)
 
-        if sock is not None:
-            listener = await asyncio.start_server(accept, sock=sock)
-        else:
-            listener = await asyncio.start_server(accept, host, port, backlog=64)
+        listener = await asyncio.start_server(accept, host, port, backlog=64)
         self._listeners.append(listener)
-        if self._watchdog is None:
-            self._watchdog = asyncio.create_task(self._watch())
+        self._watchdog = asyncio.create_task(self._watch())
         sockets = getattr(listener, "sockets", None)
         return sockets[0].getsockname()[1] if sockets else port
+
+    async def listen_on(self, sock, level_of):
+        """Listen on a listening socket too; return the listener. `level_of(address)` is what arriving there gives."""
+
+        async def accept(reader, writer):
+            await self._accept(reader, writer, level_of(peer_address(writer)))
+
+        listener = await asyncio.start_server(accept, sock=sock)
+        self._listeners.append(listener)
+        return listener
+
+    def sockets(self) -> list:
+        """The sockets that it listens on."""
+        return [sock for listener in self._listeners for sock in listener.sockets]
+
+    def close_listener(self, listener) -> None:
+        """Listen no more on what `listen_on` has returned; connections that came over it go on."""
+        self._listeners.remove(listener)
+        listener.close()
 
     async def stop(self) -> None:
         """Stop listening, finish the answers in progress within a second, close every connection."""

@@ -227,3 +227,8 @@ SETTINGS = (
     Field("logFlags", Integer(0, 0xFFFFFFFF), 0, "bit mask of what is logged besides errors"),
     Field("bodVoltage", Number(0, 60), 0, "supply voltage in volts below which the board resets; 0: not watched"),
 )
+
+
+def default(name: str):
+    """The value of a key that nobody has set."""
+    return next(field.default for field in SETTINGS if field.name == name)
