@@ -39,9 +39,13 @@ class Networking:
 
     async def vpn(self) -> "dict | None":
         """The state key `vpn`: the first interface that is up, else the first; None where none is wanted."""
-        states = [await self._network.vpn(name) for name in self.vpn_interfaces]
-        up = [state for state in states if state["up"]]
-        return (up + states + [None])[0]
+        first = None
+        for name in self.vpn_interfaces:
+            state = await self._network.vpn(name)
+            if state["up"]:
+                return state
+            first = first or state
+        return first
 
     def _asked_for(self) -> "list[str]":
         asked = ["ethernet"] if self._ethernet != default("ethernet") else []

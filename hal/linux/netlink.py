@@ -82,7 +82,7 @@ def _padded(length: int) -> int:
 
 
 def delete_link(name: str) -> None:
-    """Delete a virtual network interface. OSError: EPERM without CAP_NET_ADMIN, ENODEV where there is none."""
+    """Delete a virtual network interface. OSError: where there is none; EPERM without CAP_NET_ADMIN."""
     index = socket.if_nametoindex(name)
     request(NETLINK_ROUTE, _RTM_DELLINK, NLM_F_ACK, _LINK.pack(0, 0, index, 0, 0))
 
