@@ -48,6 +48,7 @@ class LinuxCard(Card):
         self._kind = options["fileSystem"]
         self._present = False
         self._ejected = False
+        self._ejected_disk: str | None = None  # which disk it was, as the kernel counts them
         self._mount: int | None = None  # number of the mount that holds the card's files
         self._ours: int | None = None  # number of the last such mount, which may outlive its card
         self._failure: PartError | None = None  # why the card that is in is not mounted
@@ -136,6 +137,7 @@ class LinuxCard(Card):
                 raise _failure("unmounted", exc) from exc
             self._ejected = True
             if self._device is not None:
+                self._ejected_disk = disk_sequence(self._device)
                 await offload(_power_down, self._device)
 
     # Watching
@@ -172,6 +174,8 @@ class LinuxCard(Card):
         number = await offload(medium_in, device)
         mount = await offload(mounted_at, self._folder)
         self._present = number is not None
+        if disk_sequence(device) != self._ejected_disk:  # swapped in a moment
+            self._ejected = False
         if number is None:
             self._ejected = False
             self._failure = None
@@ -271,6 +275,21 @@ def medium_in(device: str) -> "tuple[int, int] | None":
             return number if int(file.read()) > 0 else None
     except (OSError, ValueError):
         return None
+
+
+def disk_sequence(device: str) -> "str | None":
+    """The kernel's number of the disk, a new one for every medium that is put in; None where it keeps no count."""
+    number = medium_in(device)
+    if number is None:
+        return None
+    folder = os.path.realpath(os.path.join(_SYS_DEVICES, f"{number[0]}:{number[1]}"))
+    for candidate in (folder, os.path.dirname(folder)):  # a partition's is its disk's
+        try:
+            with open(os.path.join(candidate, "diskseq")) as file:
+                return file.read().strip()
+        except OSError:
+            continue
+    return None
 
 
 def _power_down(device: str) -> None:

@@ -1,12 +1,9 @@
 """The Linux board's SD card: real mounts, loop devices and kernel events where the machine has them, faults by hand."""
 
 import asyncio
-import contextlib
 import errno
-import fcntl
 import os
 import pathlib
-import shutil
 import subprocess
 
 import pytest
@@ -16,88 +13,13 @@ from hal.fields import BadField
 from hal.linux import card, libc
 from hal.linux.card import CardBusy, LinuxCard
 from hal.linux.mounts import mounted_at
-
-LOOP_CTL_ADD = 0x4C80  # linux/loop.h
-LOOP_CTL_REMOVE = 0x4C81
-
-
-def may_mount():
-    """Whether this process has the capability CAP_SYS_ADMIN."""
-    status = pathlib.Path("/proc/self/status").read_text()
-    return bool(int(status.split("CapEff:")[1].split()[0], 16) >> 21 & 1)
-
-
-NEEDS_ROOT = pytest.mark.skipif(not may_mount(), reason="mounting needs root and CAP_SYS_ADMIN")
-
-
-def known(kind):
-    return any(line.split()[-1] == kind for line in pathlib.Path("/proc/filesystems").read_text().splitlines())
-
-
-def reason_to_skip(kind):
-    tool = "mkfs." + kind
-    if not may_mount():
-        return "mounting needs root and CAP_SYS_ADMIN"
-    if not known(kind):
-        return f"this kernel has no {kind}"
-    if shutil.which(tool, path=os.environ["PATH"] + ":/sbin:/usr/sbin") is None:
-        return f"{tool} is not installed"
-    if not os.path.exists("/dev/loop-control"):
-        return "this machine has no loop devices"
-    return None
-
-
-def run(*command):
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout.strip()
+from tests.hal.rigs import NEEDS_ROOT, Slot, reason_to_skip, run
 
 
 async def reached(condition):
     async with asyncio.timeout(10):
         while not condition():
             await asyncio.sleep(0.005)
-
-
-class Slot:
-    """A loop device that stands for the slot, and an image that stands for the card."""
-
-    def __init__(self, folder, kind):
-        self.image = str(folder / "card.img")
-        self.kind = kind
-        self.mount_point = str(folder / "mounted card")
-        with open(self.image, "wb") as file:
-            file.truncate(16 << 20)
-        run("mkfs." + kind, self.image)
-        # A device of our own: the first free one may be taken by somebody else before a card is put in.
-        self._number = 1000 + os.getpid()
-        self.device = f"/dev/loop{self._number}"
-        self._control(LOOP_CTL_ADD)
-
-    def insert(self, *options):
-        run("losetup", *options, self.device, self.image)
-
-    def remove(self):
-        run("losetup", "-d", self.device)
-
-    def make(self):
-        return LinuxCard(
-            LinuxCard.OPTIONS.check({"mountPoint": self.mount_point, "device": self.device, "fileSystem": self.kind}),
-            "",
-        )
-
-    def clean(self):
-        subprocess.run(["umount", "-l", self.mount_point], capture_output=True, check=False)
-        subprocess.run(["losetup", "-d", self.device], capture_output=True, check=False)
-        with contextlib.suppress(OSError):  # the kernel may still be letting go of it
-            self._control(LOOP_CTL_REMOVE)
-
-    def _control(self, command):
-        descriptor = os.open("/dev/loop-control", os.O_RDWR)
-        try:
-            fcntl.ioctl(descriptor, command, self._number)
-        except FileExistsError:
-            pass  # left by the test before
-        finally:
-            os.close(descriptor)
 
 
 @pytest.fixture(params=["vfat", "ext4"])

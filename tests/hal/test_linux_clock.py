@@ -1,7 +1,6 @@
 """The Linux board's clock: the real question for the privilege, and a fake of setting it and of the RTC's driver."""
 
 import calendar
-import fcntl
 import os
 import shutil
 import struct
@@ -13,49 +12,14 @@ import pytest
 
 from hal.contracts import NotPermitted, PartError
 from hal.fields import BadField
-from hal.linux import clock, libc
+from hal.linux import libc
 from hal.linux.clock import LinuxClock
-
-MOMENT = calendar.timegm((2031, 2, 28, 23, 59, 58))
-
-
-class Board:
-    """A system clock and an RTC that are set by nobody but the test."""
-
-    def __init__(self, monkeypatch, tmp_path):
-        self.rtc = str(tmp_path / "rtc0")
-        (tmp_path / "rtc0").write_text("")
-        self.now = float(MOMENT)
-        self.registers = struct.pack("9i", 58, 59, 23, 28, 1, 131, 0, 0, 0)
-        self.error = None
-        self.allowed = True
-        monkeypatch.setattr(fcntl, "ioctl", self.ioctl)
-        monkeypatch.setattr(libc, "may_set_clock", lambda: self.allowed)
-        monkeypatch.setattr(clock.time, "clock_settime", self.settime)
-        monkeypatch.setattr(clock.time, "time", lambda: self.now)
-
-    def settime(self, number, seconds):
-        assert number == time.CLOCK_REALTIME
-        if not self.allowed:
-            raise PermissionError(1, "Operation not permitted")
-        self.now = seconds
-
-    def ioctl(self, descriptor, number, raw):
-        if self.error is not None:
-            raise self.error
-        if number == 0x80247009:
-            raw[:] = self.registers
-        else:
-            assert number == 0x4024700A
-            self.registers = bytes(raw)
-
-    def clock(self, **options):
-        return LinuxClock(LinuxClock.OPTIONS.check({"rtc": self.rtc, **options}), "")
+from tests.hal.rigs import MOMENT, FakeTime
 
 
 @pytest.fixture
 def board(monkeypatch, tmp_path):
-    return Board(monkeypatch, tmp_path)
+    return FakeTime(monkeypatch, tmp_path)
 
 
 async def test_setting_the_time_sets_the_system_clock_and_the_rtc(board):

@@ -2,12 +2,9 @@
 
 import asyncio
 import contextlib
-import importlib
-import importlib.machinery
 import os
 import sys
 import time
-import types
 
 import pytest
 
@@ -16,85 +13,9 @@ from hal.framing import Line
 from hal.linux import button, gpio
 from hal.linux.button import Debounce, GpioButton
 from hal.linux.rs485 import TtyPort
+from tests.hal.rigs import FakeGpiod
 
 READ = bytes([3, 0, 0, 0, 1])
-
-
-class FakeRequest:
-    """A requested line: edges that the test tells, values that it reads."""
-
-    def __init__(self, settings):
-        self.settings = settings
-        self.level = "INACTIVE"
-        self.driven = []  # (time, value)
-        self.released = False
-        self.broken = False
-        self._edges = []
-        self.fd, self._far = os.pipe()
-
-    def edge(self, at, active):
-        self._edges.append(types.SimpleNamespace(timestamp_ns=int(at * 1e9), event_type=active))
-        self.level = "ACTIVE" if active else "INACTIVE"
-        os.write(self._far, b"!")
-
-    def read_edge_events(self):
-        if self.broken:
-            raise OSError(19, "No such device")
-        os.read(self.fd, 100)
-        edges, self._edges = self._edges, []
-        return edges
-
-    def get_value(self, line):
-        return self.level
-
-    def set_value(self, line, value):
-        if self.broken:
-            raise OSError(19, "No such device")
-        self.driven.append((time.monotonic(), value))
-
-    def release(self):
-        self.released = True
-        os.close(self.fd)
-        os.close(self._far)
-
-
-class FakeGpiod(types.ModuleType):
-    """Module `gpiod`, version 2, with one chip: line 4, which is called BUTTON."""
-
-    def __init__(self, chip):
-        super().__init__("gpiod")
-        self.__spec__ = importlib.machinery.ModuleSpec("gpiod", None)
-        self.path = chip
-        self.requests = []
-        self.taken = False
-        self.EdgeEvent = types.SimpleNamespace(Type=types.SimpleNamespace(RISING_EDGE=True, FALLING_EDGE=False))
-        names = {
-            "Direction": ("INPUT", "OUTPUT"),
-            "Edge": ("BOTH",),
-            "Bias": ("PULL_UP", "PULL_DOWN"),
-            "Value": ("ACTIVE", "INACTIVE"),
-        }
-        self.line = types.SimpleNamespace(
-            **{name: types.SimpleNamespace(**{value: value for value in values}) for name, values in names.items()}
-        )
-        self.LineSettings = dict
-
-    @contextlib.contextmanager
-    def Chip(self, path):
-        def offset(line):
-            if line != "BUTTON":
-                raise FileNotFoundError(2, "No such file or directory")
-            return 4
-
-        yield types.SimpleNamespace(line_offset_from_id=offset)
-
-    def request_lines(self, path, config, consumer, event_buffer_size):
-        assert path == self.path
-        if self.taken:
-            raise OSError(16, "Device or resource busy")
-        ((_, settings),) = config.items()
-        self.requests.append(FakeRequest(settings))
-        return self.requests[-1]
 
 
 @pytest.fixture

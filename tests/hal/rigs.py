@@ -1,0 +1,207 @@
+"""What stands for hardware where this machine has none, or none to spare: shared by the tests of backends."""
+
+import calendar
+import contextlib
+import fcntl
+import importlib.machinery
+import os
+import pathlib
+import shutil
+import struct
+import subprocess
+import time
+import types
+
+import pytest
+
+from hal.linux import clock, libc
+from hal.linux.card import LinuxCard
+from hal.linux.clock import LinuxClock
+
+MOMENT = calendar.timegm((2031, 2, 28, 23, 59, 58))
+LOOP_CTL_ADD = 0x4C80  # linux/loop.h
+LOOP_CTL_REMOVE = 0x4C81
+
+
+def may_mount():
+    """Whether this process has the capability CAP_SYS_ADMIN."""
+    status = pathlib.Path("/proc/self/status").read_text()
+    return bool(int(status.split("CapEff:")[1].split()[0], 16) >> 21 & 1)
+
+
+NEEDS_ROOT = pytest.mark.skipif(not may_mount(), reason="mounting needs root and CAP_SYS_ADMIN")
+
+
+def known(kind):
+    return any(line.split()[-1] == kind for line in pathlib.Path("/proc/filesystems").read_text().splitlines())
+
+
+def reason_to_skip(kind):
+    tool = "mkfs." + kind
+    if not may_mount():
+        return "mounting needs root and CAP_SYS_ADMIN"
+    if not known(kind):
+        return f"this kernel has no {kind}"
+    if shutil.which(tool, path=os.environ["PATH"] + ":/sbin:/usr/sbin") is None:
+        return f"{tool} is not installed"
+    if not os.path.exists("/dev/loop-control"):
+        return "this machine has no loop devices"
+    return None
+
+
+def run(*command):
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout.strip()
+
+
+class Slot:
+    """A loop device that stands for the slot, and an image that stands for the card."""
+
+    def __init__(self, folder, kind):
+        self.image = str(folder / "card.img")
+        self.kind = kind
+        self.mount_point = str(folder / "mounted card")
+        with open(self.image, "wb") as file:
+            file.truncate(16 << 20)
+        run("mkfs." + kind, self.image)
+        # A device of our own: the first free one may be taken by somebody else before a card is put in.
+        self._number = 1000 + os.getpid()
+        self.device = f"/dev/loop{self._number}"
+        self._control(LOOP_CTL_ADD)
+
+    def insert(self, *options):
+        run("losetup", *options, self.device, self.image)
+
+    def remove(self):
+        run("losetup", "-d", self.device)
+
+    def make(self):
+        return LinuxCard(
+            LinuxCard.OPTIONS.check({"mountPoint": self.mount_point, "device": self.device, "fileSystem": self.kind}),
+            "",
+        )
+
+    def clean(self):
+        subprocess.run(["umount", "-l", self.mount_point], capture_output=True, check=False)
+        subprocess.run(["losetup", "-d", self.device], capture_output=True, check=False)
+        with contextlib.suppress(OSError):  # the kernel may still be letting go of it
+            self._control(LOOP_CTL_REMOVE)
+
+    def _control(self, command):
+        descriptor = os.open("/dev/loop-control", os.O_RDWR)
+        try:
+            fcntl.ioctl(descriptor, command, self._number)
+        except FileExistsError:
+            pass  # left by the test before
+        finally:
+            os.close(descriptor)
+
+
+class FakeRequest:
+    """A requested line: edges that the test tells, values that it reads."""
+
+    def __init__(self, settings):
+        self.settings = settings
+        self.level = "INACTIVE"
+        self.driven = []  # (time, value)
+        self.released = False
+        self.broken = False
+        self._edges = []
+        self.fd, self._far = os.pipe()
+
+    def edge(self, at, active):
+        self._edges.append(types.SimpleNamespace(timestamp_ns=int(at * 1e9), event_type=active))
+        self.level = "ACTIVE" if active else "INACTIVE"
+        os.write(self._far, b"!")
+
+    def read_edge_events(self):
+        if self.broken:
+            raise OSError(19, "No such device")
+        os.read(self.fd, 100)
+        edges, self._edges = self._edges, []
+        return edges
+
+    def get_value(self, line):
+        return self.level
+
+    def set_value(self, line, value):
+        if self.broken:
+            raise OSError(19, "No such device")
+        self.driven.append((time.monotonic(), value))
+
+    def release(self):
+        self.released = True
+        os.close(self.fd)
+        os.close(self._far)
+
+
+class FakeGpiod(types.ModuleType):
+    """Module `gpiod`, version 2, with one chip: line 4, which is called BUTTON."""
+
+    def __init__(self, chip):
+        super().__init__("gpiod")
+        self.__spec__ = importlib.machinery.ModuleSpec("gpiod", None)
+        self.path = chip
+        self.requests = []
+        self.taken = False
+        self.EdgeEvent = types.SimpleNamespace(Type=types.SimpleNamespace(RISING_EDGE=True, FALLING_EDGE=False))
+        names = {
+            "Direction": ("INPUT", "OUTPUT"),
+            "Edge": ("BOTH",),
+            "Bias": ("PULL_UP", "PULL_DOWN"),
+            "Value": ("ACTIVE", "INACTIVE"),
+        }
+        self.line = types.SimpleNamespace(
+            **{name: types.SimpleNamespace(**{value: value for value in values}) for name, values in names.items()}
+        )
+        self.LineSettings = dict
+
+    @contextlib.contextmanager
+    def Chip(self, path):
+        def offset(line):
+            if line != "BUTTON":
+                raise FileNotFoundError(2, "No such file or directory")
+            return 4
+
+        yield types.SimpleNamespace(line_offset_from_id=offset)
+
+    def request_lines(self, path, config, consumer, event_buffer_size):
+        assert path == self.path
+        if self.taken:
+            raise OSError(16, "Device or resource busy")
+        ((_, settings),) = config.items()
+        self.requests.append(FakeRequest(settings))
+        return self.requests[-1]
+
+
+class FakeTime:
+    """A system clock and an RTC that are set by nobody but the test."""
+
+    def __init__(self, monkeypatch, tmp_path):
+        self.rtc = str(tmp_path / "rtc0")
+        (tmp_path / "rtc0").write_text("")
+        self.now = float(MOMENT)
+        self.registers = struct.pack("9i", 58, 59, 23, 28, 1, 131, 0, 0, 0)
+        self.error = None
+        self.allowed = True
+        monkeypatch.setattr(fcntl, "ioctl", self.ioctl)
+        monkeypatch.setattr(libc, "may_set_clock", lambda: self.allowed)
+        monkeypatch.setattr(clock.time, "clock_settime", self.settime)
+        monkeypatch.setattr(clock.time, "time", lambda: self.now)
+
+    def settime(self, number, seconds):
+        assert number == time.CLOCK_REALTIME
+        if not self.allowed:
+            raise PermissionError(1, "Operation not permitted")
+        self.now = seconds
+
+    def ioctl(self, descriptor, number, raw):
+        if self.error is not None:
+            raise self.error
+        if number == 0x80247009:
+            raw[:] = self.registers
+        else:
+            assert number == 0x4024700A
+            self.registers = bytes(raw)
+
+    def clock(self, **options):
+        return LinuxClock(LinuxClock.OPTIONS.check({"rtc": self.rtc, **options}), "")

@@ -1,0 +1,314 @@
+"""What every backend of a part does, run against each that this machine can host. tests/hal/test_rs485.py is the bus's.
+
+A rig makes a backend and does to its hardware what a hand would do: put a card in, press a button.
+"""
+
+import asyncio
+import base64
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from hal import board, contracts
+from hal.contracts import CardReadOnly, NoCard
+from hal.fields import BadField, Object
+from hal.linux import card, gpio
+from hal.linux.button import GpioButton
+from hal.linux.card import LinuxCard
+from hal.linux.network import LinuxNetwork
+from hal.linux.system import LinuxSystem
+from hal.rs485 import Rs485Port
+from hal.simulated.button import SimulatedButton
+from hal.simulated.card import SimulatedCard
+from hal.simulated.clock import SimulatedClock
+from hal.simulated.system import SimulatedSystem
+from tests.hal.rigs import FakeGpiod, FakeTime, Slot, may_mount, reason_to_skip, run
+
+BASES = {
+    "system": contracts.System,
+    "network": contracts.Network,
+    "rs485": Rs485Port,
+    "card": contracts.Card,
+    "clock": contracts.Clock,
+    "modem": contracts.Modem,
+    "button": contracts.Button,
+}
+
+
+async def reached(condition):
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+def options(backend, **values):
+    return backend.OPTIONS.check(values)
+
+
+# Every driver
+
+
+@pytest.mark.parametrize(("part", "driver"), sorted(board.DRIVERS))
+def test_a_driver_is_a_part_of_its_kind_with_options_that_are_explained(part, driver):
+    module, name = board.DRIVERS[(part, driver)]
+    backend = getattr(__import__(module, None, None, (name,)), name)
+    assert issubclass(backend, BASES[part])
+    assert isinstance(backend.OPTIONS, Object)
+    assert backend.__doc__
+    with pytest.raises(BadField, match="warp: is unknown"):
+        backend.OPTIONS.check({"warp": 9})
+
+
+# Card
+
+
+class SimulatedSlot:
+    def __init__(self, folder):
+        self.part = SimulatedCard(options(SimulatedCard), str(folder))
+        self.insert, self.pull = self.part.insert, self.part.pull
+        self.pull()
+
+    def protect(self):
+        self.part.set_read_only(True)
+
+    def clean(self):
+        pass
+
+
+class MountedBySystem:
+    """A folder where "the system" mounts a file system in memory."""
+
+    def __init__(self, folder):
+        self.folder = str(folder / "mounted")
+        os.mkdir(self.folder)
+        self.part = LinuxCard(options(LinuxCard, mountPoint=self.folder), "")
+
+    def insert(self):
+        run("mount", "-t", "tmpfs", "-o", "size=1M", "tmpfs", self.folder)
+
+    def pull(self):
+        run("umount", "-l", self.folder)
+
+    def protect(self):
+        run("mount", "-o", "remount,ro", self.folder)
+
+    def clean(self):
+        subprocess.run(["umount", "-l", self.folder], capture_output=True)
+
+
+class MountedByFirmware(Slot):
+    def __init__(self, folder, kind):
+        super().__init__(folder, kind)
+        self.part = self.make()
+
+    def pull(self):
+        run("umount", "-l", self.mount_point)  # a loop device goes only when nobody uses it
+        self.remove()
+
+    def protect(self):
+        run("mount", "-o", "remount,ro", self.mount_point)
+
+
+def card_rig(name, folder):
+    if name == "simulated":
+        return SimulatedSlot(folder)
+    if name == "linux folder":
+        if not may_mount():
+            pytest.skip("mounting needs root and CAP_SYS_ADMIN")
+        return MountedBySystem(folder)
+    kind = name.split()[-1]
+    reason = reason_to_skip(kind)
+    if reason:
+        pytest.skip(reason)
+    return MountedByFirmware(folder, kind)
+
+
+@pytest.fixture(params=["simulated", "linux folder", "linux device vfat", "linux device ext4"])
+async def slot(request, tmp_path, monkeypatch):
+    monkeypatch.setattr(card, "LOOK_PAUSE", 600.0)  # nothing is noticed because time has passed
+    rig = card_rig(request.param, tmp_path)
+    await rig.part.start()
+    yield rig
+    await rig.part.stop()
+    await rig.part.stop()
+    rig.clean()
+
+
+ABSENT = {"present": False, "mounted": False, "totalBytes": None, "freeBytes": None}
+
+
+async def mounted(rig):
+    await reached(lambda: rig.part.status()["mounted"])
+
+
+async def test_a_slot_without_a_card_says_so(slot):
+    assert slot.part.status() == ABSENT
+    with pytest.raises(NoCard):
+        slot.part.root()
+    with pytest.raises(NoCard):
+        await slot.part.eject()
+    with pytest.raises(NoCard):
+        await slot.part.probe()
+
+
+async def test_a_card_that_is_put_in_holds_files(slot):
+    insertions = slot.part.insertions
+    slot.insert()
+    await mounted(slot)
+    assert slot.part.insertions == insertions + 1
+    slot.part.before_write(10)
+    with open(os.path.join(slot.part.root(), "file"), "w") as file:
+        file.write("ten bytes.")
+    status = slot.part.status()
+    assert status["present"] and 0 < status["freeBytes"] <= status["totalBytes"]
+    assert "\n" not in await slot.part.probe()
+
+
+async def test_an_ejected_card_is_gone_until_it_is_put_in_again(slot):
+    slot.insert()
+    await mounted(slot)
+    await slot.part.eject()
+    assert slot.part.status() == ABSENT
+    with pytest.raises(NoCard):
+        slot.part.root()
+    with pytest.raises(NoCard):
+        await slot.part.eject()
+    if isinstance(slot, Slot):
+        slot.remove()
+    insertions = slot.part.insertions
+    slot.insert()
+    await mounted(slot)
+    assert slot.part.insertions == insertions + 1
+
+
+async def test_a_card_that_is_pulled_out_is_gone(slot):
+    slot.insert()
+    await mounted(slot)
+    slot.pull()
+    await reached(lambda: slot.part.status() == ABSENT)
+    with pytest.raises(NoCard):
+        slot.part.root()
+
+
+async def test_a_write_protected_card_is_told_from_others(slot):
+    slot.insert()
+    await mounted(slot)
+    slot.protect()
+    with pytest.raises(CardReadOnly):
+        slot.part.before_write(1)
+
+
+# Button
+
+
+@pytest.fixture(params=["simulated", "gpio"])
+def pressing(request, tmp_path, monkeypatch):
+    """(button, function that presses it for so many seconds)."""
+    if request.param == "simulated":
+        part = SimulatedButton(options(SimulatedButton), "")
+        return part, lambda seconds: part.press()
+    (tmp_path / "gpiochip0").write_text("")
+    fake = FakeGpiod(str(tmp_path / "gpiochip0"))
+    monkeypatch.setitem(sys.modules, "gpiod", fake)
+    monkeypatch.setattr(gpio, "CHIPS", str(tmp_path / "gpiochip*"))
+    ends = [0.0]
+
+    def press(seconds):
+        begin = max(ends[0], time.monotonic() - 10)
+        ends[0] = begin + seconds + 0.1
+        fake.requests[-1].edge(begin, True)
+        fake.requests[-1].edge(begin + seconds, False)
+
+    return GpioButton(options(GpioButton, line="BUTTON"), ""), press
+
+
+async def test_a_press_is_one_press_whether_short_or_long(pressing):
+    part, press = pressing
+    count = []
+    part.on_press = lambda: count.append(1)
+    await part.start()
+    press(0.03)
+    await reached(lambda: len(count) == 1)
+    press(3)
+    await reached(lambda: len(count) == 2)
+    await asyncio.sleep(0.03)
+    assert len(count) == 2
+    assert "\n" not in await part.probe()
+    await part.stop()
+    await part.stop()
+
+
+async def test_a_button_that_nobody_listens_to_may_be_pressed(pressing):
+    part, press = pressing
+    await part.start()
+    press(0.03)
+    await asyncio.sleep(0.02)
+    await part.stop()
+
+
+# Clock
+
+
+@pytest.fixture(params=["simulated", "linux"])
+def clock(request, tmp_path, monkeypatch):
+    if request.param == "simulated":
+        return SimulatedClock(options(SimulatedClock), str(tmp_path))
+    return FakeTime(monkeypatch, tmp_path).clock()
+
+
+async def test_a_clock_keeps_the_time_that_it_was_set_to(clock):
+    await clock.start()
+    for moment in (clock.now() + 86400.5, clock.now() - 3600):
+        clock.set(moment)
+        assert clock.now() == pytest.approx(moment, abs=1)
+    assert "\n" not in await clock.probe()
+    await clock.stop()
+    await clock.stop()
+
+
+# System
+
+
+@pytest.fixture(params=[SimulatedSystem, LinuxSystem])
+def system(request, tmp_path):
+    return request.param(options(request.param), str(tmp_path))
+
+
+async def test_a_system_knows_who_it_is(system):
+    await system.start()
+    identity = system.identity()
+    assert set(identity) == {"device", "deviceId", "firmwareType", "manufacturer", "mac", "uniqueMac", "pubKey"}
+    assert [len(byte) for byte in identity["mac"].split(":")] == [2] * 6
+    assert identity["mac"] == identity["mac"].lower()
+    assert identity["pubKey"] is None or len(base64.b64decode(identity["pubKey"])) == 32
+    assert system.identity() == identity
+    assert system.start_reason() == "POWER_ON"
+    assert system.memory_free() is None or system.memory_free() > 0
+    assert system.cpu_temperature() is None or -50 < system.cpu_temperature() < 150
+    assert system.watchdog_sec() is None  # nobody watches these tests
+    system.ready()
+    system.feed()
+    await system.stop()
+    await system.stop()
+
+
+# Network
+
+
+async def test_a_network_tells_the_kernels_state():
+    network = LinuxNetwork(options(LinuxNetwork, interface="lo"), "")
+    await network.start()
+    assert network.ethernet() == {"ip": "127.0.0.1", "mac": "00:00:00:00:00:00", "linkUp": True}
+    assert network.interface_index("lo") == 1
+    assert network.interface_index("wg77") is None
+    assert network.is_own_address("127.0.0.1")
+    assert not network.is_own_address("192.0.2.77")
+    with network.listen_on("lo", 0, []) as sock:
+        assert sock.getsockname()[1] > 0
+    with pytest.raises(OSError):
+        network.listen_on("wg77", 0, [])
+    await network.stop()
+    await network.stop()
