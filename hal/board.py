@@ -9,7 +9,8 @@ import asyncio
 
 from hal.contracts import NotPermitted, PartError
 from hal.fields import BadField
-from hal.runtime import json_loads, log, log_exception, real_path
+from hal.json_text import json_loads
+from hal.runtime import log, log_exception, real_path
 
 PARTS = ("system", "network", "rs485", "card", "clock", "modem", "button")
 

@@ -3,7 +3,7 @@
 from firmware.api.targets import parse_query
 from firmware.services.errors import Refused
 from hal.fields import BadField, Object
-from hal.runtime import json_loads
+from hal.json_text import json_loads
 
 
 class Call:

@@ -4,7 +4,8 @@ from firmware.services.card_files import CardFiles
 from firmware.services.errors import Refused
 from firmware.services.settings import Settings
 from hal.fields import BadField
-from hal.runtime import json_dumps, json_loads
+from hal.json_text import json_loads
+from hal.runtime import json_dumps
 
 SIZE_LIMIT = 65536  # bytes of a settings file
 

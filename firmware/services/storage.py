@@ -7,7 +7,8 @@ MicroPython has no links. A checksum tells what is whole; a generation number, w
 
 import os
 
-from hal.runtime import ENOENT, MICROPYTHON, fsync_file, json_dumps, json_loads, log, sha256, sync_folder
+from hal.json_text import json_loads
+from hal.runtime import ENOENT, MICROPYTHON, fsync_file, json_dumps, log, sha256, sync_folder
 
 SIZE_LIMIT = 262144  # bytes of a stored document
 

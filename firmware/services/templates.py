@@ -7,7 +7,7 @@ import struct
 
 from firmware.services.errors import Refused
 from hal.fields import AnyOf, BadField, Choice, Field, Integer, ListOf, Number, Object, Text
-from hal.runtime import JsonError, check_json, json_loads
+from hal.json_text import JsonError, check_json, json_loads
 
 SIZE_LIMIT = 65536  # bytes of a template file
 PARAMS_LIMIT = 256

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from hal import runtime
+from hal import json_text, runtime
 
 GOOD = [
     *["{}", "[]", "1", "-0.5e-3", '"a"', "true", "null", ' { "a" : [ 1 , {"b":[]} ] } ', '"\\u00e9\\n\\"\\\\"', "[0]"],
@@ -50,14 +50,14 @@ BAD = [
 
 @pytest.mark.parametrize("text", GOOD)
 def test_the_check_takes_json(text):
-    runtime.check_json(text)
-    assert runtime.json_loads(text) == json.loads(text)
+    json_text.check_json(text)
+    assert json_text.json_loads(text) == json.loads(text)
 
 
 @pytest.mark.parametrize("text", BAD)
 def test_the_check_refuses_what_is_no_json(text):
     with pytest.raises(ValueError):
-        runtime.check_json(text)
+        json_text.check_json(text)
 
 
 def test_the_check_agrees_with_the_parser_on_damaged_texts():
@@ -77,7 +77,7 @@ def test_the_check_agrees_with_the_parser_on_damaged_texts():
         except ValueError:
             good = False
         try:
-            runtime.check_json(text)
+            json_text.check_json(text)
             taken = True
         except ValueError:
             taken = False
@@ -85,11 +85,11 @@ def test_the_check_agrees_with_the_parser_on_damaged_texts():
 
 
 def test_nesting_is_bounded():
-    assert runtime.json_loads("[" * 32 + "]" * 32)
+    assert json_text.json_loads("[" * 32 + "]" * 32)
     with pytest.raises(ValueError, match="nested deeper"):
-        runtime.json_loads("[" * 33 + "]" * 33)
+        json_text.json_loads("[" * 33 + "]" * 33)
     with pytest.raises(ValueError):
-        runtime.json_loads("[" * 60000)
+        json_text.json_loads("[" * 60000)
 
 
 def test_random_text_is_letters_and_digits_and_does_not_repeat():
