@@ -3,74 +3,15 @@
 import hashlib
 import json
 import os
-import pathlib
 import signal
 import socket
 import subprocess
 import sys
 import time
 
-import httpx
 import pytest
 
-ROOT = pathlib.Path(__file__).parents[2]
-BOARD = json.loads((ROOT / "board-configs" / "simulated.json").read_text())
-
-
-class Process:
-    """`python -m firmware` in a process of its own."""
-
-    def __init__(self, state, board=None, http="127.0.0.1:0", modbus_tcp="127.0.0.1:0"):
-        self.state = pathlib.Path(state)
-        path = self.state / "board.json"
-        path.write_text(json.dumps(board or BOARD))
-        self.arguments = ["--board", str(path), "--state-dir", str(self.state), "--http", http]
-        if modbus_tcp:
-            self.arguments += ["--modbus-tcp", modbus_tcp]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "firmware", *self.arguments],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.client = None
-
-    def __enter__(self):
-        self.read_announcement()
-        return self
-
-    def __exit__(self, *exc):
-        self.client.close()
-        if self.process.poll() is None:
-            self.process.terminate()
-        self.process.communicate(timeout=10)
-
-    def read_announcement(self):
-        self.line = self.process.stdout.readline()
-        self.client = httpx.Client(base_url=self.line.split(",")[0], trust_env=False, timeout=10)
-
-    def login(self):
-        salt = self.client.get("api/login/salt/").json()["salt"]
-        digest = hashlib.sha1(f"adminmc252-sim{salt}".encode()).hexdigest()
-        answer = self.client.post("api/login/", json={"username": "admin", "password": digest})
-        self.client.headers["Authorization"] = "Bearer " + answer.json()["token"]
-
-    def get(self, path):
-        answer = self.client.get("api/" + path)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-    def post(self, path, body=None):
-        answer = self.client.post("api/" + path, json=body or {})
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-    def control(self, line):
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.connect(str(self.state / "control"))
-            sock.sendall(line.encode() + b"\n")
-            return sock.recv(4096).decode().strip()
+from tests.firmware.running import BOARD, ROOT, Running
 
 
 def free_port():
@@ -80,7 +21,7 @@ def free_port():
 
 
 def test_one_line_says_all_that_is_needed_to_begin(tmp_path):
-    with Process(tmp_path) as device:
+    with Running(tmp_path) as device:
         assert "login admin / mc252-sim" in device.line
         assert f"serial port {tmp_path}/rs485" in device.line
         assert "Modbus TCP 127.0.0.1:" in device.line
@@ -89,7 +30,7 @@ def test_one_line_says_all_that_is_needed_to_begin(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_it_cleanly(tmp_path, number):
-    with Process(tmp_path) as device:
+    with Running(tmp_path) as device:
         with socket.create_connection(("127.0.0.1", device.client.base_url.port)) as half_sent:
             half_sent.sendall(b"GET /api/version/ HTT")
             started = time.monotonic()
@@ -164,14 +105,14 @@ def test_a_taken_http_port_is_one_line_and_exit_code_1(tmp_path):
 
 def test_a_taken_modbus_port_costs_the_gateway_alone(tmp_path):
     taken = socket.create_server(("127.0.0.1", 0))
-    with taken, Process(tmp_path, modbus_tcp=f"127.0.0.1:{taken.getsockname()[1]}") as device:
+    with taken, Running(tmp_path, modbus_tcp=f"127.0.0.1:{taken.getsockname()[1]}") as device:
         device.login()
         (problem,) = device.get("state/get/?system")["system"]["errors"]
         assert "Modbus TCP cannot listen" in problem
 
 
 def test_a_reboot_makes_saved_settings_active(tmp_path):
-    with Process(tmp_path, http=f"127.0.0.1:{free_port()}") as device:
+    with Running(tmp_path, http=f"127.0.0.1:{free_port()}") as device:
         device.login()
         assert device.get("state/get/?system")["system"]["startReason"] == "POWER_ON"
         device.post("settings/saved/set/", {"serial": {"baudRate": 19200}, "protect": {"username": "boss"}})
@@ -192,7 +133,7 @@ def test_a_reboot_makes_saved_settings_active(tmp_path):
 
 
 def test_the_button_is_pressed_by_signal_and_by_the_control_socket(tmp_path):
-    with Process(tmp_path) as device:
+    with Running(tmp_path) as device:
         assert device.client.get("api/state/get/?access").status_code == 401
         os.kill(device.process.pid, signal.SIGUSR1)
         while device.client.get("api/state/get/?access").status_code == 401:
@@ -205,7 +146,7 @@ def test_the_button_is_pressed_by_signal_and_by_the_control_socket(tmp_path):
 
 
 def test_the_adapter_and_the_card_are_pulled_and_put_back(tmp_path):
-    with Process(tmp_path) as device:
+    with Running(tmp_path) as device:
         device.login()
         assert device.control("rs485 unplug").startswith("ok")
         while device.get("state/get/?bus")["bus"]["portOpen"]:
@@ -229,7 +170,7 @@ def test_the_adapter_and_the_card_are_pulled_and_put_back(tmp_path):
 
 
 def test_every_state_key_has_a_source(tmp_path):
-    with Process(tmp_path) as device:
+    with Running(tmp_path) as device:
         device.login()
         tid = device.post("modbus/req/", {"uid": 1, "func": 3, "addr": 0, "count": 1})["tid"]
         device.get(f"modbus/resp/?tid={tid}&wait=5000")
@@ -245,7 +186,7 @@ def test_every_state_key_has_a_source(tmp_path):
 
 
 def test_settings_go_to_a_file_and_come_back_without_secrets(tmp_path):
-    with Process(tmp_path) as device:
+    with Running(tmp_path) as device:
         device.login()
         device.post("settings/saved/set/", {"gsm": {"apn": "internet", "password": "not-for-you"}, "language": "uk"})
         assert device.post("cmd/settings/export/", {"filePath": "/backup.json"}) == {"filePath": "/backup.json"}
