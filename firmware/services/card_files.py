@@ -3,6 +3,7 @@
 import os
 
 from firmware.services.card_paths import UPLOADS_FOLDER, CardTree, bad_path, fold, is_folder, split_path
+from firmware.services.card_uploads import BLOCK, Part, Uploads, check_block, close_anyway
 from firmware.services.errors import Refused
 from hal.contracts import NoCard, PartError
 from hal.fields import BadField
@@ -10,27 +11,18 @@ from hal.runtime import (
     ENOENT,
     MICROPYTHON,
     b64encode,
-    fsync_file,
     link_status,
     list_folder,
     log,
     log_exception,
     monotonic,
-    open_new,
     open_regular,
     serial_offload,
     sync_folder,
 )
 
-BLOCK = 1024  # bytes
-FILE_MAX = 0xFFFFFFFF  # bytes: FAT counts a file's size in 32 bits
-BLOCKS_MAX = FILE_MAX // BLOCK + 1
 ITEMS_MAX = 64 if MICROPYTHON else 1000  # of a folder in one answer
 
-_UPLOADS_MAX = 4
-_UPLOAD_IDLE = 600.0  # seconds after which an upload is given up
-_BUSY_RETRY = 10  # seconds
-_DONE_KEPT = 8
 _READERS_MAX = 4
 _READER_AGE = 2.0  # seconds: then it is looked up anew, somebody else may have put another file in its place
 
@@ -79,8 +71,7 @@ class CardFiles:
         self._met = False  # False: no card has been seen since the last one went
         self._insertion = 0
         self._cleaned = False
-        self._uploads: list = []
-        self._done: list = []  # the last uploads that were completed, whose last block may come again
+        self._uploads = Uploads(clock, self._tidy)
         self._readers: list = []  # the one used last at the end
         self._parts_made = 0
 
@@ -184,10 +175,7 @@ class CardFiles:
         if self._ejecting:
             raise NoCard("the SD card is being ejected")
         self._meet_card()
-        now = self._clock()
-        for upload in self._uploads[:]:
-            if now - upload.used_at > _UPLOAD_IDLE:
-                self._give_up(upload)
+        self._uploads.give_up_idle()
         return function(*args)
 
     def _meet_card(self) -> None:
@@ -209,18 +197,14 @@ class CardFiles:
     def _forget_card(self) -> None:
         """The card is out: nothing that was open on it is of use."""
         self._close_readers()
-        for upload in self._uploads:
-            upload.part.close()
-        self._uploads = []
-        self._done = []
+        self._uploads.forget()
         self._met = False
         self._cleaned = False
 
     def _let_go(self) -> None:
         """Leave the card as it should be found by the next device."""
         self._meet_card()
-        for upload in self._uploads[:]:
-            self._give_up(upload)
+        self._uploads.give_up_all()
         self._forget_card()
 
     def _clean(self) -> None:
@@ -302,10 +286,10 @@ class CardFiles:
                 if now - reader[1] <= _READER_AGE:
                     return reader[2]
                 self._readers.remove(reader)
-                _close(reader[2])
+                close_anyway(reader[2])
                 break
         if len(self._readers) >= _READERS_MAX:
-            _close(self._readers.pop(0)[2])
+            close_anyway(self._readers.pop(0)[2])
         file = open_regular(self._find_file(path))
         self._readers.append((path, now, file))
         return file
@@ -318,7 +302,7 @@ class CardFiles:
 
     def _close_readers(self) -> None:
         for reader in self._readers:
-            _close(reader[2])
+            close_anyway(reader[2])
         self._readers = []
 
     def _read_whole(self, path: str, limit: int) -> bytes:
@@ -348,78 +332,31 @@ class CardFiles:
             self._tidy()
 
     def _write(self, path: str, block_idx: int, block_count: int, data: bytes, owner: str) -> dict:
-        _check_block(block_idx, block_count, data)
+        check_block(block_idx, block_count, data)
         key = fold("/".join(split_path(path)))
         answer = {"blockIdx": block_idx, "blockCount": block_count}
         if block_idx == 0:
-            upload = self._begin(key, path, owner, block_count)
-        elif self._repeated(key, owner, block_idx, block_count, data):
+            self._check_target(path)
+            upload = self._uploads.begin(key, path, owner, block_count, self._new_part)
+        elif self._uploads.repeated(key, owner, block_idx, block_count, data):
             return answer
         else:
-            upload = self._expecting(key, owner, block_idx, block_count)
+            upload = self._uploads.expecting(key, owner, block_idx, block_count)
         try:
             self._append(upload.part, data)
             upload.take(data, self._clock())
             if upload.next == block_count:
                 self._put(upload.part, upload.path)
         except Exception:
-            self._give_up(upload)
+            self._uploads.give_up(upload)
             raise
         if upload.next == block_count:
-            self._uploads.remove(upload)
-            self._tidy()
-            self._done = self._done[1 - _DONE_KEPT :] + [upload]
+            self._uploads.complete(upload)
         return answer
-
-    def _begin(self, key: str, path: str, owner: str, block_count: int) -> "_Upload":
-        self._check_target(path)
-        before = self._find_upload(self._uploads, key)
-        if before is not None:
-            self._give_up(before)
-        if len(self._uploads) >= _UPLOADS_MAX:
-            raise Refused("CARD_BUSY", f"{_UPLOADS_MAX} other uploads are under way", _BUSY_RETRY)
-        self._done = [done for done in self._done if done.key != key]
-        upload = _Upload(key, path, owner, block_count, self._new_part(), self._clock())
-        self._uploads.append(upload)
-        return upload
-
-    def _repeated(self, key: str, owner: str, block_idx: int, block_count: int, data: bytes) -> bool:
-        """Whether this is the last block that was taken, once more. Another block by its number ends the upload."""
-        upload = self._find_upload(self._uploads, key) or self._find_upload(self._done, key)
-        if upload is None or upload.owner != owner or (upload.next - 1, upload.block_count) != (block_idx, block_count):
-            return False
-        if upload.last == data:
-            upload.used_at = self._clock()
-            return True
-        if upload in self._uploads:
-            self._give_up(upload)
-        raise _bad_block(0, "this block has come with other data before: two uploads to one path?")
-
-    def _expecting(self, key: str, owner: str, block_idx: int, block_count: int) -> "_Upload":
-        """The upload whose next block this is."""
-        upload = self._find_upload(self._uploads, key)
-        if upload is None or upload.owner != owner:
-            raise _bad_block(0, "no upload of yours to this path is under way")
-        if block_count != upload.block_count:
-            raise BadField(f"blockCount: must be {upload.block_count}, as in block 0")
-        if block_idx != upload.next:
-            raise _bad_block(upload.next, f"it is not block {block_idx}'s turn")
-        return upload
-
-    def _find_upload(self, uploads: list, key: str) -> "_Upload | None":
-        for upload in uploads:
-            if upload.key == key:
-                return upload
-        return None
-
-    def _give_up(self, upload: "_Upload") -> None:
-        self._uploads.remove(upload)
-        upload.part.discard()
-        self._tidy()
 
     def _tidy(self) -> None:
         """Remove the folder of uploads when none is left in it."""
-        if self._uploads:
+        if self._uploads.count():
             return
         try:
             os.rmdir(self._hidden())
@@ -435,24 +372,24 @@ class CardFiles:
         if missing and not is_folder(status):
             raise Refused("NOT_DIRECTORY", "path: a file is where a folder is meant")
 
-    def _new_part(self) -> "_Part":
+    def _new_part(self) -> Part:
         if not self._cleaned:
             self._clean()
         self._parts_made += 1
         place = f"{self._hidden()}/{self._parts_made}.part"
         try:
-            return _Part(place)
+            return Part(place)
         except OSError as exc:
             if exc.errno != ENOENT:
                 raise
         os.mkdir(self._hidden())
-        return _Part(place)
+        return Part(place)
 
-    def _append(self, part: "_Part", data: bytes) -> None:
+    def _append(self, part: Part, data: bytes) -> None:
         self._card.before_write(len(data))
         part.write(data)
 
-    def _put(self, part: "_Part", path: str) -> None:
+    def _put(self, part: Part, path: str) -> None:
         """Give a part that is complete its name."""
         self._check_target(path)
         part.sync()
@@ -479,8 +416,7 @@ class CardFiles:
         self._card.before_write(0)
         place, status = self._tree.find_entry(names)
         self._changed()
-        key = fold("/".join(names))
-        self._done = [done for done in self._done if done.key != key and not done.key.startswith(key + "/")]
+        self._uploads.forget_done(fold("/".join(names)))
         if not is_folder(status):
             os.remove(place)
         elif recursive:
@@ -493,56 +429,6 @@ class CardFiles:
         return {}
 
 
-class _Upload:
-    """A file that comes block by block."""
-
-    def __init__(self, key: str, path: str, owner: str, block_count: int, part: "_Part", now: float):
-        self.key = key
-        self.path = path
-        self.owner = owner
-        self.block_count = block_count
-        self.part = part
-        self.next = 0
-        self.last = b""
-        self.used_at = now
-
-    def take(self, data: bytes, now: float) -> None:
-        """The next block has been written."""
-        self.next += 1
-        self.last = data
-        self.used_at = now
-
-
-class _Part:
-    """A file that is being written where nobody sees it."""
-
-    def __init__(self, place: str):
-        self.place = place
-        self._file = open_new(place)
-
-    def write(self, data: bytes) -> None:
-        """Append bytes."""
-        while data:
-            data = data[self._file.write(data) :]
-
-    def sync(self) -> None:
-        """All bytes are in: bring them to the medium and close the file."""
-        fsync_file(self._file)
-        self._file.close()
-
-    def close(self) -> None:
-        """Close the file, whatever becomes of it."""
-        _close(self._file)
-
-    def discard(self) -> None:
-        """Remove the file."""
-        self.close()
-        try:
-            os.remove(self.place)
-        except OSError:
-            pass  # the card is gone or fails; whatever is left is removed when a card is next put in
-
-
 def _nothing() -> None:
     pass
 
@@ -551,31 +437,8 @@ def _is_directory() -> Refused:
     return Refused("IS_DIRECTORY", "path: is a folder, not a file")
 
 
-def _bad_block(expected: int, reason: str) -> Refused:
-    return Refused("BAD_BLOCK", f"blockIdx: block {expected} is expected; {reason}")
-
-
-def _check_block(block_idx: int, block_count: int, data: bytes) -> None:
-    """BadField or TOO_LARGE for a block that no upload can have."""
-    if block_count < 1:
-        raise BadField("blockCount: must be at least 1")
-    if not 0 <= block_idx < block_count:
-        raise BadField(f"blockIdx: must be an integer 0..{block_count - 1}: less than blockCount")
-    if len(data) > BLOCK or (len(data) < BLOCK and block_idx < block_count - 1):
-        raise BadField(f"data: must be {BLOCK} bytes, in the last block 0..{BLOCK}")
-    if block_count > BLOCKS_MAX or block_idx * BLOCK + len(data) > FILE_MAX:
-        raise Refused("TOO_LARGE", f"blockCount: a file on the SD card has at most {FILE_MAX} bytes")
-
-
 def _parent(place: str) -> str:
     return place[: place.rfind("/")]
-
-
-def _close(file) -> None:
-    try:
-        file.close()
-    except OSError:
-        pass  # the card is gone: whatever was to be kept has been synced before
 
 
 def _remove_tree(folder: str) -> None:

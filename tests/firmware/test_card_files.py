@@ -15,7 +15,7 @@ import time
 
 import pytest
 
-from firmware.services import card_files, card_paths
+from firmware.services import card_files, card_paths, card_uploads
 from firmware.services.card_files import BLOCK, CardFiles
 from firmware.services.card_paths import CardTree, fold
 from firmware.services.errors import Refused
@@ -357,11 +357,12 @@ def _fail_step(monkeypatch, failing: int) -> list:
 
         monkeypatch.setattr(module, name, step)
 
-    for name in ("open_new", "fsync_file", "sync_folder"):
-        failable(card_files, name)
+    for name in ("open_new", "fsync_file"):
+        failable(card_uploads, name)
+    failable(card_files, "sync_folder")
     for name in ("mkdir", "rename"):
         failable(card_files.os, name)
-    failable(card_files._Part, "write")
+    failable(card_uploads.Part, "write")
     return steps
 
 
