@@ -1,8 +1,10 @@
-"""Writes docs/api.md, docs/settings.md and the README's table of endpoints from the firmware's own tables.
+"""Writes docs/api.md, docs/settings.md, docs/drivers.md and the README's table of endpoints from the firmware's own tables.
 
 `python -m docs.generate` writes them, `python -m docs.generate --check` only says whether they are current.
 """
 
+import importlib
+import inspect
 import json
 import pathlib
 import sys
@@ -11,6 +13,7 @@ from firmware.api.call import Flag, Keys, Parameters
 from firmware.api.endpoints import ENDPOINTS, Anything, CardPath, Endpoint
 from firmware.api.errors import STATUS
 from firmware.services.settings_table import SETTINGS
+from hal.board import DRIVERS, PARTS
 from hal.fields import REQUIRED, AnyOf, Base64, Boolean, Choice, Field, Integer, ListOf, Nullable, Number, Object, Text
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -124,6 +127,22 @@ def api_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def drivers_page() -> str:
+    """docs/drivers.md."""
+    lines = [
+        "# Drivers",
+        "",
+        "Made by `make docs` from the backends that `hal/board.py` names. [porting.md](porting.md) says how to use them.",
+    ]
+    for (part, driver), (module, name) in sorted(DRIVERS.items(), key=lambda row: (PARTS.index(row[0][0]), row[0][1])):
+        backend = getattr(importlib.import_module(module), name)
+        lines += ["", f"## {part}: {driver}", "", inspect.cleandoc(backend.__doc__)]
+        if backend.OPTIONS.fields:
+            lines += ["", "| option | value | default | meaning |", "|---|---|---|---|"]
+            lines += field_rows(backend.OPTIONS.fields)
+    return "\n".join(lines) + "\n"
+
+
 def readme_table() -> str:
     """The README's table of all endpoints of the device, and which of them work."""
     working = {(endpoint.method, endpoint.path) for endpoint in ENDPOINTS}
@@ -144,7 +163,12 @@ def readme_page() -> str:
 
 def main() -> int:
     """Write the pages, or check them; 1 where one is not current."""
-    pages = {"docs/settings.md": settings_page(), "docs/api.md": api_page(), "README.md": readme_page()}
+    pages = {
+        "docs/settings.md": settings_page(),
+        "docs/api.md": api_page(),
+        "docs/drivers.md": drivers_page(),
+        "README.md": readme_page(),
+    }
     stale = [name for name, text in pages.items() if not (ROOT / name).exists() or (ROOT / name).read_text() != text]
     if "--check" in sys.argv[1:]:
         for name in stale:

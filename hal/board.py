@@ -27,6 +27,7 @@ DRIVERS = {  # (part, driver) -> (module, class)
     ("card", "simulated"): ("hal.simulated.card", "SimulatedCard"),
     ("clock", "linux"): ("hal.linux.clock", "LinuxClock"),
     ("clock", "simulated"): ("hal.simulated.clock", "SimulatedClock"),
+    ("modem", "at"): ("hal.linux.modem", "AtModem"),
     ("modem", "simulated"): ("hal.simulated.modem", "SimulatedModem"),
     ("button", "gpio"): ("hal.linux.button", "GpioButton"),
     ("button", "simulated"): ("hal.simulated.button", "SimulatedButton"),

@@ -1,0 +1,161 @@
+"""The SIM card's PIN: entered where it is asked for, and a wrong one never tried twice.
+
+Three wrong tries block a SIM card, so what was tried is remembered on the medium before the modem hears it.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import json
+import os
+
+from hal.linux.at import AtError, AtPort
+from hal.linux.small_file import write_whole
+from hal.runtime import log, random_bytes
+
+READY_TRIES = 10
+READY_PAUSE = 0.5  # seconds between looks at whether the card has become ready
+
+_FILE = "modem-pin"
+_ICCID = r'(?:\+CCID:|\+ICCID:|\^ICCID:)? *"?[0-9A-Fa-f]{18,22}"?$'
+_BUSY = 14  # +CME ERROR: SIM busy (27.007 section 9.2.1)
+_STATES = {10: "NO SIM", 11: "SIM PIN", 12: "SIM PUK", 13: "SIM FAILURE", 15: "SIM WRONG", _BUSY: "SIM BUSY"}
+
+
+class SimProblem(Exception):
+    """The SIM card cannot be used; `reason` is its state, such as "SIM PUK", the text says what to do."""
+
+    def __init__(self, message: str, reason: str):
+        super().__init__(message)
+        self.reason = reason
+
+
+class PinMemory:
+    """Remembers, in a folder, the last PIN that was tried on which SIM card, as a salted digest."""
+
+    def __init__(self, folder: str):
+        self._path = os.path.join(folder, _FILE)
+
+    def recall(self, pin: str, card: str) -> "dict | None":
+        """What is known of this PIN on this card: {"state": "trying" | "refused", "left": int | None}."""
+        try:
+            with open(self._path) as file:
+                mark = json.load(file)
+            salt, digest = bytes.fromhex(mark["salt"]), bytes.fromhex(mark["digest"])
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as exc:
+            log(f"modem: what is known of the PIN cannot be read: {exc}")
+            return {"state": "refused", "left": None}  # on the safe side
+        return mark if hmac.compare_digest(digest, _digest(salt, pin, card)) else None
+
+    def remember(self, pin: str, card: str, state: str, left: "int | None") -> None:
+        """Keep it, on the medium when this returns. OSError."""
+        salt = random_bytes(16)
+        mark = {"state": state, "left": left, "salt": salt.hex(), "digest": _digest(salt, pin, card).hex()}
+        write_whole(self._path, json.dumps(mark))
+
+    def forget(self) -> None:
+        """The PIN was right."""
+        try:
+            os.unlink(self._path)
+        except FileNotFoundError:
+            pass
+
+
+def _digest(salt: bytes, pin: str, card: str) -> bytes:
+    return hashlib.sha256(salt + pin.encode() + b"\0" + card.encode()).digest()
+
+
+async def unlock(port: AtPort, pin: "str | None", memory: PinMemory) -> None:
+    """Make the SIM card ready. SimProblem where it is not to be used; NoModem."""
+    state = await sim_state(port)
+    if state == "READY":
+        return
+    if state == "SIM PIN":
+        await _enter(port, pin, memory)
+        return
+    raise SimProblem(_WORDS.get(state, f"the SIM card asks for {state}: put it into a phone"), state)
+
+
+_WORDS = {
+    "NO SIM": "no SIM card is in",
+    "SIM PUK": "the SIM card is blocked and asks for the PUK: put it into a phone",
+    "SIM FAILURE": "the SIM card fails",
+    "SIM WRONG": "the modem takes no such SIM card",
+    "SIM BUSY": "the SIM card is busy",
+}
+
+
+async def sim_state(port: AtPort) -> str:
+    """READY, or what the SIM card wants (27.007 section 8.3), or what is wrong with it."""
+    for _ in range(READY_TRIES):
+        try:
+            lines = await port.command("AT+CPIN?", r"\+CPIN:")
+        except AtError as exc:
+            if exc.code() == _BUSY:
+                await asyncio.sleep(READY_PAUSE)
+                continue
+            return _STATES.get(exc.code() or -1, "NO SIM")
+        return lines[-1].partition(":")[2].strip() if lines else "SIM FAILURE"
+    return "SIM BUSY"
+
+
+async def _enter(port: AtPort, pin: "str | None", memory: PinMemory) -> None:
+    if pin is None:
+        raise SimProblem("the SIM card asks for its PIN: setting gsm.pin", "SIM PIN")
+    card, left = await _card_number(port), await _attempts_left(port)
+    _require_untried(memory.recall(pin, card), left)
+    if left is not None and left < 2:
+        raise SimProblem("only one attempt is left for the PIN: put the SIM card into a phone", "SIM PIN")
+    memory.remember(pin, card, "trying", left)
+    try:
+        await port.command(f'AT+CPIN="{pin}"')
+    except AtError as exc:
+        memory.remember(pin, card, "refused", left)
+        raise SimProblem(_REFUSED, "SIM PIN") from exc
+    await _until_ready(port)
+    memory.forget()
+
+
+_REFUSED = "the SIM card has refused the PIN, which is not tried again: set another one (gsm.pin)"
+
+
+def _require_untried(mark: "dict | None", left: "int | None") -> None:
+    """SimProblem where the PIN was refused, or may have been when the power failed."""
+    if mark is None:
+        return
+    if mark.get("state") != "trying":
+        raise SimProblem(_REFUSED, "SIM PIN")
+    if left is None or left != mark.get("left"):
+        raise SimProblem("the SIM card may have refused the PIN, not tried again: put it into a phone", "SIM PIN")
+
+
+async def _until_ready(port: AtPort) -> None:
+    for _ in range(READY_TRIES):
+        state = await sim_state(port)
+        if state == "READY":
+            return
+        await asyncio.sleep(READY_PAUSE)
+    raise SimProblem(f"the PIN was taken, but the SIM card does not become ready: {state}", state)
+
+
+async def _card_number(port: AtPort) -> str:
+    """The SIM card's own number; empty where the modem does not tell it."""
+    for command in ("AT+CCID", "AT+ICCID"):
+        try:
+            lines = await port.command(command, _ICCID)
+        except AtError:
+            continue
+        if lines:
+            return lines[0].rpartition(":")[2].strip(' "')
+    return ""
+
+
+async def _attempts_left(port: AtPort) -> "int | None":
+    """How often the PIN may be tried (27.007 section 8.65); None where the modem does not tell."""
+    try:
+        lines = await port.command('AT+CPINR="SIM PIN"', r"\+CPINR: ?\"?SIM PIN\"?, ?\d")
+    except AtError:
+        return None
+    return int(lines[0].split(",")[1]) if lines else None
