@@ -53,6 +53,8 @@ class _Exchange:
         self.command = command
         self.wanted = wanted
         self.lines: list[str] = []
+        self.needs_line = False  # whether a result without a line that is wanted belongs to another command
+        self.results = 0
         self.prompted = asyncio.Event()
         self.done: asyncio.Future = asyncio.get_running_loop().create_future()
 
@@ -162,19 +164,18 @@ class AtPort:
             # Only this command is answered by such a line. Escape leaves a prompt for a message, if it is open.
             self._write(_ESC + b"\r")
             exchange = self._send("AT+CMEE?", r"\+CMEE: ?\d")
+            exchange.needs_line = True
             try:
-                while not exchange.lines:
-                    result = await asyncio.wait_for(asyncio.shield(exchange.done), SYNC_SEC)
-                    if exchange.lines or result != "OK":
-                        break  # a modem that refuses the question has answered too
-                    exchange.done = self._loop.create_future()  # that was the late one
-                await asyncio.sleep(QUIET_SEC)
-                self._owed = False
-                return
-            except TimeoutError:
-                continue
+                await asyncio.wait({exchange.done}, timeout=SYNC_SEC)
             finally:
                 self._exchange = None
+            if exchange.done.done():
+                exchange.done.result()  # NoModem where it has gone
+            elif exchange.results == 0:
+                continue
+            await asyncio.sleep(QUIET_SEC)
+            self._owed = False  # or as good: a modem that refuses the question has answered all before it
+            return
         raise AtSilent("the modem does not answer")
 
     # The tty
@@ -231,7 +232,9 @@ class AtPort:
         elif line == exchange.command:
             self.echoes += 1
         elif _FINAL.fullmatch(line):
-            exchange.done.set_result(line)
+            exchange.results += 1
+            if exchange.lines or not exchange.needs_line:
+                exchange.done.set_result(line)
         elif exchange.wanted is not None and exchange.wanted.match(line) and len(exchange.lines) < _LINES_MAX:
             exchange.lines.append(line)
         else:

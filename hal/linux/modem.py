@@ -69,11 +69,11 @@ class AtModem(Modem):
     async def stop(self) -> None:
         """Let the port go."""
         task, self._task = self._task, None
+        self._close()
         if task is not None:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        self._close()
 
     async def status(self) -> dict:
         """As last heard, a few seconds ago at most."""
@@ -126,7 +126,7 @@ class AtModem(Modem):
 
     async def _run(self) -> None:
         tries = 0
-        while True:
+        while self._task is not None:  # a wait that ends in the moment of a cancellation swallows it (CPython 3.11)
             try:
                 self._port = AtPort(self._path, self._baud_rate, self._hear, self._wake.set)
                 while True:
@@ -138,6 +138,8 @@ class AtModem(Modem):
             except Exception as exc:
                 log_exception(exc)
                 self._lose(f"unexpected {type(exc).__name__}")
+            if self._task is None:
+                return
             await asyncio.sleep(RETRY_PAUSES[min(tries, len(RETRY_PAUSES) - 1)])
             tries += 1
 
