@@ -19,6 +19,7 @@ DATA_PAUSES = (0, 10, 30, 60, 300, 900)  # seconds between tries to bring the da
 SENDING_MAX = 8  # messages that wait for their turn
 TURN_SEC = 300.0  # for a message to wait for it
 
+_NOT_YET = "it does not answer yet"
 _BOOT_LINES = ("RDY", "^SYSSTART", "*PSUTTZ", "NORMAL POWER DOWN", "START", "+CPIN: SIM PIN", "+CPIN: NOT READY")
 
 
@@ -59,7 +60,7 @@ class AtModem(Modem):
             if not APN_FORM.fullmatch(text):
                 raise ValueError('the modem takes no text with " or control characters')
         self._wanted = (apn, user, password, pin)
-        self._absence = "it does not answer yet"
+        self._absence = _NOT_YET
 
     async def start(self) -> None:
         """Begin to talk to the modem, or to wait for it."""
@@ -151,7 +152,9 @@ class AtModem(Modem):
         port.echoes = 0
         await self._look(port)
         self._echoes = port.echoes > 0  # some cannot be told not to
-        log("modem: ready" if self._problem is None else "modem: answers")
+        if self._absence != _NOT_YET:
+            log("modem: answers again")
+            self._absence = _NOT_YET
 
     async def _follow(self, port: AtPort) -> None:
         """Look at the state again and again until the modem has restarted. NoModem where it is gone."""
