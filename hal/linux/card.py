@@ -8,7 +8,7 @@ import stat
 
 from hal.contracts import Card, CardFailed, CardReadOnly, NoCard, NotPermitted, PartError
 from hal.fields import BadField, Choice, Field, Nullable, Object, Text
-from hal.linux import libc
+from hal.linux import libc, systemd
 from hal.linux.device_node import require_folder
 from hal.linux.mounts import Watch, mounted_at
 from hal.runtime import log, log_exception, offload, wait_until
@@ -243,8 +243,14 @@ class LinuxCard(Card):
             libc.mount(device, self._folder, self._kind, _FLAGS | libc.MS_RDONLY, options)
 
     def _unmount(self) -> None:
+        """By this process, or else by systemd, which may do it on behalf of this process. OSError."""
         libc.sync_file_system(self._folder)
-        libc.umount(self._folder)
+        try:
+            libc.umount(self._folder)
+        except PermissionError:
+            if not systemd.runs():
+                raise
+            systemd.ask("systemctl", "stop", systemd.mount_unit(self._folder))
 
     def _unmount_at_all_costs(self) -> None:
         """Unmount, if need be as soon as nobody uses it any more. What cannot be synced is lost with the card."""

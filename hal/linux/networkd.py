@@ -6,16 +6,15 @@ at its start, and again when it is told that they have changed.
 
 import contextlib
 import os
-import subprocess
 
 from hal.contracts import PartError
+from hal.linux import systemd
 from hal.linux.netlink import delete_link
 from hal.linux.small_file import write_whole
 
 PREFIX = "10-mc252-"
 
 _MARK = 0xC252  # on the tunnel's own packets, and the number of the routing table that they do not use
-_COMMAND_SEC = 10  # for systemd to answer
 _HEAD = "# Written by mc252 from its settings; changes here are lost.\n"
 
 
@@ -107,16 +106,8 @@ class Networkd:
         return True
 
 
-def _tell(*command: str) -> None:
-    """Run a command of systemd's. PartError with its first complaint."""
-    words = " ".join(command)
+def _tell(command: str, *arguments: str) -> None:
     try:
-        done = subprocess.run(
-            [command[0], "--no-ask-password", *command[1:]], capture_output=True, text=True, timeout=_COMMAND_SEC
-        )
-    except subprocess.TimeoutExpired as exc:
-        raise PartError(f"{words}: systemd does not answer") from exc
+        systemd.ask(command, *arguments)
     except OSError as exc:
-        raise PartError(f"{words}: {exc.strerror}") from exc
-    if done.returncode != 0:
-        raise PartError(f"{words}: {done.stderr.strip()[:200] or f'failed with {done.returncode}'}")
+        raise PartError(f"{' '.join((command, *arguments))}: {exc.strerror}") from exc

@@ -3,12 +3,10 @@
 import glob
 import hashlib
 import os
-import shutil
-import subprocess
 
 from hal.contracts import NotPermitted
 from hal.fields import BadField, Field, Integer, Object, Text
-from hal.linux import libc
+from hal.linux import libc, systemd
 from hal.linux.device_key import public_key
 from hal.linux.factory_login import read_login
 from hal.linux.small_file import write_whole
@@ -23,11 +21,9 @@ _SERIAL_FILES = (  # where boards tell their serial number; the last one is the 
     "/sys/class/dmi/id/product_serial",
     "/etc/machine-id",
 )
-_SYSTEMD = "/run/systemd/system"  # there where systemd runs the machine, sd_booted(3)
 _CPU_SENSORS = ("cpu", "soc", "x86_pkg_temp")
 _REASON_FILE = "restart-reason"
 _REASON_MAX = 32
-_REBOOT_SECONDS = 10  # for systemctl to be answered
 
 
 class LinuxSystem(SupervisedSystem):
@@ -95,13 +91,15 @@ class LinuxSystem(SupervisedSystem):
         """Restart the machine: through systemd where it runs, by reboot(2) elsewhere. NotPermitted."""
         self._keep_reason(reason)
         try:
-            if not _ask_systemd():
+            if systemd.runs():
+                systemd.ask("systemctl", "--no-wall", "reboot")
+            else:
                 os.sync()
                 libc.reboot()
         except OSError as exc:
             self._take_reason()
             raise NotPermitted(
-                f"the machine cannot be restarted: {exc}; this process needs the capability CAP_SYS_BOOT, "
+                f"the machine cannot be restarted: {exc.strerror}; this process needs the capability CAP_SYS_BOOT, "
                 "or the right to org.freedesktop.login1.reboot by a rule of polkit"
             ) from exc
 
@@ -151,17 +149,3 @@ def _read(folder: str, name: str) -> "str | None":
             return file.read().strip("\0\n ")
     except (OSError, ValueError):
         return None
-
-
-def _ask_systemd() -> bool:
-    """Have systemd restart the machine; False where it does not run here. OSError where it refuses."""
-    if not os.path.isdir(_SYSTEMD) or shutil.which("systemctl") is None:
-        return False
-    command = ["systemctl", "--no-ask-password", "--no-wall", "reboot"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_REBOOT_SECONDS)
-    except subprocess.TimeoutExpired as exc:
-        raise OSError("systemd does not answer") from exc
-    if done.returncode != 0:
-        raise OSError(done.stderr.strip()[:200] or f"systemctl failed with {done.returncode}")
-    return True

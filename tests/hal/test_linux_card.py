@@ -10,7 +10,7 @@ import pytest
 
 from hal.contracts import CardFailed, CardReadOnly, NoCard, NotPermitted
 from hal.fields import BadField
-from hal.linux import card, libc
+from hal.linux import card, libc, systemd
 from hal.linux.card import CardBusy, LinuxCard
 from hal.linux.mounts import mounted_at
 from tests.hal.rigs import NEEDS_ROOT, Slot, reason_to_skip, run
@@ -304,3 +304,35 @@ def test_a_slot_that_cannot_be_switched_off_is_no_failure(tmp_path, monkeypatch,
 def test_a_card_that_cannot_be_is_a_bad_board(options, problem):
     with pytest.raises(BadField, match=problem):
         LinuxCard(LinuxCard.OPTIONS.check(options), "")
+
+
+@NEEDS_ROOT
+async def test_ejection_without_the_privilege_is_left_to_systemd(tmp_path, monkeypatch):
+    folder = tmp_path / "sd-card"
+    folder.mkdir()
+    run("mount", "-t", "tmpfs", "tmpfs", str(folder))
+    asked = []
+
+    def ask(*command):
+        asked.append(command)
+        run("umount", str(folder))
+
+    def refuse(*arguments):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    part = LinuxCard(LinuxCard.OPTIONS.check({"mountPoint": str(folder)}), "")
+    await part.start()
+    try:
+        monkeypatch.setattr(libc, "umount", refuse)
+        monkeypatch.setattr(systemd, "runs", lambda: False)
+        with pytest.raises(NotPermitted, match="CAP_SYS_ADMIN"):
+            await part.eject()
+        assert part.status()["mounted"]
+        monkeypatch.setattr(systemd, "runs", lambda: True)
+        monkeypatch.setattr(systemd, "ask", ask)
+        await part.eject()
+        assert asked == [("systemctl", "stop", systemd.mount_unit(str(folder)))]
+        assert part.status()["mounted"] is False
+    finally:
+        await part.stop()
+        subprocess.run(["umount", "-l", str(folder)], capture_output=True, check=False)

@@ -1,14 +1,16 @@
 """The Linux board itself, on folders that stand for /sys and /proc. Nothing here can restart the machine."""
 
 import os
+import shutil
 import stat
 import subprocess
+from subprocess import run
 
 import pytest
 
 from hal.contracts import NotPermitted
 from hal.fields import BadField
-from hal.linux import libc, system
+from hal.linux import libc, system, systemd
 from hal.linux.system import LinuxSystem
 
 PI_MAC = "dc:a6:32:01:02:03"
@@ -23,14 +25,15 @@ class Machine:
         self.state.mkdir()
         self.reboots: list[str] = []
         self.error: Exception | None = None
-        for name, path in (("_NET", "net"), ("_THERMAL", "thermal"), ("_MEMORY", "meminfo"), ("_SYSTEMD", "systemd")):
+        for name, path in (("_NET", "net"), ("_THERMAL", "thermal"), ("_MEMORY", "meminfo")):
             monkeypatch.setattr(system, name, str(root / path))
+        monkeypatch.setattr(systemd, "RUNNING", str(root / "systemd"))
         (root / "net").mkdir()
         monkeypatch.setattr(system, "_SERIAL_FILES", (str(root / "serial-number"), str(root / "machine-id")))
         monkeypatch.setattr(libc, "reboot", self._reboot)
         monkeypatch.setattr(os, "sync", lambda: self.reboots.append("sync"))
         monkeypatch.setattr(subprocess, "run", self._run)
-        monkeypatch.setattr(system.shutil, "which", lambda name: "/usr/bin/" + name)
+        monkeypatch.setattr(systemd.shutil, "which", lambda name: "/usr/bin/" + name)
 
     def write(self, path, text):
         file = self.root / path
@@ -171,3 +174,20 @@ def test_this_machine_tells_its_memory():
     free = LinuxSystem(LinuxSystem.OPTIONS.check({}), "").memory_free()
     assert free is not None
     assert free > 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("path", "unit"),
+    [
+        ("/media/mc252-card", "media-mc252\\x2dcard.mount"),
+        ("/mnt/a b/.c.d", "mnt-a\\x20b-.c.d.mount"),
+        ("/.hidden", "\\x2ehidden.mount"),
+        ("/", "-.mount"),
+        ("/ü", "\\xc3\\xbc.mount"),
+    ],
+)
+def test_mount_units_are_named_as_systemd_names_them(path, unit):
+    assert systemd.mount_unit(path) == unit
+    escape = shutil.which("systemd-escape")
+    if escape is not None:
+        assert run([escape, "--path", "--suffix=mount", path], capture_output=True, text=True).stdout.strip() == unit
