@@ -56,7 +56,7 @@ class PinMemory:
         write_whole(self._path, json.dumps(mark))
 
     def forget(self) -> None:
-        """The PIN was right."""
+        """The PIN was right. OSError."""
         try:
             os.unlink(self._path)
         except FileNotFoundError:
@@ -108,14 +108,17 @@ async def _enter(port: AtPort, pin: "str | None", memory: PinMemory) -> None:
     _require_untried(memory.recall(pin, card), left)
     if left is not None and left < 2:
         raise SimProblem("only one attempt is left for the PIN: put the SIM card into a phone", "SIM PIN")
-    memory.remember(pin, card, "trying", left)
     try:
-        await port.command(f'AT+CPIN="{pin}"')
-    except AtError as exc:
-        memory.remember(pin, card, "refused", left)
-        raise SimProblem(_REFUSED, "SIM PIN") from exc
-    await _until_ready(port)
-    memory.forget()
+        memory.remember(pin, card, "trying", left)
+        try:
+            await port.command(f'AT+CPIN="{pin}"')
+        except AtError as exc:
+            memory.remember(pin, card, "refused", left)
+            raise SimProblem(_REFUSED, "SIM PIN") from exc
+        await _until_ready(port)
+        memory.forget()
+    except OSError as exc:
+        raise SimProblem(f"the PIN cannot be kept count of, so it is not tried: {exc.strerror}", "SIM PIN") from exc
 
 
 _REFUSED = "the SIM card has refused the PIN, which is not tried again: set another one (gsm.pin)"

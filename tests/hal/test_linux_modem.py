@@ -367,6 +367,17 @@ async def test_a_damaged_memory_of_the_pin_is_on_the_safe_side(make):
     assert rig.fake.pin_tries == 0
 
 
+async def test_a_pin_that_cannot_be_kept_count_of_is_not_tried(make, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sim_pin, "write_whole", full)
+    rig = await make(pin="1234")
+    await rig.drive(pin="1234")
+    assert "No space left" in str(await rig.problem())
+    assert rig.fake.pin_tries == 0
+
+
 async def test_what_is_wrong_with_the_sim_card_is_told(make):
     rig = await make(pin="1234")
     await rig.drive()
