@@ -8,7 +8,7 @@ STATE ?= .state
 BOARD ?= board-configs/simulated.json
 
 .DEFAULT_GOAL := run
-.PHONY: run run-micropython test kill-settings lint format bench docs clean
+.PHONY: run run-micropython test kill-settings lint format bench docs deb clean
 
 $(VENV)/.made: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -55,6 +55,10 @@ bench: $(VENV)/.made-bench
 
 docs: $(VENV)/.made-dev
 	$(BIN)/python -m docs.generate
+
+# A Debian package for this machine, in dist/.
+deb:
+	deploy/make-deb
 
 clean:
 	rm -rf $(VENV) .state build dist *.egg-info

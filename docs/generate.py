@@ -1,4 +1,4 @@
-"""Writes docs/api.md, docs/settings.md, docs/drivers.md and the README's table of endpoints from the firmware's own tables.
+"""Writes docs/api.md, settings.md and drivers.md, and the README's table of endpoints, from the firmware's own tables.
 
 `python -m docs.generate` writes them, `python -m docs.generate --check` only says whether they are current.
 """
@@ -132,7 +132,7 @@ def drivers_page() -> str:
     lines = [
         "# Drivers",
         "",
-        "Made by `make docs` from the backends that `hal/board.py` names. [porting.md](porting.md) says how to use them.",
+        "Made by `make docs` from the backends that `hal/board.py` names. [porting.md](porting.md) puts them to use.",
     ]
     for (part, driver), (module, name) in sorted(DRIVERS.items(), key=lambda row: (PARTS.index(row[0][0]), row[0][1])):
         backend = getattr(importlib.import_module(module), name)

@@ -8,6 +8,7 @@ import subprocess
 RUNNING = "/run/systemd/system"  # there where systemd runs the machine, sd_booted(3)
 
 _ANSWER_SEC = 10
+_THAT_ASK = ("systemctl", "hostnamectl")  # for a password; networkctl does not, and knows no such option
 _KEPT = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:_."
 
 
@@ -18,7 +19,7 @@ def runs() -> bool:
 
 def ask(command: str, *arguments: str) -> None:
     """Run a command such as networkctl. OSError, whose strerror is its first complaint."""
-    words = [command, "--no-ask-password", *arguments]
+    words = [command, *(["--no-ask-password"] if command in _THAT_ASK else []), *arguments]
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=_ANSWER_SEC)
     except subprocess.TimeoutExpired as exc:
