@@ -14,6 +14,7 @@ from hal.linux.sms_sender import send_pdus
 from hal.runtime import log, log_exception, monotonic, random_bytes, wait_until
 
 POLL_SEC = 10.0  # between two looks at the state
+LEAST_SEC = 1.0  # between two looks however much the modem has to tell
 RETRY_PAUSES = (1, 2, 5, 10, 30, 60)  # seconds between tries to reach the modem; the last one repeats
 DATA_PAUSES = (0, 10, 30, 60, 300, 900)  # seconds between tries to bring the data connection up
 SENDING_MAX = 8  # messages that wait for their turn
@@ -159,6 +160,7 @@ class AtModem(Modem):
     async def _follow(self, port: AtPort) -> None:
         """Look at the state again and again until the modem has restarted. NoModem where it is gone."""
         while True:
+            await asyncio.sleep(LEAST_SEC)
             await wait_until(self._wake, POLL_SEC)
             self._wake.clear()
             if not port.is_open:

@@ -18,6 +18,7 @@ PHONE = "+380501234567"
 def short_waits(monkeypatch):
     """The waits of a real modem, a hundredth as long."""
     monkeypatch.setattr(modem, "POLL_SEC", 0.05)
+    monkeypatch.setattr(modem, "LEAST_SEC", 0.01)
     monkeypatch.setattr(modem, "RETRY_PAUSES", (0.01, 0.02))
     monkeypatch.setattr(modem, "DATA_PAUSES", (0, 0.02))
     monkeypatch.setattr(at, "ANSWER_SEC", 0.5)
@@ -190,6 +191,19 @@ async def test_a_modem_with_bad_manners_is_understood(make, monkeypatch, trouble
     await rig.status(registered=True, operator="Simulated", ip="10.64.0.2")
     await rig.part.send_sms(PHONE, "a " * 100)
     assert (await rig.do("outbox")).startswith(f"{PHONE} (2 parts) a a")
+
+
+async def test_a_modem_that_tells_of_changes_all_the_time_is_not_asked_all_the_time(make, monkeypatch):
+    monkeypatch.setattr(modem, "LEAST_SEC", 0.2)
+    rig = await make()
+    await rig.drive()
+    await rig.status(registered=True)
+    await rig.do("chatter on")
+    before = rig.fake.commands.count("AT+CSQ")
+    for _ in range(40):
+        await rig.do("urc +CREG: 1")
+        await asyncio.sleep(0.01)
+    assert rig.fake.commands.count("AT+CSQ") - before <= 4
 
 
 async def test_garbage_between_the_answers_does_no_harm(make):
