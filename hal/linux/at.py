@@ -99,6 +99,7 @@ class AtPort:
         """Whoever waits for an answer gets NoModem: it will not come."""
         if self._exchange is not None and not self._exchange.done.done():
             self._exchange.done.set_exception(NoModem(reason))
+            self._exchange.done.exception()  # who was cancelled meanwhile does not fetch it
 
     async def command(self, command: str, wanted: str = "", seconds: "float | None" = None) -> "list[str]":
         """Send a command line; the lines of its answer that match the pattern `wanted`.
@@ -120,9 +121,14 @@ class AtPort:
                 await asyncio.wait({prompted, exchange.done}, timeout=PROMPT_SEC, return_when=asyncio.FIRST_COMPLETED)
                 if not exchange.prompted.is_set() and not exchange.done.done():
                     raise self._silence(exchange)
-                if exchange.prompted.is_set():
+                typed = exchange.prompted.is_set() and not exchange.done.done()
+                if typed:
                     self._write(body.encode() + _CTRL_Z)
-                return await self._answer(exchange, seconds)
+                lines = await self._answer(exchange, seconds)
+                if not typed:
+                    self._owed = True  # the prompt may come yet
+                    raise AtError("OK without a prompt")
+                return lines
             except asyncio.CancelledError:
                 self._silence(exchange)
                 raise

@@ -20,6 +20,7 @@ DATA_PAUSES = (0, 10, 30, 60, 300, 900)  # seconds between tries to bring the da
 SENDING_MAX = 8  # messages that wait for their turn
 TURN_SEC = 300.0  # for a message to wait for it
 
+_OFF = "switched off"
 _NOT_YET = "it does not answer yet"
 _BOOT_LINES = ("RDY", "^SYSSTART", "*PSUTTZ", "NORMAL POWER DOWN", "START", "+CPIN: SIM PIN", "+CPIN: NOT READY")
 
@@ -41,7 +42,7 @@ class AtModem(Modem):
         self._port: AtPort | None = None
         self._status: dict | None = None
         self._problem: SimProblem | None = None  # why the SIM card cannot be used
-        self._absence = "switched off"
+        self._absence = _OFF
         self._imei: str | None = None
         self._prepared = False  # whether the modem has been told of the network and the data connection
         self._restarted = False
@@ -53,6 +54,7 @@ class AtModem(Modem):
         self._reference = random_bytes(1)[0]
         self._data_tries = 0
         self._data_due = 0.0
+        self._data_problem: str | None = None  # why there is no data connection
         require_tty("modem.port", self._path)
 
     def configure(self, apn: str, user: str, password: "str | None", pin: "str | None") -> None:
@@ -66,6 +68,7 @@ class AtModem(Modem):
     async def start(self) -> None:
         """Begin to talk to the modem, or to wait for it."""
         if self._wanted is not None and self._task is None:
+            self._absence = _NOT_YET
             self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
@@ -76,6 +79,8 @@ class AtModem(Modem):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+            self._status = None
+            self._absence = _OFF
 
     async def status(self) -> dict:
         """As last heard, a few seconds ago at most."""
@@ -179,35 +184,47 @@ class AtModem(Modem):
         apn, user, password, pin = self._wanted
         try:
             await unlock(port, pin, self._memory)
-            if not self._prepared:
-                await prepare_network(port, apn, user, password)
-                self._prepared = True
             self._note_problem(None)
         except SimProblem as exc:
             self._prepared = False
             self._note_problem(exc)
+        if self._problem is None and not self._prepared:
+            try:
+                await prepare_network(port, apn, user, password)
+                self._prepared = True
+            except AtError as exc:  # messages go without a data connection
+                self._note_data_problem(f"the modem refuses the access point: {exc}")
         status = await ask_state(port)
-        if apn and status["registered"] and status["ip"] is None and self._clock() >= self._data_due:
+        connectable = apn and self._prepared and status["registered"] and status["ip"] is None
+        if connectable and self._clock() >= self._data_due:
             status["ip"] = await self._connect(port)
         self._status = dict(status, imei=self._imei, simReady=self._problem is None)
 
     async def _connect(self, port: AtPort) -> "str | None":
-        pause = DATA_PAUSES[min(self._data_tries + 1, len(DATA_PAUSES) - 1)]
-        self._data_tries += 1
-        self._data_due = self._clock() + pause
+        problem: str | None = "the network gives no address"
         try:
             address = await connect_data(port)
         except AtError as exc:
-            log(f"modem: no data connection, tried again in {pause} s: {exc}")
-            return None
+            address, problem = None, str(exc)
+        except AtSilent:  # of the network, it may be: the next command shows whether the modem is there
+            address, problem = None, "the network does not answer in time"
         if address is not None:
-            self._data_tries, self._data_due = 0, 0.0
+            self._data_tries, self._data_due, problem = 0, 0.0, None
+        else:
+            self._data_tries = min(self._data_tries + 1, len(DATA_PAUSES) - 1)
+            self._data_due = self._clock() + DATA_PAUSES[self._data_tries]
+        self._note_data_problem(problem)
         return address
 
     def _note_problem(self, problem: "SimProblem | None") -> None:
         if problem is not None and str(problem) != str(self._problem):  # once for each
             log(f"modem: {problem}")
         self._problem = problem
+
+    def _note_data_problem(self, problem: "str | None") -> None:
+        if problem is not None and problem != self._data_problem:  # once for each
+            log(f"modem: no data connection: {problem}")
+        self._data_problem = problem
 
     def _hear(self, line: str) -> None:
         """A line that answers nothing."""
@@ -219,7 +236,7 @@ class AtModem(Modem):
             self._wake.set()
 
     def _lose(self, reason: str) -> None:
-        if reason != self._absence:  # once for each
+        if reason != self._absence and self._task is not None:  # once for each
             log(f"modem: {reason}")
         self._absence = reason
         self._status = None

@@ -4,7 +4,7 @@ import re
 
 from hal.linux.at import AtError, AtPort, AtSilent
 
-NETWORK_SEC = 60.0  # for a command that waits for the network
+NETWORK_SEC = 150.0  # for a command that waits for the network
 CONTEXT = 1  # number of the data connection's PDP context (section 10.1.1)
 APN_FORM = re.compile(r'[^"\x00-\x1f\x7f]*')
 
@@ -85,7 +85,7 @@ async def _registered(port: AtPort) -> bool:
     for name in ("CREG", "CEREG", "CGREG"):
         # A line that tells of a change has no mode in front of the state.
         lines = await _ask(port, f"AT+{name}?", rf"\+{name}: ?\d, ?\d")
-        if lines and lines[-1].split(",")[1].strip()[:1] in _REGISTERED:
+        if lines and lines[-1].split(",")[1].strip() in _REGISTERED:
             return True
     return False
 

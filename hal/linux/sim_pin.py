@@ -11,12 +11,13 @@ import os
 
 from hal.linux.at import AtError, AtPort
 from hal.linux.small_file import write_whole
-from hal.runtime import log, random_bytes
+from hal.runtime import log, random_bytes, sync_folder
 
 READY_TRIES = 10
 READY_PAUSE = 0.5  # seconds between looks at whether the card has become ready
 
 _FILE = "modem-pin"
+_MARKS_MAX = 16
 _ICCID = r'(?:\+CCID:|\+ICCID:|\^ICCID:)? *"?[0-9A-Fa-f]{18,22}"?$'
 _BUSY = 14  # +CME ERROR: SIM busy (27.007 section 9.2.1)
 _STATES = {10: "NO SIM", 11: "SIM PIN", 12: "SIM PUK", 13: "SIM FAILURE", 15: "SIM WRONG", _BUSY: "SIM BUSY"}
@@ -31,40 +32,65 @@ class SimProblem(Exception):
 
 
 class PinMemory:
-    """Remembers, in a folder, the last PIN that was tried on which SIM card, as a salted digest."""
+    """Remembers, in a folder, which PINs were tried on which SIM cards since one was right, as salted digests."""
 
     def __init__(self, folder: str):
         self._path = os.path.join(folder, _FILE)
 
     def recall(self, pin: str, card: str) -> "dict | None":
-        """What is known of this PIN on this card: {"state": "trying" | "refused", "left": int | None}."""
+        """{"state": "trying" | "refused" | "unreadable", "left": int | None} of this PIN on this card; None: nothing."""
         try:
-            with open(self._path) as file:
-                mark = json.load(file)
-            salt, digest = bytes.fromhex(mark["salt"]), bytes.fromhex(mark["digest"])
-        except FileNotFoundError:
-            return None
+            fitting = [mark for mark in self._marks() if _fits(mark, pin, card)]
         except (OSError, ValueError, KeyError, TypeError) as exc:
             log(f"modem: what is known of the PIN cannot be read: {exc}")
-            return {"state": "refused", "left": None}  # on the safe side
-        return mark if hmac.compare_digest(digest, _digest(salt, pin, card)) else None
+            return {"state": "unreadable", "left": None}
+        return fitting[-1] if fitting else None
 
     def remember(self, pin: str, card: str, state: str, left: "int | None") -> None:
         """Keep it, on the medium when this returns. OSError."""
         salt = random_bytes(16)
-        mark = {"state": state, "left": left, "salt": salt.hex(), "digest": _digest(salt, pin, card).hex()}
-        write_whole(self._path, json.dumps(mark))
+        mark = {
+            "state": state,
+            "left": left,
+            "salt": salt.hex(),
+            "pin": _digest(salt, pin).hex(),
+            "card": _digest(salt, card).hex() if card else None,
+        }
+        others = [other for other in self._marks() if not _fits(other, pin, card)]
+        write_whole(self._path, json.dumps([*others, mark][-_MARKS_MAX:]))
 
     def forget(self) -> None:
-        """The PIN was right. OSError."""
+        """A PIN was right, and the card has all its attempts again. Gone from the medium when this returns. OSError."""
         try:
             os.unlink(self._path)
         except FileNotFoundError:
-            pass
+            return
+        sync_folder(os.path.dirname(self._path) or ".")  # a mark that came back would keep the right PIN out
+
+    def _marks(self) -> list:
+        try:
+            with open(self._path) as file:
+                marks = json.load(file)
+        except FileNotFoundError:
+            return []
+        if not isinstance(marks, list):
+            raise ValueError("not a list")
+        return marks
 
 
-def _digest(salt: bytes, pin: str, card: str) -> bytes:
-    return hashlib.sha256(salt + pin.encode() + b"\0" + card.encode()).digest()
+def _fits(mark: dict, pin: str, card: str) -> bool:
+    """Whether a mark is of this PIN on this card. A card whose number could not be read, then or now, may be the same
+    one: modems tell it at one time and not at another."""
+    salt = bytes.fromhex(mark["salt"])
+    if not hmac.compare_digest(bytes.fromhex(mark["pin"]), _digest(salt, pin)):
+        return False
+    if not card or mark["card"] is None:
+        return True
+    return hmac.compare_digest(bytes.fromhex(mark["card"]), _digest(salt, card))
+
+
+def _digest(salt: bytes, text: str) -> bytes:
+    return hashlib.sha256(salt + text.encode()).digest()
 
 
 async def unlock(port: AtPort, pin: "str | None", memory: PinMemory) -> None:
@@ -113,6 +139,8 @@ async def _enter(port: AtPort, pin: "str | None", memory: PinMemory) -> None:
         try:
             await port.command(f'AT+CPIN="{pin}"')
         except AtError as exc:
+            if exc.code() == _BUSY:  # the card has not looked at the PIN
+                raise SimProblem(_WORDS["SIM BUSY"], "SIM BUSY") from exc
             memory.remember(pin, card, "refused", left)
             raise SimProblem(_REFUSED, "SIM PIN") from exc
         await _until_ready(port)
@@ -128,6 +156,8 @@ def _require_untried(mark: "dict | None", left: "int | None") -> None:
     """SimProblem where the PIN was refused, or may have been when the power failed."""
     if mark is None:
         return
+    if mark.get("state") == "unreadable":
+        raise SimProblem(f"which PIN was tried cannot be read, so none is: remove the file {_FILE}", "SIM PIN")
     if mark.get("state") != "trying":
         raise SimProblem(_REFUSED, "SIM PIN")
     if left is None or left != mark.get("left"):
@@ -151,7 +181,7 @@ async def _card_number(port: AtPort) -> str:
         except AtError:
             continue
         if lines:
-            return lines[0].rpartition(":")[2].strip(' "')
+            return lines[0].rpartition(":")[2].strip(' "').upper().rstrip("F")  # F fills up an odd number of digits
     return ""
 
 

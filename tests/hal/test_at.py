@@ -1,6 +1,7 @@
 """AT commands against a peer that answers to the letter what the test says, on a pty."""
 
 import asyncio
+import gc
 import os
 import random
 import re
@@ -182,6 +183,17 @@ async def test_without_a_prompt_the_text_is_not_sent_and_the_prompt_is_left(rig)
     assert b"0001AB" not in rig.peer.heard
 
 
+@pytest.mark.parametrize("answer", [b"\r\nOK\r\n", b"\r\nOK\r\n\r\n> "])
+async def test_an_ok_in_place_of_a_prompt_does_not_count_as_sent(rig, answer):
+    rig.peer.expect(b"AT+CMGS=23\r", answer)
+    with pytest.raises(AtError, match="without a prompt"):
+        await rig.port.submit("AT+CMGS=23", "0001AB", r"\+CMGS: ?\d+", 5)
+    rig.peer.expect(b"\x1b\rAT+CMEE?\r", b"\r\n+CMEE: 1\r\n\r\nOK\r\n")
+    rig.peer.expect(b"AT\r", b"\r\nOK\r\n")
+    assert await rig.port.command("AT") == []
+    assert b"0001AB" not in rig.peer.heard
+
+
 async def test_commands_of_several_users_go_one_after_another(rig):
     for number in range(5):
         rig.peer.expect(f"AT+X={number}\r".encode(), f"\r\n+X: {number}\r\n\r\nOK\r\n".encode())
@@ -198,6 +210,19 @@ async def test_a_port_that_vanishes_ends_the_command_at_once(rig):
     assert (rig.gone, rig.port.is_open) == (1, False)
     with pytest.raises(NoModem, match="gone"):
         await rig.port.command("AT")
+
+
+async def test_a_port_that_vanishes_before_a_command_leaves_no_error_that_nobody_fetches():
+    told = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context["message"]))
+    rig = Rig()
+    rig.peer.hang_up()
+    with pytest.raises(NoModem, match="gone"):
+        await rig.port.command("AT")
+    assert rig.gone == 1
+    del rig
+    gc.collect()
+    assert told == []
 
 
 async def test_a_user_who_gives_up_leaves_the_port_usable(rig):

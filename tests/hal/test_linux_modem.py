@@ -7,7 +7,8 @@ import json
 import pytest
 
 from hal.contracts import ModemFailed, NoModem, PartError
-from hal.linux import at, modem, sim_pin, sms_sender
+from hal.linux import at, modem, modem_state, sim_pin, sms_sender
+from hal.linux.at import AtError, AtPort
 from hal.linux.modem import AtModem
 from hal.simulated.fake_modem import FakeModem
 
@@ -175,6 +176,29 @@ async def test_without_an_access_point_no_data_connection_is_asked_for(make):
     assert not any("CGACT" in command or "CGDCONT" in command for command in rig.fake.commands)
 
 
+async def test_a_data_connection_that_takes_too_long_costs_nothing_else(make, monkeypatch, capsys):
+    monkeypatch.setattr(modem_state, "NETWORK_SEC", 0.02)
+    monkeypatch.setattr(modem, "DATA_PAUSES", (0, 0.3))
+    rig = await make(delay=0.1)
+    await rig.drive(apn="internet")
+    await rig.status(registered=True, ip=None)
+    await rig.part.send_sms(PHONE, "hello")
+    assert capsys.readouterr().err.count("does not answer in time") == 1
+    monkeypatch.setattr(modem_state, "NETWORK_SEC", 5)
+    await rig.status(ip="10.64.0.2")
+
+
+async def test_an_access_point_that_the_modem_refuses_costs_nothing_else(make, capsys):
+    rig = await make()
+    rig.fake.state.lacking.add("+CGDCONT")
+    await rig.drive(apn="internet")
+    await rig.status(registered=True, simReady=True, ip=None)
+    await rig.part.send_sms(PHONE, "hello")
+    rig.fake.state.lacking.discard("+CGDCONT")
+    await rig.status(ip="10.64.0.2")
+    assert capsys.readouterr().err.count("refuses the access point: ERROR") == 1
+
+
 async def test_a_modem_without_the_login_command_connects_all_the_same(make):
     rig = await make()
     await rig.do("cgauth off")
@@ -280,6 +304,16 @@ async def test_a_modem_that_is_not_configured_stays_off(make):
     await part.stop()
 
 
+async def test_a_modem_that_was_stopped_is_off(make, capsys):
+    rig = await make()
+    await rig.drive()
+    await rig.status(registered=True)
+    await rig.part.stop()
+    with pytest.raises(NoModem, match="switched off"):
+        await rig.part.status()
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("field", ["apn", "user", "password", "pin"])
 def test_settings_cannot_carry_commands(tmp_path, field):
     values = dict.fromkeys(("apn", "user", "password", "pin"), "") | {field: 'x";+CFUN=0'}
@@ -320,6 +354,50 @@ async def test_a_wrong_pin_is_never_tried_twice(make, capsys, cpinr):
     assert rig.fake.pin_tries == 2
 
 
+@pytest.mark.parametrize("readable_first", [True, False])
+async def test_a_wrong_pin_is_never_tried_twice_where_the_cards_number_can_be_read_but_at_times(make, readable_first):
+    rig = await make(pin="1234")
+    for readable in (readable_first, not readable_first, readable_first):
+        (rig.fake.state.lacking.discard if readable else rig.fake.state.lacking.add)("+CCID")
+        await rig.drive(pin="9999")
+        assert (await rig.problem()).reason == "SIM PIN"
+    assert rig.fake.pin_tries == 1
+
+
+async def test_a_refused_pin_is_not_tried_again_when_a_phone_has_given_the_card_its_attempts_back(make):
+    rig = await make(pin="1234")
+    await rig.drive(pin="9999")
+    await rig.problem()
+    rig.fake.state.sim.pin_left = 3
+    await rig.drive(pin="9999")
+    assert "has refused" in str(await rig.problem())
+    assert rig.fake.pin_tries == 1
+
+
+async def test_a_card_that_was_too_busy_for_the_pin_gets_it_again(make, monkeypatch):
+    rig = await make(pin="1234")
+    command, busy = AtPort.command, [True]
+
+    async def first_busy(port, line, *arguments, **options):
+        if line.startswith("AT+CPIN=") and busy:
+            busy.clear()
+            raise AtError("+CME ERROR: 14")
+        return await command(port, line, *arguments, **options)
+
+    monkeypatch.setattr(AtPort, "command", first_busy)
+    await rig.drive(pin="1234")
+    await rig.status(simReady=True)
+    assert (busy, rig.fake.pin_tries) == ([], 1)
+
+
+async def test_going_back_to_a_wrong_pin_does_not_try_it_again(make):
+    rig = await make(pin="1234")
+    for pin in ("9999", "8888", "9999"):
+        await rig.drive(pin=pin)
+        assert (await rig.problem()).reason == "SIM PIN"
+    assert rig.fake.pin_tries == 2
+
+
 async def test_another_sim_card_gets_the_pin_anew(make):
     rig = await make(pin="1234")
     await rig.drive(pin="9999")
@@ -338,11 +416,81 @@ async def test_a_power_cut_while_the_pin_is_tried_does_not_make_a_second_try_of_
     await rig.drive(pin="9999")
     await rig.problem()
     path = rig.folder / "modem-pin"
-    mark = json.loads(path.read_text())
-    path.write_text(json.dumps(dict(mark, state="trying")))  # as it was before the modem had answered
+    (mark,) = json.loads(path.read_text())
+    path.write_text(json.dumps([dict(mark, state="trying")]))  # as it was before the modem had answered
     await rig.drive(pin="9999")
     assert (await rig.problem()).reason == "SIM PIN"
     assert rig.fake.pin_tries == 1
+
+
+class PowerCut(BaseException):
+    """Nothing runs after it."""
+
+
+async def unlock_until_cut(rig, pin, cut_at, monkeypatch):
+    """Whether the power failed before or after the n-th step: a command, a write, or a removal of the memory."""
+    steps = 0
+
+    def cut():
+        nonlocal steps
+        steps += 1
+        if steps == cut_at:
+            raise PowerCut
+
+    def counted(function):
+        def call(*arguments):
+            cut()
+            function(*arguments)
+            cut()
+
+        return call
+
+    class Line(AtPort):
+        async def command(self, *arguments, **options):
+            cut()
+            try:
+                return await super().command(*arguments, **options)
+            finally:
+                cut()
+
+    port = AtPort(str(rig.folder / "tty"), 115200, lambda line: None, lambda: None)
+    await modem_state.identify(port)
+    port.__class__ = Line
+    with monkeypatch.context() as patch:
+        patch.setattr(sim_pin, "write_whole", counted(sim_pin.write_whole))
+        patch.setattr(sim_pin.PinMemory, "forget", counted(sim_pin.PinMemory.forget))
+        try:
+            await sim_pin.unlock(port, pin, sim_pin.PinMemory(str(rig.folder)))
+        except PowerCut:
+            return True
+        except sim_pin.SimProblem:
+            pass
+        finally:
+            port.close()
+            await rig.do("reset")
+    return False
+
+
+@pytest.mark.parametrize("cpinr", ["on", "off"])
+@pytest.mark.parametrize("pin", ["9999", "1234"])
+async def test_a_power_cut_at_any_step_never_makes_a_second_try_of_a_wrong_pin(make, monkeypatch, pin, cpinr):
+    rig = await make(pin="1234")
+    await rig.do(f"cpinr {cpinr}")
+    cut_at = 0
+    was_cut = True
+    while was_cut:
+        cut_at += 1
+        await rig.do("sim pin 1234")
+        sim_pin.PinMemory(str(rig.folder)).forget()
+        before = rig.fake.pin_tries
+        was_cut = await unlock_until_cut(rig, pin, cut_at, monkeypatch)
+        for _ in range(2):
+            await unlock_until_cut(rig, pin, 0, monkeypatch)
+        if pin == "9999":
+            assert rig.fake.pin_tries - before <= 1
+        elif cpinr == "on":
+            assert rig.fake.pin_tries - before >= 2
+    assert cut_at > 10
 
 
 async def test_a_power_cut_before_the_card_was_asked_is_seen_from_its_count(make):
@@ -377,7 +525,7 @@ async def test_a_damaged_memory_of_the_pin_is_on_the_safe_side(make):
     rig = await make(pin="1234")
     (rig.folder / "modem-pin").write_text("{")
     await rig.drive(pin="1234")
-    assert (await rig.problem()).reason == "SIM PIN"
+    assert "remove the file modem-pin" in str(await rig.problem())
     assert rig.fake.pin_tries == 0
 
 
