@@ -38,7 +38,7 @@ class PinMemory:
         self._path = os.path.join(folder, _FILE)
 
     def recall(self, pin: str, card: str) -> "dict | None":
-        """{"state": "trying" | "refused" | "unreadable", "left": int | None} of this PIN on this card; None: nothing."""
+        """{"state": "trying" | "refused" | "unreadable", "left": int | None} of a PIN on a card; None: nothing."""
         try:
             fitting = [mark for mark in self._marks() if _fits(mark, pin, card)]
         except (OSError, ValueError, KeyError, TypeError) as exc:
