@@ -8,7 +8,7 @@ STATE ?= .state
 BOARD ?= board-configs/simulated.json
 
 .DEFAULT_GOAL := run
-.PHONY: run run-micropython test kill-settings lint format bench docs deb clean
+.PHONY: run run-micropython test test-vm kill-settings lint format bench docs deb clean
 
 $(VENV)/.made: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -35,6 +35,10 @@ run-micropython: $(VENV)/.made-dev
 
 test: $(VENV)/.made-dev lint
 	$(BIN)/python -m pytest
+
+# The hardware layer and the package on the interfaces of a real kernel, in a virtual machine: docs/vm-tests.md.
+test-vm: $(VENV)/.made-dev
+	$(BIN)/python tests/vm/run.py
 
 # The full run of what `make test` does a few hundred times: kill -9 in the middle of storing settings.
 kill-settings: $(VENV)/.made-dev

@@ -92,11 +92,11 @@ def announce(http_host: str, http_port: int, modbus_host: str, modbus_port: "int
 
 async def check(options) -> None:
     """Print what works on the board and what does not; exit code 1 where something does not."""
-    folder = options.state_dir + "/check"  # its own, so that a device which runs there keeps its files
-    make_state_dir(options.state_dir)
-    make_state_dir(folder)
-    if not await check_board(options.board, folder, print):
-        raise PartError("not every part works")
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory(prefix="mc252-check-") as folder:  # so that a device which runs keeps its files
+        if not await check_board(options.board, folder, print):
+            raise PartError("not every part works")
 
 
 async def provision(options) -> None:

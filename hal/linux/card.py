@@ -126,7 +126,7 @@ class LinuxCard(Card):
         }
 
     async def eject(self) -> None:
-        """Sync, unmount, and cut the power of a slot of the machine itself. CardBusy, CardFailed, NotPermitted."""
+        """Sync, unmount, and let go of a card in a slot of the machine itself. CardBusy, CardFailed, NotPermitted."""
         async with self._turn:
             self.root()
             mount, self._mount = self._mount, None  # nothing may begin on the card from here on
@@ -138,7 +138,7 @@ class LinuxCard(Card):
             self._ejected = True
             if self._device is not None:
                 self._ejected_disk = disk_sequence(self._device)
-                await offload(_power_down, self._device)
+                await offload(_let_go, self._device)
 
     # Watching
 
@@ -298,10 +298,11 @@ def disk_sequence(device: str) -> "str | None":
     return None
 
 
-def _power_down(device: str) -> None:
-    """Let go of the card in a slot of the machine itself, which the MMC driver then switches off.
+def _let_go(device: str) -> None:
+    """Have the MMC driver let go of the card in a slot of the machine itself: its block device goes away.
 
-    The next card is taken by the driver as always. Readers on USB have no such switch that would not end the reader.
+    The slot keeps its power, which the kernel cuts only together with the means to notice the next card. Readers on USB
+    have no such switch either that would not end the reader.
     """
     number = medium_in(device)
     if number is None:
@@ -315,7 +316,7 @@ def _power_down(device: str) -> None:
         with open(os.path.join(folder, "driver", "unbind"), "w") as file:
             file.write(os.path.basename(folder))
     except OSError as exc:
-        log(f"SD card: unmounted, but its slot cannot be switched off: {exc}")
+        log(f"SD card: unmounted, but the driver does not let go of it: {exc}")
 
 
 def _failure(done: str, exc: OSError) -> PartError:

@@ -48,7 +48,7 @@ class LinuxClock(Clock):
         text = time.strftime("system clock %Y-%m-%dT%H:%M:%SZ", time.gmtime(self.now()))
         if self._rtc is None:
             return text + ", no RTC"
-        return f"{text}, RTC {self._read(self._rtc) - self.now():+.0f} s"
+        return f"{text}, RTC {round(self._read(self._rtc) - self.now()):+d} s"
 
     def now(self) -> float:
         """Seconds since 1970-01-01T00:00:00Z by the system clock."""

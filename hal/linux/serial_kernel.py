@@ -34,13 +34,18 @@ _UNSUPPORTED = (errno.ENOTTY, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
 def turn_round_by_kernel(descriptor: int, send_high: bool, before_ms: int, after_ms: int) -> None:
     """Have the UART's driver raise RTS (or lower it) while it sends. OSError, ValueError where it cannot."""
     raw = bytearray(_RS485.size)
-    fcntl.ioctl(descriptor, TIOCGRS485, raw)
-    flags, *rest = _RS485.unpack(raw)
     levels = SER_RS485_RTS_ON_SEND | SER_RS485_RTS_AFTER_SEND
     wanted = SER_RS485_ENABLED | (SER_RS485_RTS_ON_SEND if send_high else SER_RS485_RTS_AFTER_SEND)
-    raw = bytearray(_RS485.pack((flags & ~levels) | wanted, before_ms, after_ms, *rest[2:]))
-    fcntl.ioctl(descriptor, TIOCSRS485, raw)
-    fcntl.ioctl(descriptor, TIOCGRS485, raw)  # the driver takes back what it does not support
+    try:
+        fcntl.ioctl(descriptor, TIOCGRS485, raw)
+        flags, *rest = _RS485.unpack(raw)
+        raw = bytearray(_RS485.pack((flags & ~levels) | wanted, before_ms, after_ms, *rest[2:]))
+        fcntl.ioctl(descriptor, TIOCSRS485, raw)
+        fcntl.ioctl(descriptor, TIOCGRS485, raw)  # the driver takes back what it does not support
+    except OSError as exc:
+        if exc.errno in _UNSUPPORTED:
+            raise ValueError("the driver does not turn the line round, it has no RS-485 mode") from exc
+        raise
     flags, before, after, *_ = _RS485.unpack(raw)
     if flags & (SER_RS485_ENABLED | levels) != wanted:
         raise ValueError(f"the driver does not turn the line round with RTS {'high' if send_high else 'low'}")

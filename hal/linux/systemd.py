@@ -25,7 +25,8 @@ def ask(command: str, *arguments: str) -> None:
     except subprocess.TimeoutExpired as exc:
         raise OSError(errno.ETIMEDOUT, "systemd does not answer") from exc
     if done.returncode != 0:
-        raise OSError(errno.EIO, done.stderr.strip()[:200] or f"{command} failed with {done.returncode}")
+        complaints = done.stderr.strip().splitlines() or [f"{command} failed with {done.returncode}"]
+        raise OSError(errno.EIO, complaints[-1][:200])  # the lines before it are warnings
 
 
 def mount_unit(path: str) -> str:

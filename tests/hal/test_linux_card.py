@@ -280,7 +280,7 @@ def test_the_slot_of_the_machine_is_switched_off(tmp_path, monkeypatch):
     (tmp_path / "179:1").symlink_to(real)
     monkeypatch.setattr(card, "_SYS_DEVICES", str(tmp_path))
     monkeypatch.setattr(card, "medium_in", lambda device: (179, 1))
-    card._power_down("/dev/mmcblk0p1")
+    card._let_go("/dev/mmcblk0p1")
     assert (driver / "unbind").read_text() == "mmc0:aaaa"
 
 
@@ -289,8 +289,8 @@ def test_a_slot_that_cannot_be_switched_off_is_no_failure(tmp_path, monkeypatch,
     (tmp_path / "179:1").symlink_to(tmp_path / "mmc0:aaaa")
     monkeypatch.setattr(card, "_SYS_DEVICES", str(tmp_path))
     monkeypatch.setattr(card, "medium_in", lambda device: (179, 1))
-    card._power_down("/dev/mmcblk0p1")
-    assert "cannot be switched off" in capsys.readouterr().err
+    card._let_go("/dev/mmcblk0p1")
+    assert "does not let go of it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

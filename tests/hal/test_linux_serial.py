@@ -101,7 +101,7 @@ async def test_a_tty_without_rs485_mode_says_so_and_does_not_open(pty):
     port = make(pty[0], direction="kernel")
     await port.configure(Line(9600, 4))
     assert not port.is_open
-    with pytest.raises(PortFailed, match="Inappropriate ioctl"):
+    with pytest.raises(PortFailed, match="no RS-485 mode"):
         await port.probe()
     assert (await port.transact(1, READ, 1)).error == "PORT_LOST"
     await port.stop()
