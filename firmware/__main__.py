@@ -15,7 +15,7 @@ from firmware.device import Device
 from hal.board import BadBoard, load_board
 from hal.contracts import PartError
 from hal.fields import BadField
-from hal.runtime import flush_output, make_folder, on_stop_signal, run
+from hal.runtime import flush_output, lock_folder, make_folder, on_stop_signal, run
 
 ALL_ADDRESSES = "0.0.0.0"
 
@@ -47,6 +47,8 @@ def parse_arguments(arguments: "list[str]"):
 def build(options) -> Device:
     """The device that the options ask for. BadBoard, BadArgument."""
     make_state_dir(options.state_dir)
+    if not lock_folder(options.state_dir):
+        raise BadArgument(f"--state-dir {options.state_dir}: is in use by another mc252")
     board = load_board(options.board, options.state_dir)
     try:
         return Device(board, options.state_dir)
@@ -73,7 +75,10 @@ async def serve(options) -> None:
     modbus_tcp = modbus_tcp or (http[0], settings["modbusTcp"]["port"])
     try:
         ports = await device.start(http, modbus_tcp if settings["modbusTcp"]["enabled"] else None)
-        announce(http[0], ports[0], modbus_tcp[0], ports[1], device.board.notices())
+        notices = device.board.notices()
+        if settings["protect"]["password"] is None:
+            notices.append("no login yet: mc252 provision, or the button")
+        announce(http[0], ports[0], modbus_tcp[0], ports[1], notices)
         await device.ended.wait()
     finally:
         await device.stop()
@@ -105,7 +110,9 @@ async def provision(options) -> None:
 
     make_state_dir(options.state_dir)
     login = make_login(options.state_dir)
-    if login is not None:
+    if login is None:
+        print("mc252: there is a factory login already, which is not shown again", file=sys.stderr)
+    else:
         print(f"login {login[0]} / {login[1]}")
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from firmware.services.settings import factory_settings
 from hal.board import PARTS, BadBoard, check_ttys, make_part, read_config
 from hal.contracts import PartError
 from hal.fields import BadField
@@ -23,6 +24,10 @@ async def check_board(path: str, state_dir: str, tell) -> bool:
         check_ttys(config)
     except BadField as exc:
         raise BadBoard(f"{path}: {exc}") from exc
+    try:
+        factory_settings(config.get("settings") or {})
+    except BadField as exc:
+        raise BadBoard(f"{path}: settings: {exc}") from exc
     tell(f"board {config['board']}")
     works = True
     for part in PARTS:

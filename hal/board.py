@@ -131,6 +131,8 @@ def read_config(path: str) -> dict:
             text = file.read()
     except OSError as exc:
         raise BadBoard(f"{path}: cannot be read: {exc}") from exc
+    except ValueError as exc:  # UnicodeError is one
+        raise BadBoard(f"{path}: is not UTF-8 text") from exc
     try:
         config = json_loads(text)
     except ValueError as exc:

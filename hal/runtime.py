@@ -101,6 +101,10 @@ if MICROPYTHON:
             if exc.args[0] != errno.EEXIST:
                 raise
 
+    def lock_folder(path: str) -> bool:
+        """Whether this process has a folder for itself; there is no other process here."""
+        return True
+
     def run(main: object) -> None:
         """Run a coroutine to its end on an event loop."""
         asyncio.run(main)  # type: ignore[arg-type]
@@ -190,6 +194,18 @@ else:
     def make_folder(path: str) -> None:
         """Make a folder, readable by its owner alone, where there is none."""
         os.makedirs(path, mode=0o700, exist_ok=True)
+
+    def lock_folder(path: str) -> bool:
+        """Whether this process has a folder for itself from now on: no other one holds it by this function."""
+        import fcntl
+
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # let go when the process ends
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            return False
+        return True
 
     def run(main: object) -> None:
         """Run a coroutine to its end on an event loop whose timers are finer than a millisecond."""

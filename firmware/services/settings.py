@@ -26,7 +26,7 @@ class Settings:
         self._offload = offload
         self._lock = asyncio.Lock()
         self._writes: list = []  # (event, task) of each change not yet stored or refused
-        self._factory = _changed(factory, {field.name: field.default for field in SETTINGS})
+        self._factory = factory_settings(factory)
         document, problems = store.load()
         self.saved, unusable = _restored(document or {}, self._factory)
         self.problems = problems + unusable
@@ -130,6 +130,11 @@ def _changed_value(field, change, value):
         kept = [inner.name for inner in kind.fields if inner.secret and change.get(inner.name) == KEPT]
         change = {name: change[name] for name in change if name not in kept}
     return kind.check(change, field.name, value)
+
+
+def factory_settings(factory: dict) -> dict:
+    """All keys as the device leaves the factory, with a board's own defaults, key -> partial value. BadField."""
+    return _changed(factory, {field.name: field.default for field in SETTINGS})
 
 
 def _restored(document: dict, factory: dict) -> "tuple[dict, list[str]]":

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import serial
 
 from hal.contracts import NoModem
+from hal.linux.device_node import why
 
 ANSWER_SEC = 5.0  # for the modem to answer a command that asks nobody else
 PROMPT_SEC = 10.0
@@ -79,7 +80,7 @@ class AtPort:
             fcntl.ioctl(self._serial.fileno(), termios.TIOCEXCL)
         except (OSError, ValueError, termios.error) as exc:
             self.close()
-            raise NoModem(f"the modem's port {path} cannot be opened: {exc}") from exc
+            raise NoModem(f"the modem's port {path} cannot be opened: {why(exc)}") from exc
         self._loop.add_reader(self._serial.fileno(), self._read)
 
     @property

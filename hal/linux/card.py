@@ -58,7 +58,7 @@ class LinuxCard(Card):
         self._watch: Watch | None = None
         self._task: asyncio.Task | None = None
         if not os.path.isabs(self._folder) or os.path.normpath(self._folder) != self._folder:
-            raise BadField("card.mountPoint: must be an absolute path without . and .. and a slash at its end")
+            raise BadField("card.mountPoint: must be an absolute path, without . or .., and with no slash at its end")
         if self._device is not None:
             require_folder("card.device", self._device)
 
@@ -100,8 +100,13 @@ class LinuxCard(Card):
         if self._mount is None:
             if self._failure is not None:
                 raise type(self._failure)(str(self._failure))  # anew: each raise would add to the old one's traceback
-            raise NoCard("no SD card: " + ("it was ejected" if self._ejected else "put one in"))
+            raise NoCard("no SD card: " + self._absence())
         return self._folder
+
+    def _absence(self) -> str:
+        if self._ejected:
+            return "it was ejected"
+        return f"put one in ({self._device})" if self._device is not None else f"nothing is mounted at {self._folder}"
 
     def before_write(self, count: int) -> None:
         """CardReadOnly where the card is mounted read-only, by its lock or after errors; a full one says so itself."""

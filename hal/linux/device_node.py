@@ -1,6 +1,7 @@
 """Which device files a board config may name: a part that is soldered on must be there when the firmware starts, one
 that can be plugged in may come later."""
 
+import errno
 import os
 import re
 
@@ -31,3 +32,13 @@ def require_folder(where: str, path: str) -> None:
     folder = os.path.dirname(path)
     if folder not in _MADE_ON_DEMAND and not os.path.isdir(folder or "."):
         raise BadField(f"{where}: {path} is not there, nor is the folder {folder}")
+
+
+def why(exc: Exception) -> str:
+    """Why a tty cannot be used, in a few words: the serial library tells it twice, and in its own terms."""
+    number = getattr(exc, "errno", None)
+    if number in (errno.EAGAIN, errno.EBUSY):
+        return "it is in use by another program"
+    if number == errno.ENOTTY:
+        return "it is no serial port"
+    return str(exc) if number is None else os.strerror(number)

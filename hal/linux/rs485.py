@@ -20,7 +20,7 @@ from hal.contracts import PartError
 from hal.fields import Boolean, Choice, Field, Integer, Nullable, Object, Text
 from hal.framing import ASCII, Line
 from hal.linux import serial_kernel
-from hal.linux.device_node import require_tty
+from hal.linux.device_node import require_tty, why
 from hal.linux.gpio import LINE_FIELDS, OutputPin, check_line
 from hal.rs485 import PortFailed, Rs485Port
 from hal.runtime import log, monotonic
@@ -48,7 +48,9 @@ class _Receiver(asyncio.Protocol):
 
 def _direction_rule(options: dict) -> "list[str]":
     problems = []
-    if (options["direction"] == "gpio") != (options["directionLine"] is not None):
+    if options["direction"] == "gpio" and options["directionLine"] is None:
+        problems.append('directionLine: is missing; the direction "gpio" needs it')
+    if options["direction"] != "gpio" and options["directionLine"] is not None:
         problems.append('directionLine: belongs to the direction "gpio" and to no other')
     if options["direction"] != "kernel" and (options["delayBeforeMs"] or options["delayAfterMs"]):
         problems.append('delayBeforeMs, delayAfterMs: belong to the direction "kernel"')
@@ -103,7 +105,7 @@ class TtyPort(Rs485Port):
             self._prepare(transport.sync_serial.fileno())
             _check(transport, settings)
         except (OSError, ValueError, termios.error, PartError) as exc:
-            raise PortFailed(f"cannot open {self.path}: {exc}") from exc
+            raise PortFailed(f"cannot open {self.path}: {why(exc)}") from exc
         transport.setup()
 
     def _prepare(self, descriptor: int) -> None:

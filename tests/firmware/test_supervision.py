@@ -231,6 +231,34 @@ def test_a_check_says_of_each_part_what_is_wrong_with_it(tmp_path):
     assert "absent" in rows["modem"]
 
 
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (
+            b'{"board": "x", "system": {"driver": "linux"}, "settings": {"modbustcp": {}}}',
+            "settings: modbustcp: is unknown",
+        ),
+        (b'{"board": "\xff"}', "is not UTF-8 text"),
+    ],
+)
+def test_a_check_refuses_what_the_device_would_not_start_with(tmp_path, content, named):
+    path = tmp_path / "board.json"
+    path.write_bytes(content)
+    for words in (["check"], ["run", "--state-dir", str(tmp_path)]):
+        outcome = command(*words, "--board", str(path))
+        assert (outcome.returncode, outcome.stdout, outcome.stderr.count("\n")) == (2, "", 1)
+        assert named in outcome.stderr
+
+
+def test_a_second_device_in_the_same_folder_is_refused(tmp_path, manager):
+    with device(tmp_path, manager) as process:
+        process.stdout.readline()
+        second = command("--board", str(BOARD), "--state-dir", str(tmp_path / "state"), "--http", "127.0.0.1:0")
+        assert second.returncode == 2
+        assert "state: is in use by another mc252" in second.stderr
+        assert (tmp_path / "state" / "rs485").exists()
+
+
 def test_a_check_does_not_disturb_a_device_that_runs_in_the_same_folder(tmp_path, manager):
     with device(tmp_path, manager) as process:
         process.stdout.readline()

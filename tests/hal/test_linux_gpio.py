@@ -317,7 +317,7 @@ async def test_a_pin_that_is_taken_is_told_and_tried_again(gpiod, pty, monkeypat
 
 
 def test_a_direction_pin_needs_its_line(gpiod, pty):
-    with pytest.raises(BadField, match="directionLine: belongs"):
+    with pytest.raises(BadField, match="directionLine: is missing"):
         TtyPort.OPTIONS.check({"port": pty[1], "direction": "gpio"}, "rs485")
     with pytest.raises(BadField, match=r"rs485\.directionLine\.chip: is missing"):
         directed(pty[1], {"line": 4})
