@@ -246,6 +246,11 @@ async def test_a_button_that_nobody_listens_to_may_be_pressed(pressing):
     await part.start()
     press(0.03)
     await asyncio.sleep(0.02)
+    count = []
+    part.on_press = lambda: count.append(1)
+    press(0.03)
+    await reached(lambda: count)
+    assert len(count) == 1
     await part.stop()
 
 

@@ -151,7 +151,7 @@ async def test_an_lte_network_that_only_tells_by_its_own_command_counts(make):
     rig = await make()
     await rig.do("network lte")
     await rig.drive()
-    await rig.status(registered=True)
+    assert (await rig.status(registered=True))["operator"] == "Simulated"
 
 
 async def test_a_data_connection_that_the_network_ends_is_made_anew(make):
@@ -203,7 +203,7 @@ async def test_a_modem_without_the_login_command_connects_all_the_same(make):
     rig = await make()
     await rig.do("cgauth off")
     await rig.drive(apn="internet", user="me")
-    await rig.status(ip="10.64.0.2")
+    assert (await rig.status(ip="10.64.0.2"))["registered"]
 
 
 @pytest.mark.parametrize("trouble", ["chatter on", "slow on", "echo stuck"])
