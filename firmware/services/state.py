@@ -1,7 +1,7 @@
 """The device's current state, by key."""
 
 from hal.contracts import PartError
-from hal.runtime import log
+from hal.runtime import log, log_exception
 
 STATE_KEYS = (
     "ethernet",
@@ -38,6 +38,11 @@ class State:
                 values[key] = await value if hasattr(value, "send") else value
             except (PartError, OSError) as exc:
                 values[key] = None
+                self._tell(key, str(exc))
+            except Exception as exc:
+                values[key] = None
+                if self._told.get(key) != str(exc):
+                    log_exception(exc)
                 self._tell(key, str(exc))
         return values
 

@@ -1,6 +1,7 @@
 """The wired network and the VPN as the kernel tells them: /sys/class/net, netdevice(7), netlink(7)."""
 
 import asyncio
+import errno
 import fcntl
 import os
 import socket
@@ -91,6 +92,8 @@ class LinuxNetwork(Network):
         The kernel asks for SO_REUSEPORT on all where several sockets listen on one port. A second server that does not
         ask for it is refused as ever.
         """
+        if interface == self._interface or interface == default_interface() != "lo":
+            raise OSError(errno.EINVAL, f"{interface} is the wired network, not a VPN")
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())

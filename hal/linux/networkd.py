@@ -92,8 +92,8 @@ class Networkd:
     def _put(self, name: str, text: str, mode: int) -> bool:
         """Write a file unless it is so already; whether it was not."""
         path = os.path.join(self._folder, PREFIX + name)
-        with contextlib.suppress(FileNotFoundError), open(path) as file:
-            if file.read() == text:
+        with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
+            if file.read() == text.encode():
                 return False
         write_whole(path, text, mode)
         return True

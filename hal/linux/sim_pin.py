@@ -11,8 +11,9 @@ import os
 
 from hal.linux.at import AtError, AtPort
 from hal.linux.small_file import write_whole
-from hal.runtime import log, random_bytes, sync_folder
+from hal.runtime import log, random_bytes
 
+PIN_SEC = 30.0  # for the card to take or refuse the PIN
 READY_TRIES = 10
 READY_PAUSE = 0.5  # seconds between looks at whether the card has become ready
 
@@ -59,13 +60,9 @@ class PinMemory:
         others = [other for other in self._marks() if not _fits(other, pin, card)]
         write_whole(self._path, json.dumps([*others, mark][-_MARKS_MAX:]))
 
-    def forget(self) -> None:
-        """A PIN was right, and the card has all its attempts again. Gone from the medium when this returns. OSError."""
-        try:
-            os.unlink(self._path)
-        except FileNotFoundError:
-            return
-        sync_folder(os.path.dirname(self._path) or ".")  # a mark that came back would keep the right PIN out
+    def forget(self, pin: str, card: str) -> None:
+        """The PIN was right on this card. What is known of others stays. On the medium when this returns. OSError."""
+        write_whole(self._path, json.dumps([mark for mark in self._marks() if not _fits(mark, pin, card)]))
 
     def _marks(self) -> list:
         try:
@@ -137,14 +134,14 @@ async def _enter(port: AtPort, pin: "str | None", memory: PinMemory) -> None:
     try:
         memory.remember(pin, card, "trying", left)
         try:
-            await port.command(f'AT+CPIN="{pin}"')
+            await port.command(f'AT+CPIN="{pin}"', seconds=PIN_SEC)
         except AtError as exc:
             if exc.code() == _BUSY:  # the card has not looked at the PIN
                 raise SimProblem(_WORDS["SIM BUSY"], "SIM BUSY") from exc
             memory.remember(pin, card, "refused", left)
             raise SimProblem(_REFUSED, "SIM PIN") from exc
         await _until_ready(port)
-        memory.forget()
+        memory.forget(pin, card)
     except OSError as exc:
         raise SimProblem(f"the PIN cannot be kept count of, so it is not tried: {exc.strerror}", "SIM PIN") from exc
 

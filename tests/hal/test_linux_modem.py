@@ -330,7 +330,7 @@ async def test_the_right_pin_is_entered_once(make, capsys):
     await rig.drive(pin="4321")
     assert (await rig.status(registered=True))["simReady"]
     assert rig.fake.pin_tries == 1
-    assert not (rig.folder / "modem-pin").exists()
+    assert json.loads((rig.folder / "modem-pin").read_text()) == []
     assert "4321" not in capsys.readouterr().err
 
 
@@ -388,6 +388,16 @@ async def test_a_card_that_was_too_busy_for_the_pin_gets_it_again(make, monkeypa
     await rig.drive(pin="1234")
     await rig.status(simReady=True)
     assert (busy, rig.fake.pin_tries) == ([], 1)
+
+
+async def test_a_pin_that_is_right_on_another_card_is_still_wrong_on_the_first(make):
+    rig = await make(pin="1234")
+    memory = sim_pin.PinMemory(str(rig.folder))
+    memory.remember("9999", "card 1", "refused", 2)
+    memory.remember("9999", "card 2", "trying", 3)
+    memory.forget("9999", "card 2")
+    assert memory.recall("9999", "card 1")["state"] == "refused"
+    assert memory.recall("9999", "card 2") is None
 
 
 async def test_going_back_to_a_wrong_pin_does_not_try_it_again(make):
@@ -481,7 +491,7 @@ async def test_a_power_cut_at_any_step_never_makes_a_second_try_of_a_wrong_pin(m
     while was_cut:
         cut_at += 1
         await rig.do("sim pin 1234")
-        sim_pin.PinMemory(str(rig.folder)).forget()
+        (rig.folder / "modem-pin").unlink(missing_ok=True)
         before = rig.fake.pin_tries
         was_cut = await unlock_until_cut(rig, pin, cut_at, monkeypatch)
         for _ in range(2):
