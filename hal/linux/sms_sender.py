@@ -10,7 +10,6 @@ _TEMPORARY = (38, 41, 42, 47, 331, 332, 500)  # network out of order, temporary 
 _ASCII_IN_GSM = set(  # the same codes in ASCII and in the GSM alphabet
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 !\"#%&'()*+,-./:;<=>?"
 )
-_TEXT_MAX, _UCS2_MAX = 160, 70
 
 
 async def send_pdus(port: AtPort, phone: str, text: str, pdus: "list[tuple[int, str]]") -> None:

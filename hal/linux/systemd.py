@@ -18,7 +18,7 @@ def runs() -> bool:
 
 
 def ask(command: str, *arguments: str) -> None:
-    """Run a command such as networkctl. OSError, whose strerror is its first complaint."""
+    """Run a command such as networkctl. OSError, whose strerror is its last complaint."""
     words = [command, *(["--no-ask-password"] if command in _THAT_ASK else []), *arguments]
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=_ANSWER_SEC)
