@@ -42,7 +42,7 @@ test-vm: $(VENV)/.made-dev
 
 # The full run of what `make test` does a few hundred times: kill -9 in the middle of storing settings.
 kill-settings: $(VENV)/.made-dev
-	$(BIN)/python tests/firmware/kill_settings.py 10000
+	$(BIN)/python tests/firmware/settings/kill_settings.py 10000
 
 lint: $(VENV)/.made-dev
 	$(BIN)/ruff check .

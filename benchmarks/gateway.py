@@ -11,9 +11,9 @@ import tempfile
 import time
 
 from benchmarks.rig import DeviceProcess, silence_us, wire_share
-from firmware.services.bus import INTERACTIVE, Bus
-from firmware.services.discovery import FAST_LAST_WAIT, FAST_WAIT, Discovery
-from firmware.services.settings_table import SETTINGS
+from firmware.services.bus.arbiter import INTERACTIVE, Bus
+from firmware.services.search.devices import FAST_LAST_WAIT, FAST_WAIT, Discovery
+from firmware.services.settings.table import SETTINGS
 from hal.runtime import run
 from hal.simulated.rs485 import SimulatedPort
 

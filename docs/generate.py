@@ -12,7 +12,7 @@ import sys
 from firmware.api.call import Flag, Keys, Parameters
 from firmware.api.endpoints import ENDPOINTS, Anything, CardPath, Endpoint
 from firmware.api.errors import STATUS
-from firmware.services.settings_table import SETTINGS
+from firmware.services.settings.table import SETTINGS
 from hal.board import DRIVERS, PARTS
 from hal.fields import REQUIRED, AnyOf, Base64, Boolean, Choice, Field, Integer, ListOf, Nullable, Number, Object, Text
 
@@ -66,7 +66,7 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "Made by `make docs` from `firmware/services/settings_table.py`.",
+        "Made by `make docs` from `firmware/services/settings/table.py`.",
         "",
         "The saved area is what `POST /api/settings/saved/set/` writes; it becomes the active one at the next start.",
         'Secrets read as `null` where unset and `"***"` where set; writing `"***"` keeps them.',

@@ -106,7 +106,7 @@ async def check(options) -> None:
 
 async def provision(options) -> None:
     """Make the factory login and print it; nothing where there is one already."""
-    from hal.linux.factory_login import make_login
+    from hal.linux.host.factory_login import make_login
 
     make_state_dir(options.state_dir)
     login = make_login(options.state_dir)

@@ -18,17 +18,17 @@ RETRY_PAUSES = (1, 2, 5, 10, 30, 60)  # seconds between tries to bring a part up
 
 DRIVERS = {  # (part, driver) -> (module, class)
     ("system", "simulated"): ("hal.simulated.system", "SimulatedSystem"),
-    ("system", "linux"): ("hal.linux.system", "LinuxSystem"),
+    ("system", "linux"): ("hal.linux.host.system", "LinuxSystem"),
     ("system", "micropython"): ("hal.micropython.system", "MicroPythonSystem"),
     ("rs485", "simulated"): ("hal.simulated.rs485", "SimulatedPort"),
     ("rs485", "tty"): ("hal.linux.rs485", "TtyPort"),
-    ("network", "linux"): ("hal.linux.network", "LinuxNetwork"),
-    ("card", "linux"): ("hal.linux.card", "LinuxCard"),
+    ("network", "linux"): ("hal.linux.net.network", "LinuxNetwork"),
+    ("card", "linux"): ("hal.linux.storage.card", "LinuxCard"),
     ("card", "simulated"): ("hal.simulated.card", "SimulatedCard"),
     ("clock", "linux"): ("hal.linux.clock", "LinuxClock"),
     ("clock", "simulated"): ("hal.simulated.clock", "SimulatedClock"),
     ("modem", "at"): ("hal.linux.modem", "AtModem"),
-    ("modem", "simulated"): ("hal.simulated.modem", "SimulatedModem"),
+    ("modem", "simulated"): ("hal.simulated.modem.part", "SimulatedModem"),
     ("button", "gpio"): ("hal.linux.button", "GpioButton"),
     ("button", "simulated"): ("hal.simulated.button", "SimulatedButton"),
 }

@@ -1,6 +1,6 @@
 """A request on its way to its handler: admitted, its query and body checked."""
 
-from firmware.api.targets import parse_query
+from firmware.http.targets import parse_query
 from firmware.services.errors import Refused
 from hal.fields import BadField, Object
 from hal.json_text import json_loads

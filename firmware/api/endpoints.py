@@ -5,11 +5,11 @@ Routes, the access guard, checks of queries and bodies, the OpenAPI document and
 
 from firmware.api import handlers
 from firmware.api.call import Flag, Keys, Parameters
-from firmware.services.discovery import ANSWER, BAD_LINK, COLLISION, EXCEPTION, FIRST_UID, LAST_UID, ODD
-from firmware.services.modbus_pdu import DATA_MAX
-from firmware.services.setting_forms import PHONE
-from firmware.services.settings_table import SETTINGS
-from firmware.services.state import STATE_KEYS
+from firmware.services.bus.pdu import DATA_MAX
+from firmware.services.search.devices import ANSWER, BAD_LINK, COLLISION, EXCEPTION, FIRST_UID, LAST_UID, ODD
+from firmware.services.settings.forms import PHONE
+from firmware.services.settings.table import SETTINGS
+from firmware.services.system.state import STATE_KEYS
 from hal.fields import AnyOf, BadField, Base64, Boolean, Choice, Field, Integer, ListOf, Nullable, Number, Object, Text
 
 

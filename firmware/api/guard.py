@@ -4,10 +4,10 @@ Levels: 0 Guest, 1 Power User, 2 Administrator. A level comes from a token, from
 accepted the connection; the last two need no secret, so a web page in somebody's browser must not be able to use them.
 """
 
-from firmware.services.button_access import ButtonAccess
+from firmware.services.access.button import ButtonAccess
+from firmware.services.access.sessions import Sessions
 from firmware.services.errors import Refused
-from firmware.services.sessions import Sessions
-from firmware.services.setting_forms import is_ipv4
+from firmware.services.settings.forms import is_ipv4
 
 GUEST, POWER_USER, ADMINISTRATOR = 0, 1, 2
 

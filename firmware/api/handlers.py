@@ -1,7 +1,7 @@
 """One handler for each endpoint: from a Call to a service and back. The table of endpoints names them."""
 
 from firmware.api.call import Call
-from firmware.api.server import JsonResponse
+from firmware.http.server import JsonResponse
 
 
 async def version(call: Call) -> dict:

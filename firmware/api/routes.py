@@ -5,7 +5,7 @@ from firmware.api.endpoints import ENDPOINTS, Endpoint
 from firmware.api.errors import STATUS
 from firmware.api.guard import Guard
 from firmware.api.openapi import document
-from firmware.api.server import HttpServer, JsonResponse, error_answer
+from firmware.http.server import HttpServer, JsonResponse, error_answer
 from firmware.services.errors import Refused
 from hal.contracts import PartError
 from hal.fields import BadField

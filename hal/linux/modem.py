@@ -5,12 +5,12 @@ import contextlib
 
 from hal.contracts import Modem, ModemFailed, NoModem
 from hal.fields import Field, Integer, Object, Text
-from hal.linux.at import AtError, AtPort, AtSilent
+from hal.gsm.at import AtError, AtPort, AtSilent
+from hal.gsm.sim_pin import PinMemory, SimProblem, sim_state, unlock
+from hal.gsm.sms import submit_pdus
+from hal.gsm.sms_sender import send_pdus
+from hal.gsm.state import APN_FORM, ask_state, connect_data, describe, identify, prepare_network
 from hal.linux.device_node import require_tty
-from hal.linux.modem_state import APN_FORM, ask_state, connect_data, describe, identify, prepare_network
-from hal.linux.sim_pin import PinMemory, SimProblem, sim_state, unlock
-from hal.linux.sms import submit_pdus
-from hal.linux.sms_sender import send_pdus
 from hal.runtime import log, log_exception, monotonic, random_bytes, wait_until
 
 POLL_SEC = 10.0  # between two looks at the state

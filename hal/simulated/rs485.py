@@ -5,11 +5,11 @@ from hal.framing import Line
 from hal.linux.rs485 import TtyPort
 from hal.rs485 import PortFailed
 from hal.runtime import monotonic
-from hal.simulated.world_client import World, WorldGone
+from hal.simulated.world.client import World, WorldGone
 
 
 class SimulatedPort(TtyPort):
-    """A tty whose other end is the simulated world (hal/simulated/world.py).
+    """A tty whose other end is the simulated world (hal/simulated/world/process.py).
 
     A pty takes any baud rate and stop bits but neither parity nor 7 data bits, so these are told the world beside the
     tty; everything else goes through it.

@@ -8,8 +8,8 @@ import sys
 
 from hal.configured_system import ConfiguredSystem
 from hal.contracts import NotPermitted
-from hal.linux.device_key import public_key
-from hal.linux.supervisor import SupervisedSystem
+from hal.linux.host.device_key import public_key
+from hal.linux.host.supervisor import SupervisedSystem
 from hal.runtime import log_exception
 
 CONTROL_SOCKET = "control"

@@ -99,7 +99,7 @@ def test_its_user_may_ask_systemd_for_what_the_firmware_asks(machine):
 APPLY = """
 import sys
 sys.path.insert(0, "/usr/lib/mc252")
-from hal.linux.networkd import Networkd
+from hal.linux.net.networkd import Networkd
 
 ethernet = {"dhcp": False, "ip": "192.0.2.5", "mask": "255.255.255.0", "gateway": "", "dns1": "", "dns2": ""}
 Networkd("/var/lib/mc252-network").apply("lo", dict(ethernet, hostname="well-house"), "wgmanual", None)

@@ -12,11 +12,11 @@ import sys
 import httpx
 import pytest
 
-from firmware.services.state import State
-from firmware.services.watchdog import Watchdog
+from firmware.services.system.state import State
+from firmware.services.system.watchdog import Watchdog
 from hal import board
 from hal.contracts import CardFailed, NoModem, NotPermitted, Part, System
-from hal.linux import supervisor
+from hal.linux.host import supervisor
 
 ROOT = pathlib.Path(__file__).parents[2]
 BOARD = ROOT / "board-configs" / "simulated.json"
@@ -283,7 +283,7 @@ def test_the_factory_login_is_made_once_and_shown_once(tmp_path):
 
 
 def test_the_made_login_is_the_devices(tmp_path):
-    from hal.linux.factory_login import make_login
+    from hal.linux.host.factory_login import make_login
 
     path = tmp_path / "board.json"
     path.write_text(json.dumps({"board": "mine", "system": {"driver": "linux"}}))
@@ -294,7 +294,7 @@ def test_the_made_login_is_the_devices(tmp_path):
 
 
 def test_a_damaged_factory_login_leaves_the_button(tmp_path, capsys):
-    from hal.linux.factory_login import read_login
+    from hal.linux.host.factory_login import read_login
 
     (tmp_path / "factory-login").write_text('{"username": "admin"')
     assert read_login(str(tmp_path)) is None

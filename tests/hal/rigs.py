@@ -15,8 +15,8 @@ import types
 import pytest
 
 from hal.linux import clock, libc
-from hal.linux.card import LinuxCard
 from hal.linux.clock import LinuxClock
+from hal.linux.storage.card import LinuxCard
 
 MOMENT = calendar.timegm((2031, 2, 28, 23, 59, 58))
 LOOP_CTL_ADD = 0x4C80  # linux/loop.h

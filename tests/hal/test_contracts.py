@@ -15,11 +15,12 @@ import pytest
 from hal import board, contracts
 from hal.contracts import CardReadOnly, NoCard
 from hal.fields import BadField, Object
-from hal.linux import card, gpio
+from hal.linux import gpio
 from hal.linux.button import GpioButton
-from hal.linux.card import LinuxCard
-from hal.linux.network import LinuxNetwork
-from hal.linux.system import LinuxSystem
+from hal.linux.host.system import LinuxSystem
+from hal.linux.net.network import LinuxNetwork
+from hal.linux.storage import card
+from hal.linux.storage.card import LinuxCard
 from hal.rs485 import Rs485Port
 from hal.simulated.button import SimulatedButton
 from hal.simulated.card import SimulatedCard

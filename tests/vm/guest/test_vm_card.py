@@ -8,9 +8,9 @@ import time
 import pytest
 
 from hal.contracts import CardFailed, NoCard
-from hal.linux import card
-from hal.linux.card import LinuxCard
-from hal.linux.mounts import mounted_at
+from hal.linux.storage import card
+from hal.linux.storage.card import LinuxCard
+from hal.linux.storage.mounts import mounted_at
 
 PARTITION_START = 1 << 20
 CARD_SIZE = 64 << 20

@@ -8,11 +8,11 @@ import time
 
 import pytest
 
-from firmware.services.networking import TUNNEL
-from firmware.services.settings_table import default
+from firmware.services.settings.table import default
+from firmware.services.system.network import TUNNEL
 from hal.contracts import PartError
-from hal.linux import wireguard
-from hal.linux.network import LinuxNetwork, ipv4_address
+from hal.linux.net import wireguard
+from hal.linux.net.network import LinuxNetwork, ipv4_address
 from tests.vm.guest.far_end import FAR, FAR_LAN, FAR_VPN, LAN, VPN, FarEnd, make_keys, tunnel_to
 
 FILES = "/var/lib/vm-network"
@@ -127,7 +127,7 @@ def test_a_process_without_rights_sees_the_interface_but_not_its_handshake(as_no
     try:
         run("ip", "link", "set", "wgtest", "up")
         code = (
-            "import asyncio; from hal.linux.network import LinuxNetwork;"
+            "import asyncio; from hal.linux.net.network import LinuxNetwork;"
             "print(asyncio.run(LinuxNetwork(LinuxNetwork.OPTIONS.check({}), '').vpn('wgtest')))"
         )
         seen = "{'up': True, 'interface': 'wgtest', 'ip': None, 'peerHandshakeSec': None}"

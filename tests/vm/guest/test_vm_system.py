@@ -2,8 +2,8 @@
 
 import re
 
-from hal.linux import system
-from hal.linux.system import LinuxSystem
+from hal.linux.host import system
+from hal.linux.host.system import LinuxSystem
 
 SERIAL_NUMBER = "VM-252-0001"  # as run.py gives it to the machine
 
@@ -32,7 +32,7 @@ def test_the_first_interface_with_hardware_is_the_boards():
 RESTART = """
 import sys, tempfile
 from hal.contracts import NotPermitted
-from hal.linux.system import LinuxSystem
+from hal.linux.host.system import LinuxSystem
 with tempfile.TemporaryDirectory() as folder:
     part = LinuxSystem(LinuxSystem.OPTIONS.check({}), folder)
     try:

@@ -1,0 +1,1 @@
+"""HTTP, and nothing of this device: framing, limits, server, listeners."""

@@ -1,0 +1,85 @@
+"""The VPN listener: sockets of their own on the VPN's interfaces. What arrives there is the administrator."""
+
+import asyncio
+
+from firmware.api.guard import ADMINISTRATOR, GUEST
+from firmware.http.server import HttpServer
+from hal.runtime import log, log_exception, wait_until
+
+LOOK_SEC = 30.0  # after these it is looked again even where the kernel has told nothing
+
+
+class VpnListener:
+    """Listens on each of the named interfaces while it is there.
+
+    An interface that was deleted and made anew is another one: a socket bound to the old one hears nothing any more,
+    and nothing tells it so.
+    """
+
+    def __init__(self, server: HttpServer, network, interfaces: "list[str]"):
+        self._server = server
+        self._network = network
+        self._interfaces = interfaces
+        self._port = 0
+        self._open: dict = {}  # name of the interface -> (its index, the listener)
+        self._failures: dict = {}  # name of the interface -> why it cannot be listened on
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task | None = None
+
+    async def start(self, port: int) -> None:
+        """Listen on a TCP port from now on, wherever there is an interface to listen on."""
+        if not self._interfaces:
+            return
+        self._port = port
+        self._network.on_change = self._changed.set
+        await self._look()
+        self._task = asyncio.create_task(self._follow())
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        for name in list(self._open):
+            self._close(name)
+
+    def is_alive(self) -> bool:
+        """False where it has ended by itself, by an unexpected error."""
+        return self._task is None or not self._task.done()
+
+    async def _follow(self) -> None:
+        while True:
+            if await wait_until(self._changed, LOOK_SEC):
+                self._changed.clear()
+            try:
+                await self._look()
+            except Exception as exc:
+                log_exception(exc)
+
+    async def _look(self) -> None:
+        for name in self._interfaces:
+            index = self._network.interface_index(name)
+            if name in self._open and self._open[name][0] != index:
+                self._close(name)
+            if name not in self._open and index is not None:
+                await self._listen(name, index)
+
+    async def _listen(self, name: str, index: int) -> None:
+        try:
+            sock = self._network.listen_on(name, self._port, self._server.sockets())
+        except OSError as exc:
+            if self._failures.get(name) != str(exc):  # once for each reason
+                log(f"VPN: cannot listen on {name}: {exc}")
+            self._failures[name] = str(exc)
+            return
+        self._open[name] = (index, await self._server.listen_on(sock, self._level))
+        self._failures.pop(name, None)
+        log(f"VPN: listening on {name}")
+
+    def _close(self, name: str) -> None:
+        self._server.close_listener(self._open.pop(name)[1])
+        log(f"VPN: listening on {name} no more")
+
+    def _level(self, address: str) -> int:
+        """The level of who calls from an address. The kernel also takes connections of this machine to itself."""
+        return GUEST if self._network.is_own_address(address) else ADMINISTRATOR

@@ -1,0 +1,70 @@
+"""Modbus requests of HTTP clients: accepted at once, their results fetched by transaction id."""
+
+from firmware.services.bus.arbiter import INTERACTIVE, Bus, Transaction
+from firmware.services.bus.pdu import READ_BITS, READ_REGISTERS, build, read_values
+from firmware.services.errors import Refused
+from hal.runtime import b64encode, monotonic, wait_until
+
+RESULTS_LIMIT = 256
+RESULT_SEC = 60  # how long a result can be read
+
+
+class ModbusRequests:
+    """Accepts requests and keeps their results. `bus` is None on a board without an RS-485 port."""
+
+    def __init__(self, bus: "Bus | None", clock=monotonic):
+        self._bus = bus
+        self._clock = clock
+        self._entries: dict = {}  # tid -> (transaction, count of values of a typed read or None)
+        self._last_tid = 0
+
+    def submit(self, fields: dict, source: str) -> dict:
+        """Queue a request of the API's fields; {"tid", "status": "QUEUED"}. BadField, Refused NO_PORT or BUS_BUSY."""
+        pdu = build(fields)
+        if self._bus is None:
+            raise Refused("NO_PORT", "this board has no RS-485 port")
+        timeout = None if fields["timeoutMs"] is None else fields["timeoutMs"] / 1000
+        transaction = Transaction(fields["uid"], pdu, INTERACTIVE, source, timeout, fields["retries"])
+        self._bus.submit(transaction)
+        self._make_room()
+        self._last_tid += 1
+        typed_read = fields["data"] is None and fields["func"] in READ_BITS + READ_REGISTERS and fields["uid"] != 0
+        self._entries[self._last_tid] = (transaction, fields["count"] if typed_read else None)
+        return {"tid": self._last_tid, "status": "QUEUED"}
+
+    async def result(self, tid: int, wait_ms: int) -> dict:
+        """The result of a request, waited for at most `wait_ms`. Refused UNKNOWN_TID."""
+        self._forget_old()
+        if tid not in self._entries:
+            raise Refused("UNKNOWN_TID", f"there is no result {tid}: results are kept {RESULT_SEC} s")
+        transaction, count = self._entries[tid]
+        await wait_until(transaction.done, wait_ms / 1000)
+        status = "PENDING"
+        if transaction.done.is_set():
+            status = "DONE" if transaction.error is None else "ERROR"
+        done = status == "DONE"
+        return {
+            "tid": tid,
+            "status": status,
+            "uid": transaction.uid,
+            "func": transaction.pdu[0],
+            "data": b64encode(transaction.answer[1:]) if done else None,
+            "values": read_values(transaction.pdu[0], count, transaction.answer) if done and count else None,
+            "errorCode": transaction.error,
+            "exception": transaction.exception,
+            "elapsedMs": round(transaction.elapsed * 1000),
+        }
+
+    def _forget_old(self) -> None:
+        oldest = self._clock() - RESULT_SEC
+        for tid, (transaction, _) in list(self._entries.items()):
+            if transaction.ended is not None and transaction.ended <= oldest:
+                del self._entries[tid]
+
+    def _make_room(self) -> None:
+        """Drop the oldest result where the table is full; what still waits is bounded by the queue and stays."""
+        self._forget_old()
+        if len(self._entries) >= RESULTS_LIMIT:
+            ended = [tid for tid, (transaction, _) in self._entries.items() if transaction.ended is not None]
+            if ended:
+                del self._entries[min(ended)]

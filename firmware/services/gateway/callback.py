@@ -1,0 +1,216 @@
+"""Connections that the device dials itself: to the cloud or to a server of the owner, to be asked Modbus TCP over them.
+
+The device behind a modem or a router cannot be called, so it calls: it holds a TCP or TLS connection open, over which
+the far end sends requests as a Modbus TCP client does.
+"""
+
+import asyncio
+
+from firmware.services.gateway.own_registers import OwnRegisters
+from firmware.services.gateway.router import ModbusRouter
+from firmware.services.gateway.session import ModbusSession
+from hal.runtime import (
+    CONNECTION_ERRORS,
+    abort_stream,
+    keep_alive,
+    log_exception,
+    monotonic,
+    open_tls,
+    random_bytes,
+    wait_until,
+)
+
+CONNECT_SEC = 10
+SHORTEST_PAUSE = 1  # seconds before a redial, whatever the setting says
+PAUSE_GROWTH = 16  # the pause doubles up to so many times the setting
+STEADY_SEC = 30  # a connection that lasted so long starts the pauses anew
+RECONNECT_WAIT_SEC = 5  # how long a caller of `reconnect` waits for the connection
+
+
+class CloudConnection:
+    """One outbound connection. `settings` is the active value of cbCloud, ownSrv or rmSrv."""
+
+    def __init__(self, router: ModbusRouter, registers: OwnRegisters, settings: dict, clock=monotonic):
+        self._router = router
+        self._registers = registers
+        self._settings = settings
+        self._clock = clock
+        self._task: asyncio.Task | None = None
+        self._session: ModbusSession | None = None
+        self._serving: asyncio.Task | None = None
+        self._since = clock()
+        self._attempts = 0
+        self._last_error: str | None = None
+        self._redial = asyncio.Event()
+        self._connected = asyncio.Event()
+
+    async def start(self) -> None:
+        """Begin to dial, where the settings ask for it."""
+        if self._settings["enabled"]:
+            self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Hang up and dial no more."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        if self._serving is not None:
+            self._serving.cancel()
+
+    def is_alive(self) -> bool:
+        """False where it has ended by itself, by an unexpected error."""
+        return self._task is None or not self._task.done()
+
+    def is_enabled(self) -> bool:
+        """Whether the settings ask for the connection."""
+        return self._settings["enabled"]
+
+    def is_connected(self) -> bool:
+        """Whether the connection stands."""
+        return self._session is not None
+
+    def state(self) -> dict:
+        """The state key `mbTcpCallback`; `sinceSec` counts from when the connection came or went."""
+        settings = self._settings
+        return {
+            "connected": self.is_connected(),
+            "server": f"{settings['host']}:{settings['port']}" if settings["enabled"] else None,
+            "sinceSec": int(self._clock() - self._since),
+            "attempts": self._attempts,
+            "lastError": self._last_error,
+        }
+
+    async def reconnect(self) -> dict:
+        """Hang up, dial at once; {"status": "DONE"} when the connection stands, "ERROR" where it does not in time."""
+        self._connected.clear()
+        self._redial.set()
+        if self._serving is not None:
+            self._serving.cancel()
+        if await wait_until(self._connected, RECONNECT_WAIT_SEC):
+            return {"status": "DONE", "errorCode": None}
+        return {"status": "ERROR", "errorCode": self._last_error or "TIMEOUT"}
+
+    async def _run(self) -> None:
+        first_pause = max(self._settings["reconnectSec"], SHORTEST_PAUSE)
+        pause = first_pause
+        while self._task is not None:
+            self._redial.clear()
+            started = self._clock()
+            await self._call()
+            if self._clock() - started >= STEADY_SEC:
+                pause = first_pause
+            if await wait_until(self._redial, _jittered(pause)):
+                pause = first_pause
+            else:
+                pause = min(2 * pause, PAUSE_GROWTH * first_pause)
+
+    async def _call(self) -> None:
+        """Dial once and serve until the connection ends."""
+        self._attempts += 1
+        try:
+            reader, writer = await self._dial()
+        except asyncio.TimeoutError:
+            self._last_error = "TIMEOUT"
+            return
+        except CONNECTION_ERRORS as exc:
+            self._last_error = _reason(exc)
+            return
+        except Exception as exc:
+            self._last_error = "INTERNAL"
+            log_exception(exc)
+            return
+        if self._task is None:  # stopped while the call went through, which has swallowed the cancellation
+            abort_stream(writer)
+            return
+        keep_alive(writer, self._settings["keepAliveSec"])
+        self._session = ModbusSession(reader, writer, self._router, from_cloud=True, clock=self._clock)
+        self._since = self._clock()
+        self._last_error = None
+        self._connected.set()
+        if self._settings["sendId"]:
+            self._session.send(0, self._router.own_uid(), self._registers.call())
+        self._serving = asyncio.create_task(self._session.serve())
+        try:
+            await self._watch(self._session, self._serving)
+        finally:
+            self._serving.cancel()
+            abort_stream(writer)  # a session that was cancelled before it began has not closed it
+            self._serving = None
+            self._session = None
+            self._since = self._clock()
+
+    async def _dial(self):
+        settings = self._settings
+        if settings["tls"]:
+            opening = open_tls(settings["host"], settings["port"])
+        else:
+            opening = asyncio.open_connection(settings["host"], settings["port"])
+        return await asyncio.wait_for(opening, CONNECT_SEC)
+
+    async def _watch(self, session: ModbusSession, serving) -> None:
+        """Until the session ends, or nothing was asked for idleSec."""
+        while not serving.done():
+            if self._clock() - session.used > self._settings["idleSec"]:
+                self._last_error = "IDLE"
+                return
+            await asyncio.sleep(0.2)
+        if not self._redial.is_set():
+            self._last_error = session.end_reason
+
+
+class CloudConnections:
+    """All outbound connections: to the cloud (setting cbCloud), and to servers of the owner (ownSrv, rmSrv)."""
+
+    def __init__(self, router: ModbusRouter, registers: OwnRegisters, settings: dict):
+        self.cloud = CloudConnection(router, registers, settings["cbCloud"])
+        self._others = {name: CloudConnection(router, registers, settings[name]) for name in ("ownSrv", "rmSrv")}
+
+    async def start(self) -> None:
+        """Begin to dial those that the settings ask for."""
+        for connection in self._all():
+            await connection.start()
+
+    async def stop(self) -> None:
+        """Hang up."""
+        for connection in self._all():
+            await connection.stop()
+
+    def is_alive(self) -> bool:
+        """False where one of them has ended by itself."""
+        return all(connection.is_alive() for connection in self._all())
+
+    def state(self) -> dict:
+        """The state key `mbTcpCallback`: the cloud's connection; in `ownSrv` and `rmSrv` the others, null if off."""
+        state = self.cloud.state()
+        for name, connection in self._others.items():
+            state[name] = connection.state() if connection.is_enabled() else None
+        return state
+
+    async def reconnect(self) -> dict:
+        """Hang up and dial anew, all that are enabled: {"status", "errorCode"}, the first error of any."""
+        enabled = [connection for connection in self._all() if connection.is_enabled()]
+        if not enabled:
+            return {"status": "ERROR", "errorCode": "DISABLED"}
+        outcomes = await asyncio.gather(*[connection.reconnect() for connection in enabled])
+        failed = [outcome for outcome in outcomes if outcome["status"] == "ERROR"]
+        return failed[0] if failed else outcomes[0]
+
+    def _all(self) -> list:
+        return [self.cloud] + list(self._others.values())
+
+
+def _jittered(pause: float) -> float:
+    """A pause made up to a quarter longer, so that a server that comes back is not called by all devices at once."""
+    return pause * (1 + random_bytes(1)[0] / 1020)
+
+
+def _reason(exc: BaseException) -> str:
+    """A short code for why a connection could not be made."""
+    name = type(exc).__name__
+    if name == "gaierror":
+        return "DNS"
+    if name == "ConnectionRefusedError":
+        return "REFUSED"
+    if "SSL" in name or "Certificate" in name:
+        return "TLS"
+    return "UNREACHABLE"

@@ -1,0 +1,1 @@
+"""Searches of the bus: for devices, and for devices of a template."""

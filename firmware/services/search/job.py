@@ -1,0 +1,85 @@
+"""What every search on the bus has in common: one runs at a time, it can be stopped, and it says how far it is."""
+
+import asyncio
+
+from firmware.services.bus.arbiter import SEARCH, Bus, Transaction
+from firmware.services.errors import Refused
+from hal.runtime import log_exception, monotonic
+
+
+class LineSearch:
+    """Base of the searches. `bus` is None on a board without an RS-485 port.
+
+    A search walks a plan of `planned` seconds, of which `walked` lie behind.
+    """
+
+    def __init__(self, bus: "Bus | None", clock=monotonic):
+        self._bus = bus
+        self._clock = clock
+        self._task: asyncio.Task | None = None
+        self._status = "IDLE"
+        self._started = 0.0
+        self._planned = 0.0
+        self._walked = 0.0
+
+    def is_running(self) -> bool:
+        """Whether a search is under way."""
+        return self._task is not None
+
+    async def stop(self) -> dict:
+        """End the search within one probe; {"status": "DONE"}."""
+        task = self._task
+        if task is not None:
+            self._status = "STOPPED"
+            self._task = None
+            task.cancel()
+        return {"status": "DONE"}
+
+    def _need_bus(self) -> None:
+        if self._bus is None:
+            raise Refused("NO_PORT", "this board has no RS-485 port")
+
+    def _begin(self, walk, *arguments) -> None:
+        """Run the coroutine function `walk` as the search."""
+        self._status = "RUNNING"
+        self._planned = self._walked = 0.0
+        self._started = self._clock()
+        self._task = asyncio.create_task(self._run(walk, arguments))
+
+    async def _run(self, walk, arguments: tuple) -> None:
+        status = "DONE"
+        try:
+            await walk(*arguments)
+        except Refused:
+            status = "ERROR"  # the port has vanished
+        except asyncio.CancelledError:
+            raise
+        except Exception as exc:
+            status = "ERROR"
+            log_exception(exc)
+        self._status = status
+        self._task = None
+
+    async def _ask(self, uid: int, pdu: bytes, line, wait: float) -> Transaction:
+        """One exchange in the lowest lane; Refused NO_PORT where the port has vanished."""
+        transaction = await self._bus.exchange(uid, pdu, SEARCH, self, line, wait)  # type: ignore[union-attr]
+        if transaction.error == "PORT_LOST":
+            raise Refused("NO_PORT", "the serial port has vanished")
+        return transaction
+
+    def _progress(self) -> dict:
+        """{"status", "progress" 0..100, "etaSec"}."""
+        running = self._status == "RUNNING"
+        progress = int(100 * self._walked / self._planned) if self._planned else 0
+        left = max(self._planned - self._walked, 0.0) * self._slowness()
+        return {
+            "status": self._status,
+            "progress": min(progress, 99) if running else (100 if self._status == "DONE" else progress),
+            "etaSec": int(left + 0.999) if running else 0,
+        }
+
+    def _slowness(self) -> float:
+        """Seconds that a planned second has taken so far: answers shorten probes, other traffic delays them."""
+        if self._walked < 1:
+            return 1.0
+        return (self._clock() - self._started) / self._walked

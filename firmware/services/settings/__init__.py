@@ -1,0 +1,1 @@
+"""Settings: the table, the saved and active areas, storing them, files of them."""

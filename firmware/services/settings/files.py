@@ -1,0 +1,43 @@
+"""Settings to and from JSON files on the SD card."""
+
+from firmware.services.card.files import CardFiles
+from firmware.services.errors import Refused
+from firmware.services.settings.areas import Settings
+from hal.fields import BadField
+from hal.json_text import json_loads
+from hal.runtime import json_dumps
+
+SIZE_LIMIT = 65536  # bytes of a settings file
+
+
+class SettingsFiles:
+    """Exports and imports of the saved area."""
+
+    def __init__(self, settings: Settings, card_files: CardFiles):
+        self._settings = settings
+        self._card_files = card_files
+
+    async def export(self, path: "str | None") -> dict:
+        """{"settings": object} without a path; with one the object is written there: {"filePath"}. Secrets are out."""
+        exported = self._settings.export()
+        if path is None:
+            return {"settings": exported}
+        await self._card_files.write_whole(path, json_dumps(exported).encode())
+        return {"filePath": path}
+
+    async def import_(self, path: "str | None", settings: "dict | None") -> None:
+        """Take over an export, given itself or as a file. BadField names every bad field; nothing changes then."""
+        if (path is None) == (settings is None):
+            raise BadField("body: must have either filePath or settings")
+        if path is not None:
+            settings = self._parse(await self._card_files.read_whole(path, SIZE_LIMIT))
+        await self._settings.import_(settings)  # type: ignore[arg-type]
+
+    def _parse(self, data: bytes) -> dict:
+        try:
+            content = json_loads(data.decode())
+        except ValueError:
+            raise Refused("BAD_JSON", "the file is not JSON, or only a part of it") from None
+        if not isinstance(content, dict):
+            raise BadField("settings: must be an object")
+        return content

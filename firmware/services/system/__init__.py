@@ -1,0 +1,1 @@
+"""The device as a whole: identity, state, watchdog, restarts, network, modem."""

@@ -1,0 +1,56 @@
+"""The wired network and the VPN as the settings want them."""
+
+from firmware.services.settings.table import default
+from hal.contracts import NotManaged, PartError
+from hal.runtime import log
+
+TUNNEL = "wgmanual"  # interface of the tunnel that setting wgManual describes
+
+
+class Networking:
+    """`network` is the board's part or None. `problems` grows by what could not be applied of the settings."""
+
+    def __init__(self, network, settings: dict, problems: "list[str]"):
+        self._network = network
+        self._ethernet = settings["ethernet"]
+        self._tunnel = settings["wgManual"] if settings["wgManual"]["enabled"] else None
+        self._problems = problems
+        self.vpn_interfaces: list = []  # names of those over which administrators come
+        if network is not None and settings["wgCloud"]["enabled"]:
+            self.vpn_interfaces.append(settings["wgCloud"]["interface"])
+        if network is not None and self._tunnel is not None and TUNNEL not in self.vpn_interfaces:
+            self.vpn_interfaces.append(TUNNEL)
+
+    async def start(self) -> None:
+        """Have the system use the settings; what it does not take is a problem and costs nothing else."""
+        if self._network is None:
+            return
+        try:
+            await self._network.apply(self._ethernet, TUNNEL, self._tunnel)
+        except NotManaged as exc:
+            for name in self._asked_for():
+                self._tell(f"setting {name} is not applied: {exc}")
+        except PartError as exc:
+            self._tell(f"the network settings are not applied: {exc}")
+
+    def ethernet(self) -> "dict | None":
+        """The state key `ethernet`."""
+        return None if self._network is None else self._network.ethernet()
+
+    async def vpn(self) -> "dict | None":
+        """The state key `vpn`: the first interface that is up, else the first; None where none is wanted."""
+        first = None
+        for name in self.vpn_interfaces:
+            state = await self._network.vpn(name)
+            if state["up"]:
+                return state
+            first = first or state
+        return first
+
+    def _asked_for(self) -> "list[str]":
+        asked = ["ethernet"] if self._ethernet != default("ethernet") else []
+        return asked + (["wgManual"] if self._tunnel is not None else [])
+
+    def _tell(self, problem: str) -> None:
+        log(problem)
+        self._problems.append(problem)

@@ -1,0 +1,1 @@
+"""The clock, local time, SNTP."""

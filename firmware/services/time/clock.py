@@ -1,0 +1,148 @@
+"""The device's time: UTC inside, local time outside, set by hand or from time servers."""
+
+import asyncio
+
+from firmware.services.errors import Refused
+from firmware.services.time import sntp
+from firmware.services.time.local_time import LocalTime, iso, parse_moment
+from hal.contracts import PartError
+from hal.runtime import log, log_exception, monotonic
+
+FIRST_SYNC_SEC = 2  # after start
+RETRY_SEC = 30  # after a failure; doubles up to the period
+LONGEST_SLEEP_SEC = 3600  # MicroPython's timers do not reach a week
+KISS_FAREWELL = ("DENY", "RSTR")  # kisses after which a server must not be asked again (RFC 4330 section 8)
+KISS_SLOWER = "RATE"  # it was asked too often
+
+
+class ClockService:
+    """`clock` is the board's part or None. `settings` is the active area: timeGmt, tsMode, tsManual and ntp."""
+
+    def __init__(self, clock, settings: dict, ntp_port: int = sntp.PORT, monotonic_clock=monotonic):
+        self._clock = clock
+        self._local = LocalTime(settings["timeGmt"], settings["tsMode"], settings["tsManual"])
+        self._ntp = settings["ntp"]
+        self._ntp_port = ntp_port
+        self._source = "RTC"
+        self._last_sync: float | None = None
+        self._monotonic = monotonic_clock
+        self._barred: dict = {}  # server that does not want to be asked -> until when, monotonic; None: for good
+        self._turn = asyncio.Lock()
+        self._task: asyncio.Task | None = None
+
+    async def start(self) -> None:
+        """Begin to ask the time servers regularly, where the settings want it."""
+        if self._clock is not None and self._ntp["enabled"]:
+            self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Ask no more."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    def is_alive(self) -> bool:
+        """False where it has ended by itself, by an unexpected error."""
+        return self._task is None or not self._task.done()
+
+    def state(self) -> "dict | None":
+        """The state key `time`: {"utc", "local", "source" RTC|MANUAL|SNTP, "lastSync"}."""
+        if self._clock is None:
+            return None
+        now = self._clock.now()
+        return {
+            "utc": iso(now) + "Z",
+            "local": self._local.local_iso(now),
+            "source": self._source,
+            "lastSync": None if self._last_sync is None else iso(self._last_sync) + "Z",
+        }
+
+    def local_iso(self, utc: float) -> str:
+        """Local time of a moment in seconds UTC, ISO 8601 without a zone."""
+        return self._local.local_iso(utc)
+
+    def utc_iso_ago(self, age: float) -> "str | None":
+        """UTC time of so many seconds ago, ISO 8601; None without a clock."""
+        return None if self._clock is None else iso(self._clock.now() - age) + "Z"
+
+    def set(self, text: str) -> None:
+        """Set system clock and RTC to an ISO 8601 moment. BadField, Refused NO_CLOCK, PartError."""
+        moment = parse_moment(text, self._local)
+        self._needed().set(moment)
+        self._source = "MANUAL"
+
+    async def sync(self) -> dict:
+        """Set the clock from the first time server that answers: {"status", "errorCode", "offsetMs"}.
+
+        errorCode is NO_SERVER, NOT_PERMITTED, PART_FAILED or that of the last server's SntpError. A server that has
+        sent a kiss of death is not asked but counted as one that has sent it again. Refused NO_CLOCK.
+        """
+        self._needed()
+        async with self._turn:
+            code = "NO_SERVER"
+            for server in (self._ntp["server1"], self._ntp["server2"]):
+                if not server:
+                    continue
+                try:
+                    return {"status": "DONE", "errorCode": None, "offsetMs": round(await self._take(server) * 1000)}
+                except sntp.SntpError as exc:
+                    code = exc.code
+                    log(f"ntp: {server}: {exc.code} {exc}")
+                except PartError as exc:
+                    code = exc.code
+                    log(f"ntp: the clock cannot be set: {exc}")
+                    break
+            return {"status": "ERROR", "errorCode": code, "offsetMs": None}
+
+    async def _take(self, server: str) -> float:
+        """Set the clock from a server; seconds that it was behind. SntpError, PartError."""
+        if self._is_barred(server):
+            raise sntp.SntpError("KISS_OF_DEATH", "is not asked, as it has wished")
+        try:
+            zero = await sntp.ask(server, self._ntp_port)
+        except sntp.SntpError as exc:
+            self._bar(server, exc)
+            raise
+        behind: float = zero + monotonic() - self._clock.now()
+        self._clock.set(zero + monotonic())
+        self._source = "SNTP"
+        self._last_sync = self._clock.now()
+        return behind
+
+    def _is_barred(self, server: str) -> bool:
+        if server not in self._barred:
+            return False
+        until = self._barred[server]
+        return until is None or self._monotonic() < until
+
+    def _bar(self, server: str, exc: sntp.SntpError) -> None:
+        if exc.code == "KISS_OF_DEATH" and str(exc) in KISS_FAREWELL:
+            self._barred[server] = None
+        elif exc.code == "KISS_OF_DEATH" and str(exc) == KISS_SLOWER:
+            self._barred[server] = self._monotonic() + self._ntp["periodMin"] * 60
+
+    def _needed(self):
+        if self._clock is None:
+            raise Refused("NO_CLOCK", "this board has no clock")
+        return self._clock
+
+    async def _run(self) -> None:
+        period = self._ntp["periodMin"] * 60
+        pause = RETRY_SEC
+        await asyncio.sleep(FIRST_SYNC_SEC)
+        while True:
+            try:
+                done = (await self.sync())["status"] == "DONE"
+            except Exception as exc:
+                log_exception(exc)
+                done = False
+            wait = period if done else min(pause, period)
+            pause = RETRY_SEC if done else min(2 * pause, period)
+            await _rest(wait)
+
+
+async def _rest(seconds: float) -> None:
+    """Sleep for however long."""
+    while seconds > 0:
+        await asyncio.sleep(min(seconds, LONGEST_SLEEP_SEC))
+        seconds -= LONGEST_SLEEP_SEC

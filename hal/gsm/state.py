@@ -1,0 +1,110 @@
+"""What a modem is asked: who it is, how well it hears, which network has taken it (3GPP TS 27.007)."""
+
+import re
+
+from hal.gsm.at import AtError, AtPort, AtSilent
+
+NETWORK_SEC = 150.0  # for a command that waits for the network
+CONTEXT = 1  # number of the data connection's PDP context (section 10.1.1)
+APN_FORM = re.compile(r'[^"\x00-\x1f\x7f]*')
+
+_WAKE_TRIES = 3
+_WAKE_SEC = 1.0
+_REGISTERED = ("1", "5")  # home, roaming (sections 7.2, 10.1.20, 10.1.22)
+_SIGNAL_MAX, _SIGNAL_UNKNOWN = 31, 99  # section 8.5
+_AUTHENTICATION = 1  # PAP (section 10.1.31)
+
+
+async def identify(port: AtPort) -> "str | None":
+    """Wake the modem, have it answer as this code expects, and ask for its IMEI. NoModem; AtError."""
+    await _wake(port)
+    await port.command("ATE0")
+    await _ask(port, "AT+CMEE=1")
+    await _ask(port, 'AT+CSCS="GSM"')
+    for command, form in (("AT+CGSN", r"\d{15}$"), ("AT+CGSN=1", r'\+CGSN: ?"?\d{15}')):
+        lines = await _ask(port, command, form)
+        if lines:
+            return re.search(r"\d{15}", lines[0])[0]  # type: ignore[index]
+    return None
+
+
+async def _wake(port: AtPort) -> None:
+    """A modem finds out the rate from the first commands, and may be asleep."""
+    for last in (False,) * (_WAKE_TRIES - 1) + (True,):
+        try:
+            await port.command("AT", seconds=_WAKE_SEC)
+            return
+        except AtSilent:
+            if last:
+                raise
+
+
+async def prepare_network(port: AtPort, apn: str, user: str, password: "str | None") -> None:
+    """Have the modem tell of changes, and describe the data connection. AtError where it takes no such one."""
+    for command in ("AT+CREG=1", "AT+CEREG=1", "AT+COPS=3,0"):  # what it lacks is done without
+        await _ask(port, command)
+    if not apn:
+        return
+    await port.command(f'AT+CGDCONT={CONTEXT},"IP","{apn}"')
+    if user:
+        await _ask(port, f'AT+CGAUTH={CONTEXT},{_AUTHENTICATION},"{user}","{password or ""}"')
+
+
+async def ask_state(port: AtPort) -> dict:
+    """The members of hal.contracts.Modem.status that tell of the network."""
+    return {
+        "signalLevel": await _signal(port),
+        "ip": await _address(port),
+        "registered": await _registered(port),
+        "operator": await _operator(port),
+    }
+
+
+async def connect_data(port: AtPort) -> "str | None":
+    """Bring the data connection up; its address. AtError where the network refuses."""
+    await port.command("AT+CGATT=1", seconds=NETWORK_SEC)
+    await port.command(f"AT+CGACT=1,{CONTEXT}", seconds=NETWORK_SEC)
+    return await _address(port)
+
+
+def describe(state: dict) -> str:
+    """A state in words."""
+    network = f"network {state['operator'] or 'without a name'}" if state["registered"] else "in no network"
+    signal = "signal unknown" if state["signalLevel"] is None else f"signal {state['signalLevel']} %"
+    return f"{network}, {signal}"
+
+
+async def _signal(port: AtPort) -> "int | None":
+    lines = await _ask(port, "AT+CSQ", r"\+CSQ: ?\d+,")
+    level = int(re.search(r"\d+", lines[-1])[0]) if lines else _SIGNAL_UNKNOWN  # type: ignore[index]
+    return round(level * 100 / _SIGNAL_MAX) if level <= _SIGNAL_MAX else None
+
+
+async def _registered(port: AtPort) -> bool:
+    """By the circuit, packet or LTE network: modems of each kind know but some of these."""
+    for name in ("CREG", "CEREG", "CGREG"):
+        # A line that tells of a change has no mode in front of the state.
+        lines = await _ask(port, f"AT+{name}?", rf"\+{name}: ?\d, ?\d")
+        if lines and lines[-1].split(",")[1].strip() in _REGISTERED:
+            return True
+    return False
+
+
+async def _operator(port: AtPort) -> "str | None":
+    lines = await _ask(port, "AT+COPS?", r"\+COPS: ?\d")
+    name = re.search(r'"([^"]*)"', lines[-1]) if lines else None
+    return name[1] or None if name else None
+
+
+async def _address(port: AtPort) -> "str | None":
+    lines = await _ask(port, f"AT+CGPADDR={CONTEXT}", rf"\+CGPADDR: ?{CONTEXT}\b")
+    address = re.search(r"\d{1,3}(?:\.\d{1,3}){3}(?![.\d])", lines[-1].partition(",")[2]) if lines else None
+    return address[0] if address and address[0] != "0.0.0.0" else None
+
+
+async def _ask(port: AtPort, command: str, wanted: str = "") -> "list[str]":
+    """The lines of an answer; none where the modem refuses."""
+    try:
+        return await port.command(command, wanted)
+    except AtError:
+        return []

@@ -1,0 +1,1 @@
+"""The Linux machine itself: identity, keys, service manager."""

@@ -1,0 +1,46 @@
+"""The login that a device has when it leaves the factory: unique for each, made once, shown once."""
+
+import json
+import os
+
+from hal.contracts import PartError
+from hal.linux.storage.small_file import write_whole
+from hal.runtime import log, random_bytes
+
+USERNAME = "admin"
+
+_FILE = "factory-login"
+_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # 32 of them, none to be taken for another
+_GROUPS, _GROUP = 3, 4  # 60 bits
+
+
+def read_login(state_dir: str) -> "tuple[str, str] | None":
+    """(user name, password), None where none was made: then only the button lets in."""
+    try:
+        with open(os.path.join(state_dir, _FILE)) as file:
+            login = json.load(file)
+        return str(login["username"]), str(login["password"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        log(f"the factory login cannot be read, only the button lets in: {exc}")
+        return None
+
+
+def make_login(state_dir: str) -> "tuple[str, str] | None":
+    """Make the login and return it; None where there is one already, which is never shown again. PartError."""
+    path = os.path.join(state_dir, _FILE)
+    if os.path.exists(path):
+        return None
+    password = new_password()
+    try:
+        write_whole(path, json.dumps({"username": USERNAME, "password": password}))
+    except OSError as exc:
+        raise PartError(f"the factory login cannot be stored in {state_dir}: {exc.strerror}") from exc
+    return USERNAME, password
+
+
+def new_password() -> str:
+    """A random password that is easy to read off a screen, such as 7KQM-XD2P-RW9T."""
+    letters = [_LETTERS[byte % len(_LETTERS)] for byte in random_bytes(_GROUPS * _GROUP)]
+    return "-".join("".join(letters[start : start + _GROUP]) for start in range(0, len(letters), _GROUP))

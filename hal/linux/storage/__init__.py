@@ -1,0 +1,1 @@
+"""Block devices, mounts and small files of Linux."""

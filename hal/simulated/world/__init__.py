@@ -1,0 +1,1 @@
+"""The simulated Modbus world: a line with devices, in a process of its own."""

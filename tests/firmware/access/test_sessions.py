@@ -1,0 +1,68 @@
+"""The session table, on an injected clock."""
+
+from firmware.services.access.sessions import SESSIONS_LIMIT, Sessions
+
+
+class Clock:
+    def __init__(self):
+        self.now = 50.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_a_token_lives_as_long_as_it_is_used():
+    clock = Clock()
+    sessions = Sessions(600, clock)
+    token = sessions.open()
+    for _ in range(5):
+        clock.now += 599
+        assert sessions.use(token)
+    clock.now += 600
+    assert not sessions.use(token)
+    assert sessions.count() == 0
+
+
+def test_closing_ends_a_session_at_once():
+    sessions = Sessions(600, Clock())
+    token, other = sessions.open(), sessions.open()
+    sessions.close(token)
+    assert not sessions.use(token)
+    assert sessions.use(other)
+    sessions.close("never opened")
+
+
+def test_when_the_table_is_full_the_one_longest_unused_goes():
+    clock = Clock()
+    sessions = Sessions(600, clock)
+    tokens = []
+    for _ in range(SESSIONS_LIMIT):
+        tokens.append(sessions.open())
+        clock.now += 1
+    assert sessions.use(tokens[0])
+    newest = sessions.open()
+    assert sessions.count() == SESSIONS_LIMIT
+    assert not sessions.use(tokens[1])
+    assert sessions.use(tokens[0])
+    assert sessions.use(newest)
+
+
+def test_ended_sessions_make_room_first():
+    clock = Clock()
+    sessions = Sessions(600, clock)
+    for _ in range(SESSIONS_LIMIT - 1):
+        sessions.open()
+    clock.now += 300
+    kept = sessions.open()
+    clock.now += 300
+    sessions.open()
+    assert sessions.count() == 2
+    assert sessions.use(kept)
+
+
+def test_tokens_are_not_kept_in_clear():
+    sessions = Sessions(600, Clock())
+    token = sessions.open()
+    assert token.encode() not in repr(vars(sessions)).encode()
+    assert not sessions.use(token[:-1])
+    assert not sessions.use(token.swapcase())

@@ -1,0 +1,119 @@
+"""Who may do what: tokens, the button, arrival on a trusted socket, and web pages that have none of them."""
+
+import pytest
+
+from firmware.api.guard import Guard
+from firmware.http.http1 import Headers
+from firmware.services.access.button import ButtonAccess
+from firmware.services.access.sessions import Sessions
+from firmware.services.errors import Refused
+from hal.simulated.button import SimulatedButton
+
+
+class Request:
+    def __init__(self, method="GET", level=0, **headers):
+        self.method = method
+        self.headers = Headers()
+        self.g = type("G", (), {"level": level})
+        for name, value in dict({"Host": "192.168.1.9"}, **headers).items():
+            self.headers.fields[name.lower().replace("_", "-")] = value
+
+
+class Rig:
+    def __init__(self):
+        self.now = 0.0
+        self.sessions = Sessions(600, lambda: self.now)
+        self.button = SimulatedButton({}, "")
+        self.access = ButtonAccess(self.button, 10, lambda: self.now)
+        self.guard = Guard(self.sessions, self.access, ["Gate.example"])
+
+    def code(self, request, needed=1):
+        try:
+            return self.guard.admit(request, needed)
+        except Refused as exc:
+            return exc.code
+
+
+JSON = {"Content_Type": "application/json"}
+
+
+def test_guests_reach_what_is_open_and_nothing_else():
+    rig = Rig()
+    assert rig.code(Request(), 0) == 0
+    assert rig.code(Request()) == "UNAUTHORIZED"
+
+
+def test_a_token_gives_level_1_and_not_2():
+    rig = Rig()
+    request = Request("POST", Authorized="Bearer " + rig.sessions.open())
+    assert rig.code(request, 0) == 1
+    assert rig.code(request, 1) == 1
+    assert rig.code(request, 2) == "FORBIDDEN"
+    rig.now += 600
+    assert rig.code(request) == "UNAUTHORIZED"
+
+
+def test_a_press_lets_everybody_in_for_ten_minutes_and_another_restarts_them():
+    rig = Rig()
+    assert rig.access.seconds_left() == 0
+    rig.button.press()
+    assert rig.access.seconds_left() in (600, 601)
+    rig.now += 599
+    assert rig.code(Request()) == 1
+    rig.button.press()
+    rig.now += 599
+    assert rig.code(Request()) == 1
+    assert rig.code(Request(), 2) == "FORBIDDEN"
+    rig.now += 1
+    assert rig.code(Request()) == "UNAUTHORIZED"
+
+
+def test_arrival_on_the_vpn_listener_gives_level_2():
+    rig = Rig()
+    assert rig.code(Request(level=2), 2) == 2
+    assert rig.code(Request("POST", level=2, **JSON), 2) == 2
+    assert rig.code(Request("POST", level=2), 2) == "CROSS_SITE"
+
+
+@pytest.mark.parametrize(
+    ("headers", "verdict"),
+    [
+        (JSON, 1),
+        ({"Content_Type": "application/json; charset=utf-8"}, 1),
+        ({"Content_Type": "Application/JSON"}, 1),
+        ({}, "CROSS_SITE"),
+        ({"Content_Type": "text/plain"}, "CROSS_SITE"),
+        ({"Content_Type": "application/x-www-form-urlencoded"}, "CROSS_SITE"),
+        (dict(JSON, Origin="http://192.168.1.9"), 1),
+        (dict(JSON, Origin="http://evil.example"), "CROSS_SITE"),
+        (dict(JSON, Origin="null"), "CROSS_SITE"),
+        (dict(JSON, Origin="http://192.168.1.9:81"), "CROSS_SITE"),
+        (dict(JSON, Origin="http://192.168.1.9.evil.example"), "CROSS_SITE"),
+        (dict(JSON, Host="192.168.1.9:8080", Origin="http://192.168.1.9:8080"), 1),
+        (dict(JSON, Host="[fe80::1]:8080", Origin="http://[fe80::1]:8080"), 1),
+        (dict(JSON, Host="localhost:8080"), 1),
+        (dict(JSON, Host="gate.example"), 1),
+        (dict(JSON, Host="GATE.EXAMPLE:80"), 1),
+        (dict(JSON, Host="evil.example", Origin="http://evil.example"), "CROSS_SITE"),
+        (dict(JSON, Host="192.168.1.9.evil.example"), "CROSS_SITE"),
+        (dict(JSON, Host="1.2.3.4.5"), "CROSS_SITE"),
+        (dict(JSON, Host=""), "CROSS_SITE"),
+    ],
+)
+def test_what_the_button_opens_is_closed_to_web_pages(headers, verdict):
+    rig = Rig()
+    rig.button.press()
+    assert rig.code(Request("POST", **headers)) == verdict
+
+
+def test_a_rebound_name_cannot_read_either():
+    rig = Rig()
+    rig.button.press()
+    assert rig.code(Request(Host="evil.example")) == "CROSS_SITE"
+    assert rig.code(Request(Host="192.168.1.9", Origin="http://evil.example")) == "CROSS_SITE"
+
+
+def test_a_token_needs_none_of_that():
+    rig = Rig()
+    headers = {"Authorization": "Bearer " + rig.sessions.open(), "Host": "any.example", "Origin": "http://x.example"}
+    assert rig.code(Request("POST", **headers)) == 1

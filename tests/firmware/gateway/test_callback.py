@@ -1,0 +1,260 @@
+"""Connections that the device dials: a real server on loopback at the other end."""
+
+import asyncio
+import datetime
+import ipaddress
+import socket
+import ssl
+import struct
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from firmware.services.gateway import callback as cloud
+from firmware.services.gateway.callback import CloudConnection, CloudConnections
+from firmware.services.gateway.forwarding import Forwarding
+from firmware.services.gateway.own_registers import CODE_NONE, OwnRegisters
+from firmware.services.gateway.router import ModbusRouter
+from firmware.services.settings.table import SETTINGS
+
+DEFAULTS = {field.name: field.default for field in SETTINGS}
+IDENTITY = {"mac": "02:00:00:00:02:52", "uniqueMac": True, "firmwareType": 1, "firmwareVer": 7}
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch):
+    monkeypatch.setattr(cloud, "SHORTEST_PAUSE", 0.05)
+
+
+class Server:
+    """A server that devices call."""
+
+    def __init__(self, context=None):
+        self.context = context
+        self.calls: asyncio.Queue = asyncio.Queue()
+        self.writers: list = []
+
+    async def __aenter__(self):
+        self.server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self.context)
+        self.port = self.server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *exc):
+        self.server.close()
+        for writer in self.writers:
+            writer.transport.abort()
+        await asyncio.sleep(0.01)
+
+    async def _accept(self, reader, writer):
+        self.writers.append(writer)
+        await self.calls.put((reader, writer))
+
+    async def call(self):
+        return await asyncio.wait_for(self.calls.get(), 5)
+
+
+class Rig:
+    def __init__(self, port, **settings):
+        self.registers = OwnRegisters(IDENTITY, 8, lambda: 1, lambda: 0, lambda: self.connection.is_connected())
+        self.router = ModbusRouter(None, self.registers, Forwarding([]), DEFAULTS["modbusTcp"])
+        self.settings = dict(DEFAULTS["cbCloud"], enabled=True, host="127.0.0.1", port=port, reconnectSec=0)
+        self.settings.update(settings)
+        self.connection = CloudConnection(self.router, self.registers, self.settings)
+
+    async def __aenter__(self):
+        await self.connection.start()
+        return self
+
+    async def __aexit__(self, *exc):
+        await self.connection.stop()
+
+    async def until(self, condition):
+        for _ in range(500):
+            if condition(self.connection.state()):
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError(self.connection.state())
+
+
+def request(tid, uid, pdu):
+    return struct.pack(">HHHB", tid, 0, len(pdu) + 1, uid) + pdu
+
+
+async def answer(reader):
+    tid, _, length, uid = struct.unpack(">HHHB", await asyncio.wait_for(reader.readexactly(7), 5))
+    return tid, uid, await asyncio.wait_for(reader.readexactly(length - 1), 5)
+
+
+async def test_it_says_who_calls_and_serves_its_registers():
+    async with Server() as server, Rig(server.port) as rig:
+        reader, writer = await server.call()
+        tid, uid, pdu = await answer(reader)
+        assert (tid, uid) == (0, 111)
+        words = struct.unpack(">11H", pdu[2:])
+        assert words == (1, 7, 2, 0, 0, 0, 2, 0x52, 1 | 8, CODE_NONE >> 16, CODE_NONE & 0xFFFF)
+        writer.write(request(77, 111, bytes([3, 0, 0, 0, 2])))
+        assert await answer(reader) == (77, 111, bytes([3, 4, 0, 1, 0, 7]))
+        state = rig.connection.state()
+        assert state["connected"] is True
+        assert state["server"] == f"127.0.0.1:{server.port}"
+        assert state["lastError"] is None
+
+
+async def test_without_send_id_it_waits_to_be_asked():
+    async with Server() as server, Rig(server.port, sendId=False):
+        reader, writer = await server.call()
+        writer.write(request(1, 111, bytes([3, 0, 0, 0, 1])))
+        assert await answer(reader) == (1, 111, bytes([3, 2, 0, 1]))
+
+
+async def test_the_cloud_may_write_the_activation_code():
+    async with Server() as server, Rig(server.port, sendId=False) as rig:
+        reader, writer = await server.call()
+        code = 12345678
+        write = bytes([16, 3, 0xF1, 0, 2, 4]) + struct.pack(">I", code)
+        writer.write(request(1, 111, write))
+        assert await answer(reader) == (1, 111, write[:5])
+        assert rig.registers.activation() == {"activated": False, "code": code, "features": [], "expires": None}
+        writer.write(request(2, 111, bytes([6, 0, 0, 0, 1])))
+        assert await answer(reader) == (2, 111, bytes([0x86, 2]))
+
+
+async def test_a_dropped_connection_is_dialled_again():
+    async with Server() as server, Rig(server.port) as rig:
+        _, writer = await server.call()
+        writer.transport.abort()
+        reader, _ = await server.call()
+        assert (await answer(reader))[0] == 0
+        assert rig.connection.state()["attempts"] == 2
+
+
+async def test_a_reset_in_the_middle_of_a_request_is_survived():
+    async with Server() as server, Rig(server.port, sendId=False):
+        _, writer = await server.call()
+        writer.write(request(1, 111, bytes([3, 0, 0, 0, 1]))[:5])
+        sock = writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+        reader, writer = await server.call()
+        writer.write(request(2, 111, bytes([3, 0, 0, 0, 1])))
+        assert (await answer(reader))[0] == 2
+
+
+async def test_rubbish_ends_the_connection_and_it_is_dialled_again():
+    async with Server() as server, Rig(server.port, sendId=False) as rig:
+        reader, writer = await server.call()
+        writer.write(b"220 mail.example ready\r\n")
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        await server.call()
+        assert rig.connection.state()["attempts"] == 2
+
+
+async def test_refused_is_said_and_tried_again():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        async with Rig(unused.getsockname()[1]) as rig:
+            await rig.until(lambda state: state["lastError"] == "REFUSED" and state["attempts"] >= 2)
+            assert rig.connection.state()["connected"] is False
+
+
+async def test_a_name_that_does_not_resolve_is_said():
+    async with Rig(1, host="no-such-host.invalid") as rig:
+        await rig.until(lambda state: state["lastError"] == "DNS")
+
+
+async def test_a_black_hole_ends_with_a_timeout(monkeypatch):
+    monkeypatch.setattr(cloud, "CONNECT_SEC", 0.1)
+    with socket.socket() as full:  # a listener whose queue is full drops further calls
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        fillers = []
+        for _ in range(4):
+            filler = socket.socket()
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+            fillers.append(filler)
+        async with Rig(full.getsockname()[1]) as rig:
+            await rig.until(lambda state: state["lastError"] == "TIMEOUT")
+        for filler in fillers:
+            filler.close()
+
+
+async def test_silence_longer_than_idle_sec_dials_anew():
+    async with Server() as server:
+        rig = Rig(server.port)
+        rig.settings["idleSec"] = 0.3  # below what the setting allows: a test does not wait a minute
+        async with rig:
+            await server.call()
+            await server.call()
+            assert rig.connection.state()["attempts"] == 2
+
+
+async def test_reconnect_hangs_up_and_dials_at_once():
+    async with Server() as server, Rig(server.port, reconnectSec=3000) as rig:
+        reader, _ = await server.call()
+        await answer(reader)
+        outcome = asyncio.create_task(rig.connection.reconnect())
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        await server.call()
+        assert await outcome == {"status": "DONE", "errorCode": None}
+
+
+async def test_reconnect_with_every_connection_off_is_an_error():
+    rig = Rig(1)
+    connections = CloudConnections(rig.router, rig.registers, DEFAULTS)
+    await connections.start()
+    assert await connections.reconnect() == {"status": "ERROR", "errorCode": "DISABLED"}
+    state = connections.state()
+    assert state["server"] is None
+    assert state["ownSrv"] is None
+    await connections.stop()
+
+
+async def test_a_server_of_the_owner_is_dialled_and_reconnected_too():
+    async with Server() as server:
+        rig = Rig(server.port)
+        connections = CloudConnections(rig.router, rig.registers, dict(DEFAULTS, ownSrv=rig.settings))
+        await connections.start()
+        await answer((await server.call())[0])
+        assert connections.state()["ownSrv"]["connected"] is True
+        assert await connections.reconnect() == {"status": "DONE", "errorCode": None}
+        await server.call()
+        await connections.stop()
+
+
+def certificate(folder):
+    """A self-signed certificate for 127.0.0.1, and the context of a server that has it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
+    now = datetime.datetime.now(datetime.UTC)
+    day = datetime.timedelta(days=1)
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now - day, now + day, [])
+    signed = builder.add_extension(address, False).sign(key, hashes.SHA256())
+    cert_path, key_path = folder / "cert.pem", folder / "key.pem"
+    cert_path.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    formats = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    key_path.write_bytes(key.private_bytes(serialization.Encoding.PEM, *formats))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert_path, key_path)
+    return cert_path, context
+
+
+async def test_tls_with_a_trusted_certificate(tmp_path, monkeypatch):
+    cert, context = certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(cert))
+    async with Server(context) as server, Rig(server.port, tls=True) as rig:
+        reader, writer = await server.call()
+        assert (await answer(reader))[0] == 0
+        writer.write(request(5, 111, bytes([3, 0, 0, 0, 1])))
+        assert await answer(reader) == (5, 111, bytes([3, 2, 0, 1]))
+        assert rig.connection.state()["connected"] is True
+
+
+async def test_tls_with_a_certificate_that_nobody_vouches_for_is_refused(tmp_path):
+    _, context = certificate(tmp_path)
+    async with Server(context) as server, Rig(server.port, tls=True) as rig:
+        await rig.until(lambda state: state["lastError"] == "TLS")
+        assert rig.connection.state()["connected"] is False

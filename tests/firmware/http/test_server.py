@@ -1,0 +1,259 @@
+"""The server's limits and what it leaves behind, on real sockets with small limits."""
+
+import asyncio
+import json
+
+import pytest
+
+from firmware.http.http1 import HttpLimits
+from firmware.http.server import HttpServer, JsonResponse
+
+SMALL = {"head_sec": 0.2, "body_sec": 0.2, "idle_sec": 0.2, "connections": 3}
+HELLO = b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+class Rig:
+    def __init__(self, **limits):
+        self.server = HttpServer(HttpLimits(**dict(SMALL, **limits)))
+        self.release = asyncio.Event()
+        self.writers: list = []
+        self.server.add("GET", "/hello", self.hello)
+        self.server.add("GET", "/slow", self.slow)
+        self.server.add("GET", "/big", self.big)
+        self.server.add("GET", "/broken", self.broken)
+        self.server.add("POST", "/hello", self.hello)
+
+    async def hello(self, request):
+        return JsonResponse({"hello": len(request.body)})
+
+    async def slow(self, request):
+        await self.release.wait()
+        return JsonResponse({"slow": True})
+
+    async def big(self, request):
+        return JsonResponse({"big": "x" * 100000})
+
+    async def broken(self, request):
+        raise ValueError("a secret detail")
+
+    async def __aenter__(self):
+        self.tasks = asyncio.all_tasks()
+        self.port = await self.server.start("127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, *exc):
+        await self.server.stop()
+        for writer in self.writers:
+            writer.transport.abort()
+        await asyncio.sleep(0.01)
+        assert self.server.connection_count() == 0
+        assert asyncio.all_tasks() - self.tasks == set()
+
+    async def connect(self):
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        self.writers.append(writer)
+        return reader, writer
+
+    async def until(self, condition, seconds=5.0):
+        for _ in range(int(seconds / 0.01)):
+            if condition():
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError("it did not come about")
+
+
+async def answer(reader):
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+    lines = head.decode().split("\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in lines[1:-2])
+    body = await asyncio.wait_for(reader.readexactly(int(headers["content-length"])), 5)
+    return int(lines[0].split()[1]), json.loads(body), headers
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /hello HTTP",
+        b"GET /hello HTTP/1.1\r\nHost:",
+        b"POST /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab",
+    ],
+)
+async def test_a_half_sent_request_gets_408(sent):
+    async with Rig() as rig:
+        reader, writer = await rig.connect()
+        writer.write(sent)
+        status, body, headers = await answer(reader)
+        assert (status, body["error"], headers["connection"]) == (408, "TIMEOUT", "close")
+        writer.close()
+        await rig.until(lambda: rig.server.connection_count() == 0)
+
+
+async def test_a_client_that_sends_nothing_is_closed_without_a_word():
+    async with Rig() as rig:
+        reader, writer = await rig.connect()
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
+
+
+async def test_an_idle_connection_is_closed_without_a_word():
+    async with Rig() as rig:
+        reader, writer = await rig.connect()
+        writer.write(HELLO)
+        assert (await answer(reader))[0] == 200
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
+
+
+async def test_drops_of_a_request_do_not_prolong_its_time():
+    async with Rig(head_sec=0.4) as rig:
+        reader, writer = await rig.connect()
+
+        async def drip():
+            for byte in HELLO[:-1] * 20:
+                writer.write(bytes([byte]))
+                await asyncio.sleep(0.03)
+
+        dripping = asyncio.create_task(drip())
+        assert (await answer(reader))[0] == 408
+        dripping.cancel()
+        writer.close()
+
+
+async def test_the_connection_idle_longest_makes_room():
+    async with Rig(idle_sec=30) as rig:
+        clients = []
+        for _ in range(3):
+            reader, writer = await rig.connect()
+            writer.write(HELLO)
+            await answer(reader)
+            clients.append((reader, writer))
+            await asyncio.sleep(0.01)
+        clients[0][1].write(HELLO)  # the first is used again, so the second is now idle longest
+        await answer(clients[0][0])
+        reader, writer = await rig.connect()
+        writer.write(HELLO)
+        assert (await answer(reader))[0] == 200
+        assert await asyncio.wait_for(clients[1][0].read(), 5) == b""
+        clients[2][1].write(HELLO)
+        assert (await answer(clients[2][0]))[0] == 200
+        for _, old in [*clients, (reader, writer)]:
+            old.close()
+
+
+async def test_a_connection_in_the_middle_of_a_request_never_makes_room():
+    async with Rig() as rig:
+        busy = [await rig.connect() for _ in range(3)]
+        for _, writer in busy:
+            writer.write(HELLO.replace(b"hello", b"slow"))
+        await rig.until(lambda: rig.server.connection_count() == 3)
+        await asyncio.sleep(0.05)
+        reader, writer = await rig.connect()
+        status, body, headers = await answer(reader)
+        assert (status, body["error"]) == (503, "BUSY")
+        assert "retry-after" in headers
+        writer.close()
+        rig.release.set()
+        for reader, writer in busy:
+            assert (await answer(reader))[1] == {"slow": True}
+            writer.close()
+
+
+async def test_a_client_that_never_reads_is_cut_and_holds_nobody_up():
+    async with Rig(body_sec=0.3) as rig:
+        _, deaf = await rig.connect()
+        deaf.transport.pause_reading()
+        for _ in range(60):
+            deaf.write(HELLO.replace(b"hello", b"big"))
+        reader, writer = await rig.connect()
+        writer.write(HELLO)
+        assert (await answer(reader))[0] == 200
+        writer.close()
+        await rig.until(lambda: rig.server.connection_count() == 0)
+        deaf.transport.abort()
+
+
+async def test_a_client_that_asks_for_close_and_never_reads_is_cut_too():
+    async with Rig(body_sec=0.3) as rig:
+        _, deaf = await rig.connect()
+        deaf.transport.pause_reading()
+        for _ in range(40):
+            deaf.write(HELLO.replace(b"hello", b"big"))
+        deaf.write(b"GET /big HTTP/1.0\r\n\r\n")
+        await rig.until(lambda: rig.server.connection_count() == 0)
+        deaf.transport.abort()
+
+
+async def test_each_answer_is_one_write(monkeypatch):
+    writes = []
+    original = asyncio.StreamWriter.write
+
+    def count(self, data):
+        if data[:5] == b"HTTP/":
+            writes.append(data)
+        original(self, data)
+
+    monkeypatch.setattr(asyncio.StreamWriter, "write", count)
+    async with Rig() as rig:
+        reader, writer = await rig.connect()
+        for _ in range(5):
+            writer.write(HELLO)
+            await answer(reader)
+        writer.close()
+    assert len(writes) == 5
+    assert all(data.endswith(b'{"hello": 0}') for data in writes)
+
+
+async def test_an_unexpected_error_is_counted_and_tells_nothing(capsys):
+    async with Rig() as rig:
+        reader, writer = await rig.connect()
+        writer.write(HELLO.replace(b"hello", b"broken"))
+        status, body, _ = await answer(reader)
+        assert (status, body["error"]) == (500, "INTERNAL")
+        assert "secret" not in json.dumps(body)
+        assert rig.server.errors == 1
+        writer.close()
+    assert "a secret detail" in capsys.readouterr().err
+
+
+async def test_stop_finishes_the_answer_in_progress():
+    async with Rig() as rig:
+        reader, writer = await rig.connect()
+        writer.write(HELLO.replace(b"hello", b"slow"))
+        await rig.until(lambda: rig.server.connection_count() == 1)
+        await asyncio.sleep(0.05)
+        stopping = asyncio.create_task(rig.server.stop())
+        await asyncio.sleep(0.05)
+        rig.release.set()
+        status, _, headers = await answer(reader)
+        assert (status, headers["connection"]) == (200, "close")
+        await stopping
+        writer.close()
+
+
+async def test_a_full_pipeline_does_not_keep_others_waiting():
+    async with Rig(idle_sec=30) as rig:
+        greedy_reader, greedy = await rig.connect()
+        greedy.write(HELLO * 2000)
+        reader, writer = await rig.connect()
+        writer.write(HELLO)
+        assert (await answer(reader))[0] == 200
+        read = len(greedy_reader._buffer)
+        assert read < 2000 * 150, "the greedy client was served to its end first"
+        for _ in range(2000):
+            assert (await answer(greedy_reader))[0] == 200
+        writer.close()
+        greedy.close()
+
+
+async def test_bodies_arrive_whole_however_they_are_cut():
+    async with Rig(idle_sec=30, body_sec=30) as rig:
+        reader, writer = await rig.connect()
+        for size in (0, 1, 4095, 4096, 4097, 65536):
+            writer.write(f"POST /hello HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n".encode() + b"z" * size)
+            assert (await answer(reader))[1] == {"hello": size}
+            chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in [b"y" * 1000] * (size // 1000))
+            writer.write(
+                b"POST /hello HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
+            )
+            assert (await answer(reader))[1] == {"hello": size // 1000 * 1000}
+        writer.close()

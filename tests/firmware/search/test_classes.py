@@ -1,0 +1,119 @@
+"""The template search, on the real port and the simulated world."""
+
+import asyncio
+import json
+import time
+
+import pytest
+
+from firmware.services.bus.arbiter import Bus
+from firmware.services.errors import Refused
+from firmware.services.search import classes as template_search
+from firmware.services.search.classes import TemplateSearch
+from firmware.services.settings.table import SETTINGS
+from hal.simulated.rs485 import SimulatedPort
+
+SERIAL = next(field.default for field in SETTINGS if field.name == "serial")
+METER = {
+    "meta": {"class": "meter.simulated", "title": "Simulated energy meter", "version": "1"},
+    "identify": [{"func": 3, "addr": 0, "count": 2, "equals": [252, 104]}],
+    "params": [
+        {"name": "mains", "func": 3, "addr": 2, "type": "uint16", "scale": 0.1, "unit": "V"},
+        {"name": "frequency", "func": 3, "addr": 3, "type": "uint16", "scale": 0.01, "unit": "Hz"},
+        {"name": "voltage", "func": 4, "addr": 0, "type": "float32", "unit": "V"},
+        {"name": "phase1", "func": 2, "addr": 0, "type": "bool"},
+        {"name": "absent", "func": 4, "addr": 5000, "type": "uint16"},
+    ],
+}
+LINE = {"baudRate": 9600, "charFormat": 5, "frameMode": 0}
+
+
+class Rig:
+    def __init__(self, state_dir, files):
+        self.port = SimulatedPort({}, str(state_dir))
+        self.bus = Bus(self.port, dict(SERIAL, lateHorizonMs=50))
+        self.files = files
+        self.search = TemplateSearch(self.bus, self.read, dict(SERIAL))
+
+    async def read(self, path, limit):
+        if path not in self.files:
+            raise Refused("NOT_FOUND", "there is no such file")
+        if len(self.files[path]) > limit:
+            raise Refused("TOO_LARGE", "too long")
+        return self.files[path]
+
+    async def __aenter__(self):
+        await self.port.start()
+        await self.bus.start()
+        return self
+
+    async def __aexit__(self, *exc):
+        await self.search.stop()
+        await self.bus.stop()
+
+    async def finish(self):
+        end = time.monotonic() + 30
+        while self.search.result()["status"] == "RUNNING":
+            assert time.monotonic() < end
+            await asyncio.sleep(0.02)
+        return self.search.result()
+
+
+@pytest.fixture
+def few_units(monkeypatch):
+    monkeypatch.setattr(template_search, "LAST_UID", 3)
+    monkeypatch.setattr(template_search, "THOROUGH_WAIT", 0.05)
+
+
+async def test_a_device_of_the_class_is_found_with_its_parameters(tmp_path, few_units):
+    async with Rig(tmp_path, {"/meter.json": json.dumps(METER).encode()}) as rig:
+        assert rig.search.result()["status"] == "IDLE"
+        started = await rig.search.start(dict(LINE, filePath="/meter.json"), True)
+        assert started == {
+            "status": "DONE",
+            "errorCode": None,
+            "metaInfo": dict(METER["meta"], manufacturer="", source=""),
+        }
+        assert (await rig.search.start(dict(LINE, filePath="/meter.json"), False))["status"] == "BUSY"
+        result = await rig.finish()
+        assert (result["status"], result["progress"], result["etaSec"]) == ("DONE", 100, 0)
+        (found,) = result["foundDevices"]
+        assert (found["uid"], found["class"], found["title"]) == (1, "meter.simulated", "Simulated energy meter")
+        assert found["baudRate"] == 9600
+        params = found["params"]
+        assert (params["mains"], params["frequency"], params["phase1"], params["absent"]) == (230.0, 50.0, True, None)
+        assert 150 < params["voltage"] < 300
+
+
+async def test_stop_ends_it(tmp_path):
+    async with Rig(tmp_path, {"/meter.json": json.dumps(METER).encode()}) as rig:
+        await rig.search.start(dict(LINE, filePath="/meter.json"), False)
+        await asyncio.sleep(0.1)
+        assert rig.search.result()["etaSec"] > 0
+        assert await rig.search.stop() == {"status": "DONE"}
+        assert rig.search.result()["status"] == "STOPPED"
+
+
+@pytest.mark.parametrize(
+    ("files", "code"),
+    [
+        ({}, "NOT_FOUND"),
+        ({"/t.json": b"\xff\xd8\xff\xe0 JFIF"}, "BAD_TEMPLATE"),
+        ({"/t.json": b"x" * 10_000_000}, "BAD_TEMPLATE: the file must not be longer"),
+        ({"/t.json": b'{\n"meta": 5,\n"identify": [], "params": []}'}, "BAD_TEMPLATE: line 2: meta: must be an object"),
+    ],
+)
+async def test_a_bad_file_is_said(tmp_path, files, code):
+    async with Rig(tmp_path, files) as rig:
+        info = await rig.search.meta_info("/t.json")
+        assert (info["status"], info["metaInfo"]) == ("ERROR", None)
+        assert info["errorCode"].startswith(code)
+        started = await rig.search.start(dict(LINE, filePath="/t.json"), False)
+        assert started["errorCode"].startswith(code)
+        assert rig.search.result()["status"] == "IDLE"
+
+
+async def test_without_a_port_it_says_so():
+    search = TemplateSearch(None, None, SERIAL)
+    with pytest.raises(Refused, match="no RS-485 port"):
+        await search.start(dict(LINE, filePath="/t.json"), False)
