@@ -2,7 +2,8 @@
 
 import asyncio
 
-from firmware.api.guard import Guard
+from firmware.api.errors import error_answer
+from firmware.api.guard import ADMINISTRATOR, GUEST, Guard
 from firmware.api.routes import add_routes
 from firmware.http.http1 import HttpLimits
 from firmware.http.server import HttpServer
@@ -74,7 +75,7 @@ class Device:
         await self.card_files.start()
         await self.clock.start()
         await self.auto_restart.start()
-        http_port = await self.server.start(*http)
+        http_port = await self.server.start(*http, GUEST)
         await self.vpn_listener.start(http_port)
         await self.watchdog.start()
         return http_port, modbus_port
@@ -159,18 +160,19 @@ class Device:
         )
 
     def _build_server(self, httpd: dict) -> None:
-        self.server = HttpServer(
-            HttpLimits(
-                httpd["maxHeadBytes"],
-                httpd["maxBodyBytes"],
-                httpd["maxConnections"],
-                httpd["headTimeoutSec"],
-                httpd["bodyTimeoutSec"],
-                httpd["keepAliveSec"],
-            )
+        limits = HttpLimits(
+            httpd["maxHeadBytes"],
+            httpd["maxBodyBytes"],
+            httpd["maxConnections"],
+            httpd["headTimeoutSec"],
+            httpd["bodyTimeoutSec"],
+            httpd["keepAliveSec"],
         )
+        self.server = HttpServer(limits, error_answer)
         add_routes(self.server, self, Guard(self.sessions, self.button, httpd["hosts"]))
-        self.vpn_listener = VpnListener(self.server, self.board.network, self.networking.vpn_interfaces)
+        self.vpn_listener = VpnListener(
+            self.server, self.board.network, self.networking.vpn_interfaces, ADMINISTRATOR, GUEST
+        )
 
     # What services ask of each other
 

@@ -7,7 +7,8 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = (  # lowest first
-    *("hal", "firmware.services", "firmware.api", "firmware.board_check", "firmware.device", "firmware.__main__"),
+    *("hal", "firmware.http", "firmware.services", "firmware.api", "firmware.board_check", "firmware.device"),
+    "firmware.__main__",
 )
 LACKING = {  # what MicroPython does not have, or not as CPython has it
     *[
@@ -49,8 +50,6 @@ def imports(path):
 
 
 def floor(name):
-    if name.startswith("firmware.http"):
-        return FLOORS.index("firmware.api")
     for number, prefix in enumerate(FLOORS):
         if name == prefix or name.startswith(prefix + "."):
             return number
@@ -62,6 +61,12 @@ def test_imports_go_downward(name):
     for imported in imports(MODULES[name]):
         if imported in MODULES:
             assert floor(imported) <= floor(name), f"{name} imports {imported}"
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith(("firmware.http", "firmware.services"))])
+def test_http_and_services_know_nothing_of_each_other(name):
+    other = "firmware.services" if name.startswith("firmware.http") else "firmware.http"
+    assert [imported for imported in imports(MODULES[name]) if imported.startswith(other)] == []
 
 
 def test_there_are_no_cycles():

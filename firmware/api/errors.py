@@ -1,5 +1,7 @@
 """The API's error codes and their HTTP statuses: one table for services, hardware and the API itself."""
 
+from firmware.http.server import JsonResponse
+
 STATUS = {
     "BAD_REQUEST": 400,
     "BAD_JSON": 400,
@@ -45,6 +47,6 @@ STATUS = {
 }
 
 
-def error_body(code: str, message: str) -> dict:
-    """The body of every answer that is not a success."""
-    return {"error": code, "message": message}
+def error_answer(code: str, message: str, headers: "dict | None" = None) -> JsonResponse:
+    """The answer of every request that is not a success."""
+    return JsonResponse({"error": code, "message": message}, STATUS[code], headers)

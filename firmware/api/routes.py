@@ -2,10 +2,10 @@
 
 from firmware.api.call import Call, parse_body
 from firmware.api.endpoints import ENDPOINTS, Endpoint
-from firmware.api.errors import STATUS
+from firmware.api.errors import STATUS, error_answer
 from firmware.api.guard import Guard
 from firmware.api.openapi import document
-from firmware.http.server import HttpServer, JsonResponse, error_answer
+from firmware.http.server import HttpServer, JsonResponse
 from firmware.services.errors import Refused
 from hal.contracts import PartError
 from hal.fields import BadField
@@ -41,10 +41,9 @@ def _route(endpoint: Endpoint, device, guard: Guard):
 
 def refusal(exc: "Refused | BadField | PartError") -> JsonResponse:
     """The answer for what a service or a part of the board will not or cannot do."""
-    status = STATUS[exc.code]
     headers = {}
     if getattr(exc, "retry_after", None) is not None:
         headers["Retry-After"] = str(exc.retry_after)  # type: ignore[union-attr]
-    if status == 401:
+    if STATUS[exc.code] == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return error_answer(status, exc.code, str(exc), headers)
+    return error_answer(exc.code, str(exc), headers)

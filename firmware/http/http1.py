@@ -26,11 +26,13 @@ class HttpLimits:
 
 
 class HttpError(Exception):
-    """The request cannot be understood or is over a limit; the connection closes after this answer."""
+    """The request cannot be understood or is over a limit; the connection closes after this answer.
 
-    def __init__(self, status: int, code: str, message: str):
+    `code` says which error it is; whoever answers knows the status that belongs to it.
+    """
+
+    def __init__(self, code: str, message: str):
         super().__init__(message)
-        self.status = status
         self.code = code
 
 
@@ -94,7 +96,7 @@ def _field_name(raw: str) -> str:
     name = _known_names.get(raw)
     if name is None:
         if not _is_token(raw):
-            raise HttpError(400, "BAD_REQUEST", "a header name holds a character that is not allowed")
+            raise HttpError("BAD_REQUEST", "a header name holds a character that is not allowed")
         name = raw.lower()
         if len(_known_names) < _KNOWN_NAMES and len(raw) <= 32:
             _known_names[raw] = name
@@ -102,36 +104,36 @@ def _field_name(raw: str) -> str:
 
 
 def parse_head(data: bytes) -> RequestHead:
-    """Parse a request head without its final empty line (RFC 9112 sections 3 and 5); HttpError 400 or 505."""
+    """Parse a head without its final empty line (RFC 9112 sections 3 and 5); HttpError BAD_REQUEST or HTTP_VERSION."""
     try:
         lines = data.decode().split("\r\n")
     except UnicodeError:
-        raise HttpError(400, "BAD_REQUEST", "the request head is not UTF-8") from None
+        raise HttpError("BAD_REQUEST", "the request head is not UTF-8") from None
     parts = lines[0].split(" ")
     if len(parts) != 3 or not parts[1] or not (parts[0] in _METHODS or _is_token(parts[0])):
-        raise HttpError(400, "BAD_REQUEST", "the request line must be: METHOD path HTTP/1.1")
+        raise HttpError("BAD_REQUEST", "the request line must be: METHOD path HTTP/1.1")
     method, target, protocol = parts
     if protocol not in ("HTTP/1.1", "HTTP/1.0"):
         if protocol[:5] == "HTTP/":
-            raise HttpError(505, "HTTP_VERSION", "only HTTP/1.1 and HTTP/1.0 are spoken here")
-        raise HttpError(400, "BAD_REQUEST", "the request line must be: METHOD path HTTP/1.1")
+            raise HttpError("HTTP_VERSION", "only HTTP/1.1 and HTTP/1.0 are spoken here")
+        raise HttpError("BAD_REQUEST", "the request line must be: METHOD path HTTP/1.1")
     headers = Headers()
     fields = headers.fields
     for line in lines[1:]:
         colon = line.find(":")
         if colon <= 0:
-            raise HttpError(400, "BAD_REQUEST", "a header line must be: name: value")
+            raise HttpError("BAD_REQUEST", "a header line must be: name: value")
         name = _field_name(line[:colon])
         value = line[colon + 1 :].strip(" \t")
         if "\r" in value or "\n" in value or "\0" in value:
-            raise HttpError(400, "BAD_REQUEST", "a header value holds a control character")
+            raise HttpError("BAD_REQUEST", "a header value holds a control character")
         if name in fields:
             if name in _ONCE:
-                raise HttpError(400, "BAD_REQUEST", "the header " + name + " is given twice")
+                raise HttpError("BAD_REQUEST", "the header " + name + " is given twice")
             value = fields[name] + ", " + value
         fields[name] = value
     if protocol == "HTTP/1.1" and "host" not in fields:
-        raise HttpError(400, "BAD_REQUEST", "the header Host is missing")
+        raise HttpError("BAD_REQUEST", "the header Host is missing")
     return RequestHead(method, target, protocol[5:], headers)
 
 
@@ -141,14 +143,14 @@ def body_length(head: RequestHead) -> "int | None":
     length = head.headers.get("content-length")
     if encoding is not None:
         if length is not None:
-            raise HttpError(400, "BAD_REQUEST", "Content-Length and Transfer-Encoding exclude each other")
+            raise HttpError("BAD_REQUEST", "Content-Length and Transfer-Encoding exclude each other")
         if encoding.lower() != "chunked" or head.version == "1.0":
-            raise HttpError(501, "NOT_IMPLEMENTED", "the only Transfer-Encoding is chunked, in HTTP/1.1")
+            raise HttpError("NOT_IMPLEMENTED", "the only Transfer-Encoding is chunked, in HTTP/1.1")
         return None
     if length is None:
         return 0
     if not 0 < len(length) <= 15 or not all("0" <= digit <= "9" for digit in length):
-        raise HttpError(400, "BAD_REQUEST", "Content-Length must be a decimal number")
+        raise HttpError("BAD_REQUEST", "Content-Length must be a decimal number")
     return int(length)
 
 
@@ -177,7 +179,7 @@ class RequestReader:
             await self._fill()
 
     async def head(self) -> RequestHead:
-        """The next request head; HttpError 400, 414 or 431."""
+        """The next request head; HttpError BAD_REQUEST, URI_TOO_LONG or HEADERS_TOO_LARGE."""
         limit = self._limits.head_bytes
         end = self._buffer.find(b"\r\n\r\n")
         while end < 0 and len(self._buffer) <= limit + 4:
@@ -186,14 +188,14 @@ class RequestReader:
             end = self._buffer.find(b"\r\n\r\n", searched)
         if end < 0 or end > limit:
             if 0 <= self._buffer.find(b"\r\n") <= limit:
-                raise HttpError(431, "HEADERS_TOO_LARGE", f"request line and headers must fit in {limit} bytes")
-            raise HttpError(414, "URI_TOO_LONG", f"request line and headers must fit in {limit} bytes")
+                raise HttpError("HEADERS_TOO_LARGE", f"request line and headers must fit in {limit} bytes")
+            raise HttpError("URI_TOO_LONG", f"request line and headers must fit in {limit} bytes")
         data = self._buffer[:end]
         self._buffer = self._buffer[end + 4 :]
         return parse_head(data)
 
     async def body(self, length: "int | None") -> bytes:
-        """The body that belongs to a head, by its `body_length`; HttpError 400 or 413."""
+        """The body that belongs to a head, by its `body_length`; HttpError BAD_REQUEST or TOO_LARGE."""
         if length is None:
             return await self._chunked_body()
         self._check_size(length)
@@ -209,7 +211,7 @@ class RequestReader:
 
     def _check_size(self, size: int) -> None:
         if size > self._limits.body_bytes:
-            raise HttpError(413, "TOO_LARGE", f"the body must not be longer than {self._limits.body_bytes} bytes")
+            raise HttpError("TOO_LARGE", f"the body must not be longer than {self._limits.body_bytes} bytes")
 
     async def _fill(self) -> None:
         data = await self._reader.read(_READ_SIZE)
@@ -239,7 +241,7 @@ class RequestReader:
             await self._fill()
             end = self._buffer.find(b"\r\n")
         if end < 0 or end > limit:
-            raise HttpError(400, "BAD_REQUEST", what + " is too long")
+            raise HttpError("BAD_REQUEST", what + " is too long")
         line = self._buffer[:end]
         self._buffer = self._buffer[end + 2 :]
         return line
@@ -250,7 +252,7 @@ class RequestReader:
         while True:
             digits = (await self._line(_CHUNK_LINE, "a chunk size line")).split(b";")[0].strip(b" \t")
             if not 0 < len(digits) <= 8 or not all(digit in b"0123456789abcdefABCDEF" for digit in digits):
-                raise HttpError(400, "BAD_REQUEST", "a chunk size must be a hexadecimal number")
+                raise HttpError("BAD_REQUEST", "a chunk size must be a hexadecimal number")
             size = int(digits.decode(), 16)
             if size == 0:
                 break
@@ -258,7 +260,7 @@ class RequestReader:
             self._check_size(total)
             parts.append(await self._take(size))
             if await self._take(2) != b"\r\n":
-                raise HttpError(400, "BAD_REQUEST", "a chunk is longer than its size says")
+                raise HttpError("BAD_REQUEST", "a chunk is longer than its size says")
         allowed = self._limits.head_bytes
         while True:  # trailer fields are read and dropped (RFC 9112 section 7.1.2)
             line = await self._line(allowed, "the trailer")

@@ -9,7 +9,6 @@ import asyncio
 
 from microdot import Microdot, Request, Response
 
-from firmware.api.errors import error_body
 from firmware.http.http1 import ConnectionClosed, HttpError, HttpLimits, RequestReader, body_length, render
 from firmware.http.targets import split_target
 from hal.runtime import (
@@ -47,11 +46,6 @@ class JsonResponse(Response):
         self.is_head = False
         self.body = json_dumps(content).encode()
         self.headers = _COMMON_HEADERS if headers is None else dict(_COMMON_HEADERS, **headers)  # type: ignore[assignment]
-
-
-def error_answer(status: int, code: str, message: str, headers: "dict | None" = None) -> JsonResponse:
-    """An answer with the API's error body."""
-    return JsonResponse(error_body(code, message), status, headers)
 
 
 class Connection:
@@ -92,7 +86,7 @@ class Connection:
             if not self.expired:
                 raise
             if self.phase == READING and not self.server.closing:
-                await self._refuse(HttpError(408, "TIMEOUT", "the request did not arrive in time"))
+                await self._refuse(HttpError("TIMEOUT", "the request did not arrive in time"))
             else:
                 abort_stream(self.writer)
 
@@ -109,7 +103,7 @@ class Connection:
         body = b""
         if length != 0:
             if length is not None and length > limits.body_bytes:
-                raise HttpError(413, "TOO_LARGE", f"the body must not be longer than {limits.body_bytes} bytes")
+                raise HttpError("TOO_LARGE", f"the body must not be longer than {limits.body_bytes} bytes")
             self._enter(READING, limits.body_sec)
             if not self.requests.pending() and head.headers.get("expect", "").lower() == "100-continue":
                 await self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -142,7 +136,7 @@ class Connection:
         """Send an error and let the client finish sending: closing at once would take the answer from it."""
         self.expired = False
         self._enter(LINGERING, _LINGER_SEC)
-        answer = error_answer(error.status, error.code, str(error))
+        answer = self.server.error_answer(error.code, str(error))
         try:
             await self._send(render(answer.status_code, answer.headers, answer.body, False))
             self.writer.write_eof()
@@ -156,12 +150,15 @@ class Connection:
 class HttpServer(Microdot):
     """Serves the routes of a Microdot application over HTTP/1.1 within limits.
 
-    What a handler raises is unexpected: it is logged, counted in `errors` and answered with 500.
+    `error_answer(code, message, headers)` makes the answers to what goes wrong here: BAD_REQUEST, TIMEOUT, TOO_LARGE,
+    URI_TOO_LONG, HEADERS_TOO_LARGE, NOT_IMPLEMENTED, HTTP_VERSION, NOT_FOUND, METHOD_NOT_ALLOWED, BUSY and INTERNAL.
+    What a handler raises is unexpected: it is logged, counted in `errors` and answered with INTERNAL.
     """
 
-    def __init__(self, limits: HttpLimits, clock=monotonic):
+    def __init__(self, limits: HttpLimits, error_answer, clock=monotonic):
         super().__init__()
         self.limits = limits
+        self.error_answer = error_answer
         self.monotonic = clock
         self.closing = False
         self.errors = 0
@@ -201,22 +198,22 @@ class HttpServer(Microdot):
             return await self.error_response(req, 500)
 
     async def error_response(self, req, status_code, reason=None):
-        """The API's JSON body for what no handler answers."""
+        """The answer where no handler gives one."""
         if status_code == 404:
-            return error_answer(404, "NOT_FOUND", "there is no such path")
+            return self.error_answer("NOT_FOUND", "there is no such path")
         if status_code == 405:
             allow = req.g.allow
-            return error_answer(405, "METHOD_NOT_ALLOWED", "allowed here: " + allow, {"Allow": allow})
+            return self.error_answer("METHOD_NOT_ALLOWED", "allowed here: " + allow, {"Allow": allow})
         self.errors += 1
-        return error_answer(500, "INTERNAL", "an unexpected error, written to the device's log")
+        return self.error_answer("INTERNAL", "an unexpected error, written to the device's log")
 
     # Connections
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen on an address, whoever arrives there being a guest; return the port."""
+    async def start(self, host: str, port: int, level: int) -> int:
+        """Listen on an address; return the port. `level` is the access level that arriving there gives."""
 
         async def accept(reader, writer):
-            await self._accept(reader, writer, 0)
+            await self._accept(reader, writer, level)
 
         listener = await asyncio.start_server(accept, host, port, backlog=64)
         self._listeners.append(listener)
@@ -273,8 +270,8 @@ class HttpServer(Microdot):
         connection = Connection(self, reader, writer, level)
         try:
             if self.closing or not self._make_room():
-                answer = error_answer(503, "BUSY", "too many connections", {"Retry-After": "1"})
-                writer.write(render(503, answer.headers, answer.body, False))
+                answer = self.error_answer("BUSY", "too many connections", {"Retry-After": "1"})
+                writer.write(render(answer.status_code, answer.headers, answer.body, False))
                 await writer.drain()
                 await close_stream(writer)
                 return

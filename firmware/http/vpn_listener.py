@@ -1,8 +1,7 @@
-"""The VPN listener: sockets of their own on the VPN's interfaces. What arrives there is the administrator."""
+"""The VPN listener: sockets of their own on the VPN's interfaces; arriving there gives a level of its own."""
 
 import asyncio
 
-from firmware.api.guard import ADMINISTRATOR, GUEST
 from firmware.http.server import HttpServer
 from hal.runtime import log, log_exception, wait_until
 
@@ -12,14 +11,17 @@ LOOK_SEC = 30.0  # after these it is looked again even where the kernel has told
 class VpnListener:
     """Listens on each of the named interfaces while it is there.
 
+    `level` is the access level of who calls over one of them, `own_level` that of this machine's own processes.
     An interface that was deleted and made anew is another one: a socket bound to the old one hears nothing any more,
     and nothing tells it so.
     """
 
-    def __init__(self, server: HttpServer, network, interfaces: "list[str]"):
+    def __init__(self, server: HttpServer, network, interfaces: "list[str]", level: int, own_level: int):
         self._server = server
         self._network = network
         self._interfaces = interfaces
+        self._level = level
+        self._own_level = own_level
         self._port = 0
         self._open: dict = {}  # name of the interface -> (its index, the listener)
         self._failures: dict = {}  # name of the interface -> why it cannot be listened on
@@ -72,7 +74,7 @@ class VpnListener:
                 log(f"VPN: cannot listen on {name}: {exc}")
             self._failures[name] = str(exc)
             return
-        self._open[name] = (index, await self._server.listen_on(sock, self._level))
+        self._open[name] = (index, await self._server.listen_on(sock, self._level_of))
         self._failures.pop(name, None)
         log(f"VPN: listening on {name}")
 
@@ -80,6 +82,6 @@ class VpnListener:
         self._server.close_listener(self._open.pop(name)[1])
         log(f"VPN: listening on {name} no more")
 
-    def _level(self, address: str) -> int:
+    def _level_of(self, address: str) -> int:
         """The level of who calls from an address. The kernel also takes connections of this machine to itself."""
-        return GUEST if self._network.is_own_address(address) else ADMINISTRATOR
+        return self._own_level if self._network.is_own_address(address) else self._level

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from firmware.api.errors import error_answer
 from firmware.http.http1 import HttpLimits
 from firmware.http.server import HttpServer, JsonResponse
 
@@ -14,7 +15,7 @@ HELLO = b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"
 
 class Rig:
     def __init__(self, **limits):
-        self.server = HttpServer(HttpLimits(**dict(SMALL, **limits)))
+        self.server = HttpServer(HttpLimits(**dict(SMALL, **limits)), error_answer)
         self.release = asyncio.Event()
         self.writers: list = []
         self.server.add("GET", "/hello", self.hello)
@@ -38,7 +39,7 @@ class Rig:
 
     async def __aenter__(self):
         self.tasks = asyncio.all_tasks()
-        self.port = await self.server.start("127.0.0.1", 0)
+        self.port = await self.server.start("127.0.0.1", 0, 0)
         return self
 
     async def __aexit__(self, *exc):
