@@ -3,6 +3,7 @@
 import asyncio
 
 from firmware.services.errors import Refused
+from firmware.services.settings.rules import conflicts
 from firmware.services.settings.table import SETTINGS
 from hal.fields import BadField, Integer, ListOf, Object
 from hal.runtime import log, offload
@@ -117,6 +118,9 @@ def _changed(changes: dict, values: dict) -> dict:
                 changed[field.name] = _changed_value(field, changes[field.name], values[field.name])
             except BadField as exc:
                 problems.extend(exc.problems)
+    if not problems:
+        found_before = conflicts(values)  # by an older firmware: not what this change is to blame for
+        problems = [problem for problem in conflicts(changed) if problem not in found_before]
     if problems:
         raise BadField(problems)
     return changed
@@ -150,7 +154,8 @@ def _restored(document: dict, factory: dict) -> "tuple[dict, list[str]]":
             except BadField as exc:
                 problems.extend(exc.problems)
         values[field.name] = value
-    return values, [f"saved setting {problem}; its default is in use" for problem in problems]
+    told = [f"saved setting {problem}; its default is in use" for problem in problems]
+    return values, told + [f"saved setting {problem}" for problem in conflicts(values)]
 
 
 def _restored_value(field, stored, default, problems: list):

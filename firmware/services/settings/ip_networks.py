@@ -34,6 +34,12 @@ def contains(network: "tuple[int, int, int]", address: "tuple[int, int]") -> boo
     return bits == address[1] and number >> (bits - prefix) == address[0] >> (bits - prefix)
 
 
+def overlap(network: "tuple[int, int, int]", other: "tuple[int, int, int]") -> bool:
+    """Whether two networks of `parse_network` have an address in common."""
+    wider, narrower = (network, other) if network[1] <= other[1] else (other, network)
+    return contains(wider, (narrower[0], narrower[2]))
+
+
 def _is_number(text: str) -> bool:
     return 0 < len(text) <= 3 and all("0" <= digit <= "9" for digit in text)
 

@@ -13,8 +13,8 @@ import threading
 import pytest
 
 from firmware.services.errors import Refused
+from firmware.services.settings import forms as setting_forms
 from firmware.services.settings.areas import Settings
-from firmware.services.settings.areas import forms as setting_forms
 from firmware.services.settings.document_store import SIZE_LIMIT, DocumentStore, FileOperations
 from firmware.services.settings.table import SETTINGS
 from hal.fields import REQUIRED, BadField, ListOf, Nullable, Object, Text
@@ -122,7 +122,7 @@ OTHER: dict = {  # every field of every key, each different from its default
         "idleSec": 86400,
         "allow": ["0.0.0.0/0"],
         "ownUid": 0,
-        "uidFrom": 255,
+        "uidFrom": 2,
         "uidTo": 255,
         "excDenied": 0,
         "excNoAnswer": 255,
@@ -925,7 +925,7 @@ def test_the_schema_of_a_form_takes_the_same_texts_as_its_check(form) -> None:
 
 ON_MICROPYTHON = """
 import asyncio, json, sys
-from firmware.services.settings.areas import forms as setting_forms
+from firmware.services.settings import forms as setting_forms
 from firmware.services.settings.areas import Settings
 from firmware.services.settings.document_store import DocumentStore
 from hal.fields import BadField
