@@ -10,7 +10,8 @@ import pathlib
 import sys
 
 from firmware.api.call import Flag, Keys, Parameters
-from firmware.api.endpoints import ENDPOINTS, Anything, CardPath, Endpoint
+from firmware.api.endpoint import Anything, CardPath, Endpoint
+from firmware.api.endpoints import ENDPOINTS
 from firmware.api.errors import STATUS
 from firmware.services.settings.table import SETTINGS
 from hal.board import DRIVERS, PARTS
@@ -114,7 +115,7 @@ def api_page() -> str:
     lines = [
         "# API",
         "",
-        "Made by `make docs` from `firmware/api/endpoints.py`. Every path works with and without its trailing slash.",
+        "Made by `make docs` from `firmware/api/endpoints/`. Every path works with and without its trailing slash.",
         "",
         'A failure is `{"error": CODE, "message": text}` with the status of its code:',
         "",

@@ -2,7 +2,8 @@
 
 from firmware import VERSION
 from firmware.api.call import Keys, Parameters
-from firmware.api.endpoints import ENDPOINTS, Endpoint
+from firmware.api.endpoint import Endpoint
+from firmware.api.endpoints import ENDPOINTS
 
 _ERROR = {
     "type": "object",

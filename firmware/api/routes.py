@@ -1,7 +1,8 @@
 """From the table of endpoints to the server's routes: guard, checks, handler, error bodies."""
 
 from firmware.api.call import Call, parse_body
-from firmware.api.endpoints import ENDPOINTS, Endpoint
+from firmware.api.endpoint import Endpoint
+from firmware.api.endpoints import ENDPOINTS
 from firmware.api.errors import STATUS, error_answer
 from firmware.api.guard import Guard
 from firmware.api.openapi import document

@@ -1,0 +1,18 @@
+"""The API as one table: method, path, access level, what it is for, handler, query, body and answer of each endpoint.
+
+Routes, the access guard, checks of queries and bodies, the OpenAPI document and the README's table derive from it. Each
+area has a file with its rows beside their handlers; the table is put together here.
+"""
+
+from firmware.api.endpoints.access import ENDPOINTS as ACCESS
+from firmware.api.endpoints.card import ENDPOINTS as CARD
+from firmware.api.endpoints.cloud import ENDPOINTS as CLOUD
+from firmware.api.endpoints.gsm import ENDPOINTS as GSM
+from firmware.api.endpoints.modbus import ENDPOINTS as MODBUS
+from firmware.api.endpoints.search import ENDPOINTS as SEARCH
+from firmware.api.endpoints.settings import ENDPOINTS as SETTINGS
+from firmware.api.endpoints.state import ENDPOINTS as STATE
+from firmware.api.endpoints.system import ENDPOINTS as SYSTEM
+from firmware.api.endpoints.time import ENDPOINTS as TIME
+
+ENDPOINTS = SYSTEM + ACCESS + STATE + SETTINGS + MODBUS + SEARCH + CARD + TIME + GSM + CLOUD

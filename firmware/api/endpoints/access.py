@@ -1,0 +1,47 @@
+"""Logging in and out."""
+
+from firmware.api.call import Call
+from firmware.api.endpoint import NOTHING, UINT32, Endpoint
+from hal.fields import Choice, Field, Object, Text
+
+_LOGIN = Object(
+    Field("username", Text(64, 1)),
+    Field("password", Text(40, 40), help="lower-case hexadecimal SHA-1 of user name + password + salt"),
+)
+
+_SESSION = Object(
+    Field("authType", Choice("Bearer")),
+    Field("token", Text(48, 48)),
+    Field("ttlSec", UINT32, help="seconds until the token dies unless it is used"),
+)
+
+
+async def login_salt(call: Call) -> dict:
+    """GET /api/login/salt/"""
+    return {"salt": call.device.login.salt(call.address)}
+
+
+async def login(call: Call) -> dict:
+    """POST /api/login/"""
+    return call.device.login.login(call.address, call.body["username"], call.body["password"])
+
+
+async def logout(call: Call) -> dict:
+    """POST /api/cmd/logout/"""
+    if call.token:
+        call.device.sessions.close(call.token)
+    return {}
+
+
+ENDPOINTS = (
+    Endpoint(
+        "GET",
+        "/api/login/salt/",
+        0,
+        "Salt for password hashing",
+        login_salt,
+        Object(Field("salt", Text(40, 40))),
+    ),
+    Endpoint("POST", "/api/login/", 0, "User authentication", login, _SESSION, body=_LOGIN),
+    Endpoint("POST", "/api/cmd/logout/", 1, "End session", logout, NOTHING),
+)

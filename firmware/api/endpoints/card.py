@@ -1,0 +1,115 @@
+"""Files on the SD card."""
+
+from firmware.api.call import Call
+from firmware.api.endpoint import NOTHING, UINT32, CardPath, Endpoint
+from hal.fields import Base64, Boolean, Field, Integer, ListOf, Nullable, Object, Text
+
+_PATH = Field("path", CardPath(), help="absolute path on the card, with /")
+
+_ITEM = (
+    Field("name", Text(255)),
+    Field("attrib", Text(3, 3), help="d directory, r readable, w writable, - where not"),
+    Field("size", Integer(0, 0xFFFFFFFF)),
+    Field("datetime", Text(32), help="last change, ISO 8601, device local time"),
+)
+
+_INDEX = Nullable(Integer(0, 0x7FFFFFFF))
+
+_BLOCK = Integer(0, 0x3FFFFF)
+
+_BLOCK_COUNT = Field("blockCount", Integer(1, 0x400000), help="blocks of 1024 bytes in the whole file")
+
+_DIRECTORY = Object(
+    Field("fromIdx", _INDEX),
+    Field("toIdx", _INDEX),
+    Field("total", UINT32),
+    Field("items", ListOf(Object(*_ITEM), 65536)),
+)
+
+
+async def card_dir(call: Call) -> dict:
+    """POST /api/card/dir/"""
+    body = call.body
+    return await call.device.card_files.dir(body["path"], body["fromIdx"], body["toIdx"])
+
+
+async def card_file_info(call: Call) -> dict:
+    """POST /api/card/file/info/"""
+    return await call.device.card_files.info(call.body["path"])
+
+
+async def card_file_read(call: Call) -> dict:
+    """POST /api/card/file/read/"""
+    return await call.device.card_files.read(call.body["path"], call.body["blockIdx"])
+
+
+async def card_file_write(call: Call) -> dict:
+    """POST /api/card/file/write/"""
+    body, owner = call.body, call.token or call.address
+    return await call.device.card_files.write(body["path"], body["blockIdx"], body["blockCount"], body["data"], owner)
+
+
+async def card_remove(call: Call) -> dict:
+    """POST /api/card/remove/"""
+    await call.device.card_files.remove(call.body["path"], call.body["recursive"])
+    return {}
+
+
+async def card_eject(call: Call) -> dict:
+    """POST /api/cmd/memory/card_eject"""
+    await call.device.card_files.eject()
+    return {}
+
+
+ENDPOINTS = (
+    Endpoint(
+        "POST",
+        "/api/card/dir/",
+        1,
+        "List files and directories",
+        card_dir,
+        _DIRECTORY,
+        body=Object(
+            _PATH,
+            Field("fromIdx", Integer(0, 0x7FFFFFFF), 0, help="first index"),
+            Field("toIdx", Integer(0, 0x7FFFFFFF), None, help="last index, inclusive; default: the last there is"),
+        ),
+    ),
+    Endpoint(
+        "POST",
+        "/api/card/file/info/",
+        1,
+        "Get file info on SD card",
+        card_file_info,
+        Object(*_ITEM),
+        body=Object(_PATH),
+    ),
+    Endpoint(
+        "POST",
+        "/api/card/file/read/",
+        1,
+        "Read file from SD card",
+        card_file_read,
+        Object(Field("blockIdx", _BLOCK), _BLOCK_COUNT, Field("data", Text(1368), help="Base64")),
+        body=Object(_PATH, Field("blockIdx", _BLOCK)),
+    ),
+    Endpoint(
+        "POST",
+        "/api/card/file/write/",
+        1,
+        "Write file to SD card",
+        card_file_write,
+        Object(Field("blockIdx", _BLOCK), _BLOCK_COUNT),
+        body=Object(_PATH, Field("blockIdx", _BLOCK), _BLOCK_COUNT, Field("data", Base64(1024))),
+    ),
+    Endpoint(
+        "POST",
+        "/api/card/remove/",
+        1,
+        "Remove file from SD card",
+        card_remove,
+        NOTHING,
+        body=Object(_PATH, Field("recursive", Boolean(), False, help="remove a folder with all it holds")),
+    ),
+    Endpoint("POST", "/api/cmd/memory/card_eject", 1, "Safe SD card ejection", card_eject, NOTHING),
+)

@@ -1,0 +1,25 @@
+"""The GSM modem."""
+
+from firmware.api.call import Call
+from firmware.api.endpoint import Endpoint
+from firmware.services.settings.forms import PHONE
+from hal.fields import Choice, Field, Nullable, Object, Text
+
+_SMS = Object(
+    Field("phone", Nullable(Text(16, 6, PHONE)), None, help="+ and 5..15 digits; default: gsm.smsPhone"),
+    Field("text", Nullable(Text(1530, 1)), None, help="up to 10 messages: 1530 letters of the GSM alphabet, else 670"),
+)
+
+_SMS_RESULT = Object(
+    Field("status", Choice("DONE", "ERROR")),
+    Field("errorCode", Nullable(Text(64))),
+    Field("message", Nullable(Text(512)), help="why not, in words"),
+)
+
+
+async def gsm_sms_test(call: Call) -> dict:
+    """POST /api/cmd/gsm/sms-test/"""
+    return await call.device.gsm.sms_test(call.body["phone"], call.body["text"])
+
+
+ENDPOINTS = (Endpoint("POST", "/api/cmd/gsm/sms-test/", 1, "Send test SMS", gsm_sms_test, _SMS_RESULT, body=_SMS),)

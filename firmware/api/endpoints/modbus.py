@@ -1,0 +1,72 @@
+"""Modbus requests to the devices on the line."""
+
+from firmware.api.call import Call, Parameters
+from firmware.api.endpoint import UINT32, Endpoint
+from firmware.services.bus.pdu import DATA_MAX
+from hal.fields import AnyOf, Base64, Boolean, Choice, Field, Integer, ListOf, Nullable, Object, Text
+
+_MODBUS_REQUEST = Object(
+    Field("uid", Integer(0, 255), help="unit id; 0 is a broadcast"),
+    Field("func", Integer(1, 127), help="function code"),
+    Field("data", Base64(DATA_MAX), None, help="raw request: the bytes after the function code"),
+    Field("addr", Integer(0, 65535), None, help="typed request: first address, counted from 0"),
+    Field("count", Integer(1, 2000), None, help="functions 1 to 4: how many values"),
+    Field("value", AnyOf(Integer(0, 65535), Boolean()), None, help="functions 5 and 6"),
+    Field("values", ListOf(AnyOf(Integer(0, 65535), Boolean()), 1968, 1), None, help="functions 15 and 16"),
+    Field(
+        "timeoutMs", Integer(10, 60000), None, help="wait for the answer to begin; default: serial.responseTimeoutMs"
+    ),
+    Field("retries", Integer(0, 5), None, help="further tries, writes too; default: serial.retries, reads only"),
+)
+
+_MODBUS_RESULT = Object(
+    Field("tid", UINT32),
+    Field("status", Choice("PENDING", "DONE", "ERROR")),
+    Field("uid", Integer(0, 255)),
+    Field("func", Integer(1, 127)),
+    Field("data", Nullable(Text(340)), help="Base64 of the answer's bytes after the function code"),
+    Field("values", Nullable(ListOf(AnyOf(Boolean(), Integer(0, 65535)), 2000)), help="values of a typed read"),
+    Field(
+        "errorCode",
+        Nullable(
+            Choice("TIMEOUT", "BAD_FRAME", "FOREIGN", "ECHO", "DEVICE_DOWN", "EXCEPTION", "PORT_LOST", "CANCELLED")
+        ),
+    ),
+    Field("exception", Nullable(Integer(0, 255)), help="Modbus exception code"),
+    Field("elapsedMs", UINT32, help="time on the line, all tries together"),
+)
+
+
+async def modbus_req(call: Call) -> dict:
+    """POST /api/modbus/req/"""
+    return call.device.modbus_requests.submit(call.body, call.token or call.address)
+
+
+async def modbus_resp(call: Call) -> dict:
+    """GET /api/modbus/resp/"""
+    return await call.device.modbus_requests.result(call.query["tid"], call.query["wait"])
+
+
+ENDPOINTS = (
+    Endpoint(
+        "POST",
+        "/api/modbus/req/",
+        1,
+        "Send Modbus request",
+        modbus_req,
+        Object(Field("tid", UINT32), Field("status", Choice("QUEUED"))),
+        body=_MODBUS_REQUEST,
+    ),
+    Endpoint(
+        "GET",
+        "/api/modbus/resp/",
+        1,
+        "Modbus response by tid",
+        modbus_resp,
+        _MODBUS_RESULT,
+        query=Parameters(
+            Field("tid", Integer(1, 0x7FFFFFFF), help="from POST /api/modbus/req/"),
+            Field("wait", Integer(0, 10000), 0, help="milliseconds to hold the answer until the result is there"),
+        ),
+    ),
+)

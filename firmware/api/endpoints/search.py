@@ -1,0 +1,183 @@
+"""The searches for Modbus devices: by address, and by template."""
+
+from firmware.api.call import Call, Flag, Parameters
+from firmware.api.endpoint import UINT32, Anything, CardPath, Endpoint
+from firmware.services.search.devices import ANSWER, BAD_LINK, COLLISION, EXCEPTION, FIRST_UID, LAST_UID, ODD
+from hal.fields import Boolean, Choice, Field, Integer, ListOf, Nullable, Object, Text
+
+
+def _search_is_whole(fields: dict) -> "list[str]":
+    """A rule: a search has line settings and walks upwards."""
+    problems = []
+    for one, several in (("baudRate", "baudRates"), ("charFormat", "charFormats")):
+        if fields[one] is None and fields[several] is None:
+            problems.append(f"{one}: is missing")
+    if fields["uidFrom"] > fields["uidTo"]:
+        problems.append("uidTo: must not be less than uidFrom")
+    return problems
+
+
+_DONE = Object(Field("status", Choice("DONE", "BUSY")))
+
+_LINE = (
+    Field("baudRate", Integer(75, 230400), help="bit/s"),
+    Field("charFormat", Integer(0, 5), help="character format, as in setting serial"),
+    Field("frameMode", Integer(0, 1), 0, help="0 RTU, 1 ASCII"),
+)
+
+_FIND = Object(
+    Field("baudRate", Integer(75, 230400), None, help="bit/s; or else baudRates"),
+    Field("charFormat", Integer(0, 5), None, help="character format, as in setting serial; or else charFormats"),
+    Field("frameMode", Integer(0, 1), 0, help="0 RTU, 1 ASCII"),
+    Field("fastSearch", Boolean(), False, help="wait for each unit only as long as the line calls for"),
+    Field("uidFrom", Integer(0, 255), FIRST_UID, help="first unit id"),
+    Field("uidTo", Integer(0, 255), LAST_UID, help="last unit id"),
+    Field("baudRates", ListOf(Integer(75, 230400), 16, 1), None, help="rates to try in turn instead of baudRate"),
+    Field("charFormats", ListOf(Integer(0, 5), 6, 1), None, help="formats to try in turn instead of charFormat"),
+    Field("identify", Boolean(), False, help="ask the found ones who they are (function 43/14 or 17)"),
+    Field("stopAtFirst", Boolean(), False, help="end at the first line setting that answers"),
+    rule=_search_is_whole,
+)
+
+_FOUND = Object(
+    Field("uid", Integer(0, 255)),
+    *_LINE,
+    Field("verdict", Choice(ANSWER, EXCEPTION, ODD, BAD_LINK, COLLISION)),
+    Field("identity", Nullable(Text(1024)), None),
+)
+
+_FIND_RESULT = Object(
+    Field("status", Choice("IDLE", "RUNNING", "DONE", "STOPPED", "ERROR")),
+    Field("progress", Integer(0, 100)),
+    Field("etaSec", UINT32),
+    Field("foundDevices", ListOf(_FOUND, 8192), None),
+)
+
+_TEMPLATE = Field("filePath", CardPath(), help="template on the card")
+
+_CLASS_RESULT = Object(
+    Field("status", Choice("IDLE", "RUNNING", "DONE", "STOPPED", "ERROR")),
+    Field("progress", Integer(0, 100)),
+    Field("etaSec", UINT32),
+    Field(
+        "foundDevices",
+        ListOf(
+            Object(
+                Field("uid", Integer(1, 247)),
+                *_LINE,
+                Field("class", Text(64)),
+                Field("title", Text(128)),
+                Field("params", Anything(), help="name -> value, null where the device gave none"),
+            ),
+            247,
+        ),
+    ),
+)
+
+
+async def modbus_find_start(call: Call) -> dict:
+    """POST /api/modbus/find/start/"""
+    return call.device.discovery.start(call.body)
+
+
+async def modbus_find_stop(call: Call) -> dict:
+    """POST /api/modbus/find/stop/"""
+    return await call.device.discovery.stop()
+
+
+async def modbus_find_result(call: Call) -> dict:
+    """GET /api/modbus/find/result/"""
+    return call.device.discovery.result(call.query["list"])
+
+
+async def class_find_meta_info(call: Call) -> dict:
+    """POST /api/modbus/class-find/search-meta-info/"""
+    return await call.device.template_search.meta_info(call.body["filePath"])
+
+
+async def class_find_start(call: Call) -> dict:
+    """POST /api/modbus/class-find/start/"""
+    return await call.device.template_search.start(call.body, call.query["search-meta-info"])
+
+
+async def class_find_stop(call: Call) -> dict:
+    """POST /api/modbus/class-find/stop/"""
+    return await call.device.template_search.stop()
+
+
+async def class_find_result(call: Call) -> dict:
+    """GET /api/modbus/class-find/result/"""
+    return call.device.template_search.result()
+
+
+ENDPOINTS = (
+    Endpoint(
+        "POST",
+        "/api/modbus/find/start/",
+        1,
+        "Start Modbus device search on RS-485",
+        modbus_find_start,
+        _DONE,
+        body=_FIND,
+    ),
+    Endpoint(
+        "POST",
+        "/api/modbus/find/stop/",
+        1,
+        "Stop Modbus device search on RS-485",
+        modbus_find_stop,
+        _DONE,
+    ),
+    Endpoint(
+        "GET",
+        "/api/modbus/find/result/",
+        1,
+        "Modbus device search result",
+        modbus_find_result,
+        _FIND_RESULT,
+        query=Parameters(Field("list", Flag(), help="with the devices found")),
+    ),
+    Endpoint(
+        "POST",
+        "/api/modbus/class-find/search-meta-info/",
+        1,
+        "Get meta info from a search template",
+        class_find_meta_info,
+        Object(
+            Field("status", Choice("DONE", "ERROR")),
+            Field("errorCode", Nullable(Text(1024))),
+            Field("metaInfo", Nullable(Anything()), help="class, title, manufacturer, version, source"),
+        ),
+        body=Object(_TEMPLATE),
+    ),
+    Endpoint(
+        "POST",
+        "/api/modbus/class-find/start/",
+        1,
+        "Start template Modbus device search",
+        class_find_start,
+        Object(
+            Field("status", Choice("DONE", "BUSY", "ERROR")),
+            Field("errorCode", Nullable(Text(1024))),
+            Field("metaInfo", Nullable(Anything()), None, help="with ?search-meta-info"),
+        ),
+        query=Parameters(Field("search-meta-info", Flag(), help="with the template's meta information")),
+        body=Object(_TEMPLATE, *_LINE),
+    ),
+    Endpoint(
+        "POST",
+        "/api/modbus/class-find/stop/",
+        1,
+        "Stop template Modbus device search",
+        class_find_stop,
+        _DONE,
+    ),
+    Endpoint(
+        "GET",
+        "/api/modbus/class-find/result/",
+        1,
+        "Modbus template search result",
+        class_find_result,
+        _CLASS_RESULT,
+    ),
+)

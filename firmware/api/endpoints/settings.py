@@ -1,0 +1,101 @@
+"""The settings: both areas, factory reset, export and import."""
+
+from firmware.api.call import Call, Keys
+from firmware.api.endpoint import NOTHING, Anything, CardPath, Endpoint
+from firmware.services.settings.table import SETTINGS
+from hal.fields import Field, Object
+
+_SETTINGS_AREA = Keys(tuple(field.name for field in SETTINGS))
+
+
+async def settings_active_get(call: Call) -> dict:
+    """GET /api/settings/active/get/"""
+    return call.device.settings.get("active", call.query)
+
+
+async def settings_saved_get(call: Call) -> dict:
+    """GET /api/settings/saved/get/"""
+    return call.device.settings.get("saved", call.query)
+
+
+async def settings_saved_set(call: Call) -> dict:
+    """POST /api/settings/saved/set/"""
+    await call.device.settings.set(call.body)
+    return {}
+
+
+async def settings_reset(call: Call) -> dict:
+    """POST /api/cmd/settings/reset/"""
+    await call.device.settings.reset()
+    return {}
+
+
+async def settings_export(call: Call) -> dict:
+    """POST /api/cmd/settings/export/"""
+    return await call.device.settings_files.export(call.body["filePath"])
+
+
+async def settings_import(call: Call) -> dict:
+    """POST /api/cmd/settings/import/"""
+    await call.device.settings_files.import_(call.body["filePath"], call.body["settings"])
+    return {}
+
+
+ENDPOINTS = (
+    Endpoint(
+        "GET",
+        "/api/settings/active/get/",
+        1,
+        "Active settings by key, or all",
+        settings_active_get,
+        Anything(),
+        query=_SETTINGS_AREA,
+    ),
+    Endpoint(
+        "GET",
+        "/api/settings/saved/get/",
+        1,
+        "Saved settings by key, or all",
+        settings_saved_get,
+        Anything(),
+        query=_SETTINGS_AREA,
+    ),
+    Endpoint(
+        "POST",
+        "/api/settings/saved/set/",
+        1,
+        "Change configuration parameters",
+        settings_saved_set,
+        NOTHING,
+        body=Anything(),
+    ),
+    Endpoint(
+        "POST",
+        "/api/cmd/settings/reset/",
+        1,
+        "Reset settings to factory defaults",
+        settings_reset,
+        NOTHING,
+    ),
+    Endpoint(
+        "POST",
+        "/api/cmd/settings/export/",
+        1,
+        "Export current settings",
+        settings_export,
+        Anything(),
+        body=Object(Field("filePath", CardPath(), None, help="where to write it on the card")),
+    ),
+    Endpoint(
+        "POST",
+        "/api/cmd/settings/import/",
+        1,
+        "Import configuration",
+        settings_import,
+        NOTHING,
+        body=Object(
+            Field("filePath", CardPath(), None, help="an export on the card"),
+            Field("settings", Anything(), None, help="or the export itself"),
+        ),
+    ),
+)

@@ -1,0 +1,45 @@
+"""The device as a whole: who it is, and its restart."""
+
+from firmware.api.call import Call
+from firmware.api.endpoint import NOTHING, UINT32, Endpoint
+from firmware.http.server import JsonResponse
+from hal.fields import Boolean, Field, Nullable, Object, Text
+
+_VERSION = (
+    Field("device", Text(64), help="device model"),
+    Field("deviceId", UINT32),
+    Field("firmwareType", UINT32),
+    Field("firmwareVer", UINT32, help="counts up with every release"),
+    Field("releaseDate", Text(32), help="ISO 8601 without zone"),
+)
+
+_IDENTITY = _VERSION + (
+    Field("manufacturer", Text(64)),
+    Field("mac", Text(17), help="lower-case colon form"),
+    Field("uniqueMac", Boolean()),
+    Field("pubKey", Nullable(Text(44)), help="Base64 of the device's 32-byte X25519 public key"),
+)
+
+
+async def version(call: Call) -> dict:
+    """GET /api/version/"""
+    return call.device.identity.version()
+
+
+async def identify(call: Call) -> dict:
+    """GET /api/identify/"""
+    return call.device.identity.full()
+
+
+async def reboot(call: Call) -> JsonResponse:
+    """POST /api/cmd/reboot/"""
+    answer = JsonResponse({})
+    answer.after_sent = lambda: call.device.request_restart("REBOOT")
+    return answer
+
+
+ENDPOINTS = (
+    Endpoint("GET", "/api/version/", 0, "Device firmware version", version, Object(*_VERSION)),
+    Endpoint("GET", "/api/identify/", 1, "Physical device identification", identify, Object(*_IDENTITY)),
+    Endpoint("POST", "/api/cmd/reboot/", 1, "Reboot device", reboot, NOTHING),
+)

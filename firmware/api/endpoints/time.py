@@ -1,0 +1,41 @@
+"""The clock."""
+
+from firmware.api.call import Call
+from firmware.api.endpoint import NOTHING, Endpoint
+from hal.fields import Choice, Field, Nullable, Number, Object, Text
+
+
+async def time_set(call: Call) -> dict:
+    """POST /api/cmd/time/set/"""
+    call.device.clock.set(call.body["datetime"])
+    return {}
+
+
+async def time_sync(call: Call) -> dict:
+    """POST /api/cmd/time/sync/"""
+    return await call.device.clock.sync()
+
+
+ENDPOINTS = (
+    Endpoint(
+        "POST",
+        "/api/cmd/time/set/",
+        1,
+        "Set time",
+        time_set,
+        NOTHING,
+        body=Object(Field("datetime", Text(40, 1), help="ISO 8601; without zone: device local time")),
+    ),
+    Endpoint(
+        "POST",
+        "/api/cmd/time/sync/",
+        1,
+        "Time synchronization",
+        time_sync,
+        Object(
+            Field("status", Choice("DONE", "ERROR")),
+            Field("errorCode", Nullable(Text(64))),
+            Field("offsetMs", Nullable(Number(-1e15, 1e15)), help="how far the clock was behind"),
+        ),
+    ),
+)
