@@ -19,7 +19,7 @@ def document() -> dict:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "MC252", "version": str(VERSION), "license": {"name": "MIT", "identifier": "MIT"}},
+        "info": {"title": "MC252", "version": VERSION, "license": {"name": "MIT", "identifier": "MIT"}},
         "paths": paths,
         "components": {
             "schemas": {"Error": _ERROR},

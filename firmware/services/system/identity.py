@@ -1,6 +1,6 @@
 """Who the device is."""
 
-from firmware import RELEASE_DATE, VERSION
+from firmware import RELEASE_DATE, VERSION, version_number
 
 
 class Identity:
@@ -12,7 +12,7 @@ class Identity:
             "device": self._board["device"],
             "deviceId": self._board["deviceId"],
             "firmwareType": self._board["firmwareType"],
-            "firmwareVer": VERSION,
+            "firmwareVer": version_number(VERSION),
             "releaseDate": RELEASE_DATE,
         }
 
