@@ -5,7 +5,7 @@ import asyncio
 from firmware.api.errors import error_answer
 from firmware.api.guard import ADMINISTRATOR, GUEST, Guard
 from firmware.api.routes import add_routes
-from firmware.http.http1 import HttpLimits
+from firmware.http.limits import HttpLimits
 from firmware.http.server import HttpServer
 from firmware.http.vpn_listener import VpnListener
 from firmware.services.access.button import ButtonAccess

@@ -1,6 +1,6 @@
 """The API's error codes and their HTTP statuses: one table for services, hardware and the API itself."""
 
-from firmware.http.server import JsonResponse
+from firmware.http.answers import JsonResponse
 
 STATUS = {
     "BAD_REQUEST": 400,

@@ -6,7 +6,8 @@ from firmware.api.endpoints import ENDPOINTS
 from firmware.api.errors import STATUS, error_answer
 from firmware.api.guard import Guard
 from firmware.api.openapi import document
-from firmware.http.server import HttpServer, JsonResponse
+from firmware.http.answers import JsonResponse
+from firmware.http.server import HttpServer
 from firmware.services.errors import Refused
 from hal.contracts import PartError
 from hal.fields import BadField

@@ -1,28 +1,10 @@
-"""Reading HTTP/1.x requests and writing answers (RFC 9110, RFC 9112), on streams of either runtime.
+"""Reading HTTP/1.x requests (RFC 9110, RFC 9112) from streams of either runtime.
 
 `RequestReader` gets bytes from a stream and cuts them into requests: request line, headers, body of a declared length
 or in chunks, several requests in one segment, one request in many. Everything it holds is bounded by `HttpLimits`.
 """
 
-
-class HttpLimits:
-    """What a client may use: bytes of head and body, seconds for each phase, connections at once."""
-
-    def __init__(
-        self,
-        head_bytes: int = 8192,
-        body_bytes: int = 65536,
-        connections: int = 32,
-        head_sec: float = 10,
-        body_sec: float = 30,
-        idle_sec: float = 30,
-    ):
-        self.head_bytes = head_bytes
-        self.body_bytes = body_bytes
-        self.connections = connections
-        self.head_sec = head_sec
-        self.body_sec = body_sec
-        self.idle_sec = idle_sec
+from firmware.http.limits import HttpLimits
 
 
 class HttpError(Exception):
@@ -267,33 +249,3 @@ class RequestReader:
             if not line:
                 return b"".join(parts)
             allowed -= len(line) + 2
-
-
-REASONS = {
-    200: "OK",
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    408: "Request Timeout",
-    409: "Conflict",
-    413: "Content Too Large",
-    414: "URI Too Long",
-    415: "Unsupported Media Type",
-    429: "Too Many Requests",
-    431: "Request Header Fields Too Large",
-    500: "Internal Server Error",
-    501: "Not Implemented",
-    503: "Service Unavailable",
-    505: "HTTP Version Not Supported",
-}
-
-
-def render(status: int, headers: dict, body: bytes, keep_alive: bool, head_only: bool = False) -> bytes:
-    """One answer as bytes, ready for a single write."""
-    head = f"HTTP/1.1 {status} {REASONS.get(status, 'Unknown')}\r\nContent-Length: {len(body)}\r\n"
-    for name in headers:
-        head += f"{name}: {headers[name]}\r\n"
-    head += "Connection: keep-alive\r\n\r\n" if keep_alive else "Connection: close\r\n\r\n"
-    return head.encode() if head_only else head.encode() + body

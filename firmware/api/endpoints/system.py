@@ -2,7 +2,7 @@
 
 from firmware.api.call import Call
 from firmware.api.endpoint import NOTHING, UINT32, Endpoint
-from firmware.http.server import JsonResponse
+from firmware.http.answers import JsonResponse
 from hal.fields import Boolean, Field, Nullable, Object, Text
 
 _VERSION = (

@@ -6,8 +6,9 @@ import json
 import pytest
 
 from firmware.api.errors import error_answer
-from firmware.http.http1 import HttpLimits
-from firmware.http.server import HttpServer, JsonResponse
+from firmware.http.answers import JsonResponse
+from firmware.http.limits import HttpLimits
+from firmware.http.server import HttpServer
 
 SMALL = {"head_sec": 0.2, "body_sec": 0.2, "idle_sec": 0.2, "connections": 3}
 HELLO = b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -1,0 +1,75 @@
+"""What is served: a Microdot application whose routes are static paths."""
+
+from microdot import Microdot
+
+from firmware.http.answers import JsonResponse
+from firmware.http.limits import HttpLimits
+from hal.runtime import log_exception, monotonic
+
+
+class Application(Microdot):
+    """Routes to async handlers, and the answers where there is none.
+
+    `error_answer(code, message, headers)` makes the answers to what goes wrong here: BAD_REQUEST, TIMEOUT, TOO_LARGE,
+    URI_TOO_LONG, HEADERS_TOO_LARGE, NOT_IMPLEMENTED, HTTP_VERSION, NOT_FOUND, METHOD_NOT_ALLOWED, BUSY and INTERNAL.
+    What a handler raises is unexpected: it is logged, counted in `errors` and answered with INTERNAL.
+    """
+
+    def __init__(self, limits: HttpLimits, error_answer, clock=monotonic):
+        super().__init__()
+        self.limits = limits
+        self.error_answer = error_answer
+        self.monotonic = clock
+        self.closing = False
+        self.errors = 0
+        self._paths: dict = {}  # path without trailing slash -> {method: handler}
+
+    def add(self, method: str, path: str, handler) -> None:
+        """Route a method on a static path, with and without its trailing slash, to an async handler."""
+        self._paths.setdefault(path.rstrip("/"), {})[method] = handler
+
+    def find_route(self, req):
+        """As Microdot's, by one look into a dict."""
+        path = req.path
+        methods = self._paths.get(path) or (self._paths.get(path[:-1]) if path[-1:] == "/" else None)
+        if methods is None:
+            return 404, "", None
+        method = "GET" if req.method == "HEAD" else req.method
+        handler = methods.get(method)
+        if handler is None:
+            req.g.allow = allowed_methods(methods)
+            handler = _options if method == "OPTIONS" else 405
+        return handler, "", None
+
+    async def dispatch_request(self, req):
+        """As Microdot's, without its hooks and without its care for what else a handler could be or give."""
+        handler, _, _ = self.find_route(req)
+        if not callable(handler):
+            return await self.error_response(req, handler)
+        try:
+            return await handler(req)
+        except Exception as exc:
+            log_exception(exc)
+            return await self.error_response(req, 500)
+
+    async def error_response(self, req, status_code, reason=None):
+        """The answer where no handler gives one."""
+        if status_code == 404:
+            return self.error_answer("NOT_FOUND", "there is no such path")
+        if status_code == 405:
+            allow = req.g.allow
+            return self.error_answer("METHOD_NOT_ALLOWED", "allowed here: " + allow, {"Allow": allow})
+        self.errors += 1
+        return self.error_answer("INTERNAL", "an unexpected error, written to the device's log")
+
+
+def allowed_methods(methods) -> str:
+    """The value of an Allow header for a path's methods."""
+    names = sorted(methods)
+    if "GET" in names:
+        names.append("HEAD")
+    return ", ".join(names + ["OPTIONS"])
+
+
+async def _options(request):
+    return JsonResponse({}, 200, {"Allow": request.g.allow})
