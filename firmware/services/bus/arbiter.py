@@ -129,6 +129,7 @@ class Bus:
         self._shared: dict = {}  # (unit id, PDU) -> waiting read that others may share
         self._owed: dict = {}  # unit id -> until when its late answer is waited for
         self._task: asyncio.Task | None = None
+        self._asking: Transaction | None = None  # what is on the line
         self._since_search = 0
         self.last_transfer: float | None = None  # monotonic time of the last answer to somebody outside
         self._counts = {"sent": 0, "ok": 0, "timeouts": 0, "crcErrors": 0, "exceptions": 0}
@@ -149,6 +150,8 @@ class Bus:
         if self._task is not None:
             self._task.cancel()
             self._task = None
+        if self._asking is not None:
+            self._end(self._asking, "CANCELLED")
         self._fail_all("CANCELLED")
         await self._port.stop()
 
@@ -157,7 +160,7 @@ class Bus:
 
         Refused NO_PORT while the port is not there, BUS_BUSY where the lane is full.
         """
-        if not self._port.is_open:
+        if self._task is None or not self._port.is_open:
             raise Refused("NO_PORT", "the serial port is not there", 2)
         if self._share(transaction):
             return
@@ -242,11 +245,13 @@ class Bus:
             if transaction is None:
                 await self._wait_for_work()
                 continue
+            self._asking = transaction
             try:
                 await self._serve(transaction)
             except Exception as exc:
                 log_exception(exc)
                 self._end(transaction, "PORT_LOST")
+            self._asking = None
 
     async def _wait_for_work(self) -> None:
         if not self._line.same_as(self._port.line):
@@ -362,8 +367,10 @@ class Bus:
             self._end(transaction, None)
 
     def _end(self, transaction: Transaction, error: "str | None") -> None:
-        """End a transaction and those that share it."""
-        for sharer in transaction.sharers:
+        """End a transaction and those that share it, once; nobody joins it from now on."""
+        self._forget_offer(transaction)
+        sharers, transaction.sharers = transaction.sharers, []
+        for sharer in sharers:
             sharer.answer = transaction.answer
             sharer.exception = transaction.exception
             sharer.elapsed = transaction.elapsed
@@ -371,6 +378,8 @@ class Bus:
         self._finish(transaction, error)
 
     def _finish(self, transaction: Transaction, error: "str | None") -> None:
+        if transaction.done.is_set():
+            return
         transaction.error = error
         transaction.ended = self._clock()
         transaction.done.set()

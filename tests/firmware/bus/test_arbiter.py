@@ -299,7 +299,7 @@ async def test_other_line_settings_are_used_for_one_exchange_alone():
 
 
 async def test_a_port_that_refuses_its_settings_does_not_end_the_bus(monkeypatch, capsys):
-    from firmware.services.bus.arbiter import arbiter as bus
+    from firmware.services.bus import arbiter as bus
     from hal.framing import Line
     from hal.rs485 import PortFailed
 
