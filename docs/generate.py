@@ -12,7 +12,7 @@ import sys
 from firmware.api.call import Flag, Keys, Parameters
 from firmware.api.endpoint import Anything, CardPath, Endpoint
 from firmware.api.endpoints import ENDPOINTS
-from firmware.api.errors import STATUS
+from firmware.api.errors import ERRORS
 from firmware.services.settings.table import SETTINGS
 from hal.board import DRIVERS, PARTS
 from hal.fields import REQUIRED, AnyOf, Base64, Boolean, Choice, Field, Integer, ListOf, Nullable, Number, Object, Text
@@ -119,9 +119,11 @@ def api_page() -> str:
         "",
         'A failure is `{"error": CODE, "message": text}` with the status of its code:',
         "",
-        "| code | status |",
-        "|---|---|",
-        *[f"| `{code}` | {status} |" for code, status in sorted(STATUS.items(), key=lambda row: (row[1], row[0]))],
+        "| code | status | meaning |",
+        "|---|---|---|",
+        *[f"| `{code}` | {ERRORS[code][0]} | {ERRORS[code][2]} |" for code in ERRORS],
+        "",
+        "Where waiting helps, the header `Retry-After` says for how many seconds.",
     ]
     for endpoint in ENDPOINTS:
         lines += endpoint_section(endpoint)

@@ -1,52 +1,60 @@
-"""The API's error codes and their HTTP statuses: one table for services, hardware and the API itself."""
+"""The API's errors: one table for services, hardware, the HTTP server and the API itself."""
 
 from firmware.http.answers import JsonResponse
 
-STATUS = {
-    "BAD_REQUEST": 400,
-    "BAD_JSON": 400,
-    "BAD_FIELD": 400,
-    "UNKNOWN_KEY": 400,
-    "BAD_PATH": 400,
-    "BAD_TEMPLATE": 400,
-    "BAD_LICENCE": 400,
-    "NO_SMS_NUMBER": 400,
-    "IS_DIRECTORY": 400,
-    "NOT_DIRECTORY": 400,
-    "UNAUTHORIZED": 401,
-    "BAD_CREDENTIALS": 401,
-    "FORBIDDEN": 403,
-    "CROSS_SITE": 403,
-    "NOT_FOUND": 404,
-    "UNKNOWN_TID": 404,
-    "METHOD_NOT_ALLOWED": 405,
-    "TIMEOUT": 408,
-    "NOT_EMPTY": 409,
-    "BAD_BLOCK": 409,
-    "TOO_LARGE": 413,
-    "URI_TOO_LONG": 414,
-    "TOO_MANY_ATTEMPTS": 429,
-    "HEADERS_TOO_LARGE": 431,
-    "INTERNAL": 500,
-    "NOT_IMPLEMENTED": 501,
-    "BUSY": 503,
-    "BUS_BUSY": 503,
-    "NO_PORT": 503,
-    "NO_CARD": 503,
-    "CARD_BUSY": 503,
-    "CARD_FULL": 503,
-    "CARD_READ_ONLY": 503,
-    "CARD_FAILED": 503,
-    "NO_CLOCK": 503,
-    "NO_MODEM": 503,
-    "MODEM_FAILED": 503,
-    "NOT_PERMITTED": 503,
-    "PART_FAILED": 503,
-    "STORAGE_FAILED": 503,
-    "HTTP_VERSION": 505,
+# code -> (HTTP status, seconds after which another try may help or None, when it is given)
+ERRORS = {
+    "BAD_REQUEST": (400, None, "the request is not HTTP as it should be"),
+    "BAD_JSON": (400, None, "the body, or a file that is read, is not JSON"),
+    "BAD_FIELD": (400, None, "a field is missing, unknown, mistyped or out of its limits; the message names it"),
+    "UNKNOWN_KEY": (400, None, "the query names what the endpoint does not know"),
+    "BAD_PATH": (400, None, "the path on the card is none that may be used"),
+    "BAD_TEMPLATE": (400, None, "the template file is none; the message says where"),
+    "NO_SMS_NUMBER": (400, None, "neither the request nor the setting gsm.smsPhone has a phone number"),
+    "IS_DIRECTORY": (400, None, "the path is a folder where a file is meant"),
+    "NOT_DIRECTORY": (400, None, "the path is a file where a folder is meant"),
+    "UNAUTHORIZED": (401, None, "log in first, or press the button"),
+    "BAD_CREDENTIALS": (401, None, "the user name, the password or the salt is wrong"),
+    "FORBIDDEN": (403, None, "the access level does not suffice"),
+    "CROSS_SITE": (403, None, "without a token, a request must not come from another site's page"),
+    "NOT_FOUND": (404, None, "there is no such path in the API, or on the card"),
+    "UNKNOWN_TID": (404, None, "no result of this tid is kept"),
+    "METHOD_NOT_ALLOWED": (405, None, "the path has other methods; header Allow names them"),
+    "TIMEOUT": (408, None, "the request did not arrive in time"),
+    "NOT_EMPTY": (409, None, "the folder is not empty"),
+    "BAD_BLOCK": (409, None, "another block of the file is expected; the message says which"),
+    "TOO_LARGE": (413, None, "the body, or a file, is longer than its limit"),
+    "URI_TOO_LONG": (414, None, "the request line is longer than its limit"),
+    "TOO_MANY_ATTEMPTS": (429, 1, "too many wrong logins from this address"),
+    "HEADERS_TOO_LARGE": (431, None, "the headers are longer than their limit"),
+    "INTERNAL": (500, None, "an unexpected error, written to the device's log"),
+    "NOT_IMPLEMENTED": (501, None, "the request asks of HTTP what is not spoken here"),
+    "BUSY": (503, 1, "too many connections"),
+    "BUS_BUSY": (503, 1, "the queue of the RS-485 line is full"),
+    "NO_PORT": (503, None, "there is no RS-485 port, or it has vanished"),
+    "NO_CARD": (503, None, "no SD card is in the slot"),
+    "CARD_BUSY": (503, 10, "the SD card is in use or being checked, or too many uploads are under way"),
+    "CARD_FULL": (503, None, "the SD card has no room left"),
+    "CARD_READ_ONLY": (503, None, "the SD card is write-protected"),
+    "CARD_FAILED": (503, None, "the SD card failed"),
+    "NO_CLOCK": (503, None, "this board has no clock"),
+    "NO_MODEM": (503, None, "there is no GSM modem, it is switched off, or it does not answer"),
+    "MODEM_FAILED": (503, None, "the GSM modem refused"),
+    "NOT_PERMITTED": (503, None, "the firmware may not do this on this board"),
+    "PART_FAILED": (503, None, "a part of the board failed"),
+    "STORAGE_FAILED": (503, None, "the settings could not be stored; nothing has changed"),
+    "HTTP_VERSION": (505, None, "only HTTP/1.1 and HTTP/1.0 are spoken here"),
 }
 
 
-def error_answer(code: str, message: str, headers: "dict | None" = None) -> JsonResponse:
-    """The answer of every request that is not a success."""
-    return JsonResponse({"error": code, "message": message}, STATUS[code], headers)
+def error_answer(
+    code: str, message: str, headers: "dict | None" = None, retry_after: "int | None" = None
+) -> JsonResponse:
+    """The answer of every request that is not a success; `retry_after` in place of the table's seconds."""
+    status, retry_sec, _ = ERRORS[code]
+    headers = dict(headers or {})
+    if retry_after is not None or retry_sec is not None:
+        headers["Retry-After"] = str(retry_sec if retry_after is None else retry_after)
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return JsonResponse({"error": code, "message": message}, status, headers)

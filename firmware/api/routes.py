@@ -3,7 +3,7 @@
 from firmware.api.call import Call, parse_body
 from firmware.api.endpoint import Endpoint
 from firmware.api.endpoints import ENDPOINTS
-from firmware.api.errors import STATUS, error_answer
+from firmware.api.errors import error_answer
 from firmware.api.guard import Guard
 from firmware.api.openapi import document
 from firmware.http.answers import JsonResponse
@@ -43,9 +43,4 @@ def _route(endpoint: Endpoint, device, guard: Guard):
 
 def refusal(exc: "Refused | BadField | PartError") -> JsonResponse:
     """The answer for what a service or a part of the board will not or cannot do."""
-    headers = {}
-    if getattr(exc, "retry_after", None) is not None:
-        headers["Retry-After"] = str(exc.retry_after)  # type: ignore[union-attr]
-    if STATUS[exc.code] == 401:
-        headers["WWW-Authenticate"] = "Bearer"
-    return error_answer(exc.code, str(exc), headers)
+    return error_answer(exc.code, str(exc), retry_after=getattr(exc, "retry_after", None))

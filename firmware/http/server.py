@@ -87,7 +87,7 @@ class HttpServer(Application):
         connection = Connection(self, reader, writer, level)
         try:
             if self.closing or not self._make_room():
-                answer = self.error_answer("BUSY", "too many connections", {"Retry-After": "1"})
+                answer = self.error_answer("BUSY", "too many connections")
                 writer.write(render(answer.status_code, answer.headers, answer.body, False))
                 await writer.drain()
                 await close_stream(writer)

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import pytest
 import schemathesis
 
 from firmware.api.endpoints import ENDPOINTS
-from firmware.api.errors import STATUS
+from firmware.api.errors import ERRORS, error_answer
 from firmware.api.openapi import document
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -30,15 +31,31 @@ def test_the_pages_made_from_the_tables_are_current():
     assert outcome.returncode == 0, outcome.stderr
 
 
-def test_every_code_that_a_service_gives_has_a_status():
-    import re
+SOURCES = [
+    path.read_text()
+    for folder in ("firmware", "hal")
+    for path in (ROOT / folder).rglob("*.py")
+    if path.name != "errors.py"
+]
 
-    codes = set()
-    for path in [*(ROOT / "firmware").rglob("*.py"), *(ROOT / "hal").rglob("*.py")]:
-        codes |= set(re.findall(r'Refused\(\s*"([A-Z_]+)"', path.read_text()))
-        codes |= set(re.findall(r'^    code = "([A-Z_]+)"', path.read_text(), re.MULTILINE))
-    assert codes
-    assert codes - set(STATUS) == set()
+
+def test_every_code_that_is_given_is_in_the_table_of_errors():
+    given = set()
+    for source in SOURCES:
+        given |= set(re.findall(r'(?:Refused|HttpError|error_answer)\(\s*"([A-Z_]+)"', source))
+        given |= set(re.findall(r'^    code = "([A-Z_]+)"', source, re.MULTILINE))
+    assert len(given) > 30
+    assert given - set(ERRORS) == set()
+
+
+def test_every_code_in_the_table_of_errors_is_given_by_something():
+    assert [code for code in ERRORS if not any(f'"{code}"' in source for source in SOURCES)] == []
+
+
+def test_an_error_says_for_how_many_seconds_to_wait_where_waiting_helps():
+    assert error_answer("BUSY", "full").headers["Retry-After"] == "1"
+    assert error_answer("TOO_MANY_ATTEMPTS", "wait", retry_after=64).headers["Retry-After"] == "64"
+    assert "Retry-After" not in error_answer("NO_CARD", "none").headers
 
 
 def test_every_operation_has_its_own_id():
