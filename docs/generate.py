@@ -102,10 +102,11 @@ def endpoint_section(endpoint: Endpoint) -> "list[str]":
         lines += field_rows(endpoint.body.fields)
     elif isinstance(endpoint.body, Anything):
         lines += ["", "Body: an object of key to value."]
-    if isinstance(endpoint.answer, Object) and endpoint.answer.fields:
+    answer = endpoint.answer()
+    if isinstance(answer, Object) and answer.fields:
         lines += ["", "Answer:", "", "| field | value | meaning |", "|---|---|---|"]
-        lines += field_rows(endpoint.answer.fields, with_default=False)
-    elif isinstance(endpoint.answer, Object):
+        lines += field_rows(answer.fields, with_default=False)
+    elif isinstance(answer, Object):
         lines += ["", "Answer: `{}`."]
     return lines
 

@@ -3,11 +3,19 @@
 from hal.fields import BadField, Integer, Object
 
 UINT32 = Integer(0, 0xFFFFFFFF)
-NOTHING = Object()
+
+
+def nothing() -> Object:
+    """The answer `{}`."""
+    return Object()
 
 
 class Endpoint:
-    """A row of the table. `answer` declares the body of a success for the OpenAPI document."""
+    """A row of the table.
+
+    `answer()` declares the body of a success. It is a function because only the OpenAPI document and the manual want to
+    know, and a small board has no memory for what nobody asks for.
+    """
 
     def __init__(self, method: str, path: str, level: int, purpose: str, handler, answer, query=None, body=None):
         self.method = method

@@ -39,7 +39,7 @@ def _operation(endpoint: Endpoint) -> dict:
         "summary": endpoint.purpose,
         "operationId": endpoint.method.lower() + endpoint.path.replace("/", "_").replace("-", "_").rstrip("_"),
         "responses": {
-            "200": {"description": "Success", "content": {"application/json": {"schema": endpoint.answer.schema()}}},
+            "200": {"description": "Success", "content": {"application/json": {"schema": endpoint.answer().schema()}}},
             "default": {"$ref": "#/components/responses/Error"},
         },
     }

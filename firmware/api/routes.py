@@ -5,7 +5,6 @@ from firmware.api.endpoint import Endpoint
 from firmware.api.endpoints import ENDPOINTS
 from firmware.api.errors import error_answer
 from firmware.api.guard import Guard
-from firmware.api.openapi import document
 from firmware.http.answers import JsonResponse
 from firmware.http.server import HttpServer
 from firmware.services.errors import Refused
@@ -23,6 +22,8 @@ def add_routes(server: HttpServer, device, guard: Guard) -> None:
 
 
 async def _openapi(request) -> JsonResponse:
+    from firmware.api.openapi import document  # here, since a board needs the memory while nobody asks
+
     return JsonResponse(document())
 
 

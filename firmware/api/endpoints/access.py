@@ -1,7 +1,7 @@
 """Logging in and out."""
 
 from firmware.api.call import Call
-from firmware.api.endpoint import NOTHING, UINT32, Endpoint
+from firmware.api.endpoint import UINT32, Endpoint, nothing
 from hal.fields import Choice, Field, Object, Text
 
 _LOGIN = Object(
@@ -9,11 +9,14 @@ _LOGIN = Object(
     Field("password", Text(40, 40), help="lower-case hexadecimal SHA-1 of user name + password + salt"),
 )
 
-_SESSION = Object(
-    Field("authType", Choice("Bearer")),
-    Field("token", Text(48, 48)),
-    Field("ttlSec", UINT32, help="seconds until the token dies unless it is used"),
-)
+
+def _session() -> Object:
+    """What a login gives."""
+    return Object(
+        Field("authType", Choice("Bearer")),
+        Field("token", Text(48, 48)),
+        Field("ttlSec", UINT32, help="seconds until the token dies unless it is used"),
+    )
 
 
 async def login_salt(call: Call) -> dict:
@@ -40,8 +43,8 @@ ENDPOINTS = (
         0,
         "Salt for password hashing",
         login_salt,
-        Object(Field("salt", Text(40, 40))),
+        lambda: Object(Field("salt", Text(40, 40))),
     ),
-    Endpoint("POST", "/api/login/", 0, "User authentication", login, _SESSION, body=_LOGIN),
-    Endpoint("POST", "/api/cmd/logout/", 1, "End session", logout, NOTHING),
+    Endpoint("POST", "/api/login/", 0, "User authentication", login, _session, body=_LOGIN),
+    Endpoint("POST", "/api/cmd/logout/", 1, "End session", logout, nothing),
 )

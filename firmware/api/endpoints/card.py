@@ -1,17 +1,20 @@
 """Files on the SD card."""
 
 from firmware.api.call import Call
-from firmware.api.endpoint import NOTHING, UINT32, CardPath, Endpoint
+from firmware.api.endpoint import UINT32, CardPath, Endpoint, nothing
 from hal.fields import Base64, Boolean, Field, Integer, ListOf, Nullable, Object, Text
 
 _PATH = Field("path", CardPath(), help="absolute path on the card, with /")
 
-_ITEM = (
-    Field("name", Text(255)),
-    Field("attrib", Text(3, 3), help="d directory, r readable, w writable, - where not"),
-    Field("size", Integer(0, 0xFFFFFFFF)),
-    Field("datetime", Text(32), help="last change, ISO 8601, device local time"),
-)
+
+def _item() -> "tuple[Field, ...]":
+    return (
+        Field("name", Text(255)),
+        Field("attrib", Text(3, 3), help="d directory, r readable, w writable, - where not"),
+        Field("size", Integer(0, 0xFFFFFFFF)),
+        Field("datetime", Text(32), help="last change, ISO 8601, device local time"),
+    )
+
 
 _INDEX = Nullable(Integer(0, 0x7FFFFFFF))
 
@@ -19,12 +22,15 @@ _BLOCK = Integer(0, 0x3FFFFF)
 
 _BLOCK_COUNT = Field("blockCount", Integer(1, 0x400000), help="blocks of 1024 bytes in the whole file")
 
-_DIRECTORY = Object(
-    Field("fromIdx", _INDEX),
-    Field("toIdx", _INDEX),
-    Field("total", UINT32),
-    Field("items", ListOf(Object(*_ITEM), 65536)),
-)
+
+def _directory() -> Object:
+    """A part of a listing."""
+    return Object(
+        Field("fromIdx", _INDEX),
+        Field("toIdx", _INDEX),
+        Field("total", UINT32),
+        Field("items", ListOf(Object(*_item()), 65536)),
+    )
 
 
 async def card_dir(call: Call) -> dict:
@@ -68,7 +74,7 @@ ENDPOINTS = (
         1,
         "List files and directories",
         card_dir,
-        _DIRECTORY,
+        _directory,
         body=Object(
             _PATH,
             Field("fromIdx", Integer(0, 0x7FFFFFFF), 0, help="first index"),
@@ -81,7 +87,7 @@ ENDPOINTS = (
         1,
         "Get file info on SD card",
         card_file_info,
-        Object(*_ITEM),
+        lambda: Object(*_item()),
         body=Object(_PATH),
     ),
     Endpoint(
@@ -90,7 +96,7 @@ ENDPOINTS = (
         1,
         "Read file from SD card",
         card_file_read,
-        Object(Field("blockIdx", _BLOCK), _BLOCK_COUNT, Field("data", Text(1368), help="Base64")),
+        lambda: Object(Field("blockIdx", _BLOCK), _BLOCK_COUNT, Field("data", Text(1368), help="Base64")),
         body=Object(_PATH, Field("blockIdx", _BLOCK)),
     ),
     Endpoint(
@@ -99,7 +105,7 @@ ENDPOINTS = (
         1,
         "Write file to SD card",
         card_file_write,
-        Object(Field("blockIdx", _BLOCK), _BLOCK_COUNT),
+        lambda: Object(Field("blockIdx", _BLOCK), _BLOCK_COUNT),
         body=Object(_PATH, Field("blockIdx", _BLOCK), _BLOCK_COUNT, Field("data", Base64(1024))),
     ),
     Endpoint(
@@ -108,8 +114,8 @@ ENDPOINTS = (
         1,
         "Remove file from SD card",
         card_remove,
-        NOTHING,
+        nothing,
         body=Object(_PATH, Field("recursive", Boolean(), False, help="remove a folder with all it holds")),
     ),
-    Endpoint("POST", "/api/cmd/memory/card_eject", 1, "Safe SD card ejection", card_eject, NOTHING),
+    Endpoint("POST", "/api/cmd/memory/card_eject", 1, "Safe SD card ejection", card_eject, nothing),
 )

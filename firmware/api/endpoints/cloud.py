@@ -17,6 +17,6 @@ ENDPOINTS = (
         1,
         "Reconnect to the cloud server via Modbus",
         callback_reconnect,
-        Object(Field("status", Choice("DONE", "ERROR")), Field("errorCode", Nullable(Text(64)))),
+        lambda: Object(Field("status", Choice("DONE", "ERROR")), Field("errorCode", Nullable(Text(64)))),
     ),
 )

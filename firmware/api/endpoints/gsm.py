@@ -10,11 +10,14 @@ _SMS = Object(
     Field("text", Nullable(Text(1530, 1)), None, help="up to 10 messages: 1530 letters of the GSM alphabet, else 670"),
 )
 
-_SMS_RESULT = Object(
-    Field("status", Choice("DONE", "ERROR")),
-    Field("errorCode", Nullable(Text(64))),
-    Field("message", Nullable(Text(512)), help="why not, in words"),
-)
+
+def _sms_result() -> Object:
+    """How sending ended."""
+    return Object(
+        Field("status", Choice("DONE", "ERROR")),
+        Field("errorCode", Nullable(Text(64))),
+        Field("message", Nullable(Text(512)), help="why not, in words"),
+    )
 
 
 async def gsm_sms_test(call: Call) -> dict:
@@ -22,4 +25,4 @@ async def gsm_sms_test(call: Call) -> dict:
     return await call.device.gsm.sms_test(call.body["phone"], call.body["text"])
 
 
-ENDPOINTS = (Endpoint("POST", "/api/cmd/gsm/sms-test/", 1, "Send test SMS", gsm_sms_test, _SMS_RESULT, body=_SMS),)
+ENDPOINTS = (Endpoint("POST", "/api/cmd/gsm/sms-test/", 1, "Send test SMS", gsm_sms_test, _sms_result, body=_SMS),)

@@ -19,22 +19,25 @@ _MODBUS_REQUEST = Object(
     Field("retries", Integer(0, 5), None, help="further tries, writes too; default: serial.retries, reads only"),
 )
 
-_MODBUS_RESULT = Object(
-    Field("tid", UINT32),
-    Field("status", Choice("PENDING", "DONE", "ERROR")),
-    Field("uid", Integer(0, 255)),
-    Field("func", Integer(1, 127)),
-    Field("data", Nullable(Text(340)), help="Base64 of the answer's bytes after the function code"),
-    Field("values", Nullable(ListOf(AnyOf(Boolean(), Integer(0, 65535)), 2000)), help="values of a typed read"),
-    Field(
-        "errorCode",
-        Nullable(
-            Choice("TIMEOUT", "BAD_FRAME", "FOREIGN", "ECHO", "DEVICE_DOWN", "EXCEPTION", "PORT_LOST", "CANCELLED")
+
+def _modbus_result() -> Object:
+    """A result, or that there is none yet."""
+    return Object(
+        Field("tid", UINT32),
+        Field("status", Choice("PENDING", "DONE", "ERROR")),
+        Field("uid", Integer(0, 255)),
+        Field("func", Integer(1, 127)),
+        Field("data", Nullable(Text(340)), help="Base64 of the answer's bytes after the function code"),
+        Field("values", Nullable(ListOf(AnyOf(Boolean(), Integer(0, 65535)), 2000)), help="values of a typed read"),
+        Field(
+            "errorCode",
+            Nullable(
+                Choice("TIMEOUT", "BAD_FRAME", "FOREIGN", "ECHO", "DEVICE_DOWN", "EXCEPTION", "PORT_LOST", "CANCELLED")
+            ),
         ),
-    ),
-    Field("exception", Nullable(Integer(0, 255)), help="Modbus exception code"),
-    Field("elapsedMs", UINT32, help="time on the line, all tries together"),
-)
+        Field("exception", Nullable(Integer(0, 255)), help="Modbus exception code"),
+        Field("elapsedMs", UINT32, help="time on the line, all tries together"),
+    )
 
 
 async def modbus_req(call: Call) -> dict:
@@ -54,7 +57,7 @@ ENDPOINTS = (
         1,
         "Send Modbus request",
         modbus_req,
-        Object(Field("tid", UINT32), Field("status", Choice("QUEUED"))),
+        lambda: Object(Field("tid", UINT32), Field("status", Choice("QUEUED"))),
         body=_MODBUS_REQUEST,
     ),
     Endpoint(
@@ -63,7 +66,7 @@ ENDPOINTS = (
         1,
         "Modbus response by tid",
         modbus_resp,
-        _MODBUS_RESULT,
+        _modbus_result,
         query=Parameters(
             Field("tid", Integer(1, 0x7FFFFFFF), help="from POST /api/modbus/req/"),
             Field("wait", Integer(0, 10000), 0, help="milliseconds to hold the answer until the result is there"),

@@ -17,7 +17,10 @@ def _search_is_whole(fields: dict) -> "list[str]":
     return problems
 
 
-_DONE = Object(Field("status", Choice("DONE", "BUSY")))
+def _done() -> Object:
+    """Whether the search was started or stopped."""
+    return Object(Field("status", Choice("DONE", "BUSY")))
+
 
 _LINE = (
     Field("baudRate", Integer(75, 230400), help="bit/s"),
@@ -39,40 +42,50 @@ _FIND = Object(
     rule=_search_is_whole,
 )
 
-_FOUND = Object(
-    Field("uid", Integer(0, 255)),
-    *_LINE,
-    Field("verdict", Choice(ANSWER, EXCEPTION, ODD, BAD_LINK, COLLISION)),
-    Field("identity", Nullable(Text(1024)), None),
-)
 
-_FIND_RESULT = Object(
-    Field("status", Choice("IDLE", "RUNNING", "DONE", "STOPPED", "ERROR")),
-    Field("progress", Integer(0, 100)),
-    Field("etaSec", UINT32),
-    Field("foundDevices", ListOf(_FOUND, 8192), None),
-)
+def _found() -> Object:
+    """A device that a search by address has found."""
+    return Object(
+        Field("uid", Integer(0, 255)),
+        *_LINE,
+        Field("verdict", Choice(ANSWER, EXCEPTION, ODD, BAD_LINK, COLLISION)),
+        Field("identity", Nullable(Text(1024)), None),
+    )
+
+
+def _find_result() -> Object:
+    """How far a search by address is."""
+    return Object(
+        Field("status", Choice("IDLE", "RUNNING", "DONE", "STOPPED", "ERROR")),
+        Field("progress", Integer(0, 100)),
+        Field("etaSec", UINT32),
+        Field("foundDevices", ListOf(_found(), 8192), None),
+    )
+
 
 _TEMPLATE = Field("filePath", CardPath(), help="template on the card")
 
-_CLASS_RESULT = Object(
-    Field("status", Choice("IDLE", "RUNNING", "DONE", "STOPPED", "ERROR")),
-    Field("progress", Integer(0, 100)),
-    Field("etaSec", UINT32),
-    Field(
-        "foundDevices",
-        ListOf(
-            Object(
-                Field("uid", Integer(1, 247)),
-                *_LINE,
-                Field("class", Text(64)),
-                Field("title", Text(128)),
-                Field("params", Anything(), help="name -> value, null where the device gave none"),
+
+def _class_result() -> Object:
+    """How far a search by template is."""
+    return Object(
+        Field("status", Choice("IDLE", "RUNNING", "DONE", "STOPPED", "ERROR")),
+        Field("progress", Integer(0, 100)),
+        Field("etaSec", UINT32),
+        Field(
+            "foundDevices",
+            ListOf(
+                Object(
+                    Field("uid", Integer(1, 247)),
+                    *_LINE,
+                    Field("class", Text(64)),
+                    Field("title", Text(128)),
+                    Field("params", Anything(), help="name -> value, null where the device gave none"),
+                ),
+                247,
             ),
-            247,
         ),
-    ),
-)
+    )
 
 
 async def modbus_find_start(call: Call) -> dict:
@@ -117,7 +130,7 @@ ENDPOINTS = (
         1,
         "Start Modbus device search on RS-485",
         modbus_find_start,
-        _DONE,
+        _done,
         body=_FIND,
     ),
     Endpoint(
@@ -126,7 +139,7 @@ ENDPOINTS = (
         1,
         "Stop Modbus device search on RS-485",
         modbus_find_stop,
-        _DONE,
+        _done,
     ),
     Endpoint(
         "GET",
@@ -134,7 +147,7 @@ ENDPOINTS = (
         1,
         "Modbus device search result",
         modbus_find_result,
-        _FIND_RESULT,
+        _find_result,
         query=Parameters(Field("list", Flag(), help="with the devices found")),
     ),
     Endpoint(
@@ -143,7 +156,7 @@ ENDPOINTS = (
         1,
         "Get meta info from a search template",
         class_find_meta_info,
-        Object(
+        lambda: Object(
             Field("status", Choice("DONE", "ERROR")),
             Field("errorCode", Nullable(Text(1024))),
             Field("metaInfo", Nullable(Anything()), help="class, title, manufacturer, version, source"),
@@ -156,7 +169,7 @@ ENDPOINTS = (
         1,
         "Start template Modbus device search",
         class_find_start,
-        Object(
+        lambda: Object(
             Field("status", Choice("DONE", "BUSY", "ERROR")),
             Field("errorCode", Nullable(Text(1024))),
             Field("metaInfo", Nullable(Anything()), None, help="with ?search-meta-info"),
@@ -170,7 +183,7 @@ ENDPOINTS = (
         1,
         "Stop template Modbus device search",
         class_find_stop,
-        _DONE,
+        _done,
     ),
     Endpoint(
         "GET",
@@ -178,6 +191,6 @@ ENDPOINTS = (
         1,
         "Modbus template search result",
         class_find_result,
-        _CLASS_RESULT,
+        _class_result,
     ),
 )

@@ -1,7 +1,7 @@
 """The settings: both areas, factory reset, export and import."""
 
 from firmware.api.call import Call, Keys
-from firmware.api.endpoint import NOTHING, Anything, CardPath, Endpoint
+from firmware.api.endpoint import Anything, CardPath, Endpoint, nothing
 from firmware.services.settings.table import SETTINGS
 from hal.fields import Field, Object
 
@@ -48,7 +48,7 @@ ENDPOINTS = (
         1,
         "Active settings by key, or all",
         settings_active_get,
-        Anything(),
+        Anything,
         query=_SETTINGS_AREA,
     ),
     Endpoint(
@@ -57,7 +57,7 @@ ENDPOINTS = (
         1,
         "Saved settings by key, or all",
         settings_saved_get,
-        Anything(),
+        Anything,
         query=_SETTINGS_AREA,
     ),
     Endpoint(
@@ -66,7 +66,7 @@ ENDPOINTS = (
         1,
         "Change configuration parameters",
         settings_saved_set,
-        NOTHING,
+        nothing,
         body=Anything(),
     ),
     Endpoint(
@@ -75,7 +75,7 @@ ENDPOINTS = (
         1,
         "Reset settings to factory defaults",
         settings_reset,
-        NOTHING,
+        nothing,
     ),
     Endpoint(
         "POST",
@@ -83,7 +83,7 @@ ENDPOINTS = (
         1,
         "Export current settings",
         settings_export,
-        Anything(),
+        Anything,
         body=Object(Field("filePath", CardPath(), None, help="where to write it on the card")),
     ),
     Endpoint(
@@ -92,7 +92,7 @@ ENDPOINTS = (
         1,
         "Import configuration",
         settings_import,
-        NOTHING,
+        nothing,
         body=Object(
             Field("filePath", CardPath(), None, help="an export on the card"),
             Field("settings", Anything(), None, help="or the export itself"),

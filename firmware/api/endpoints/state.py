@@ -20,7 +20,7 @@ ENDPOINTS = (
         1,
         "Current device state by key, or all",
         state_get,
-        Anything(),
+        Anything,
         query=Keys(STATE_KEYS),
     ),
 )

@@ -1,24 +1,35 @@
 """The device as a whole: who it is, and its restart."""
 
 from firmware.api.call import Call
-from firmware.api.endpoint import NOTHING, UINT32, Endpoint
+from firmware.api.endpoint import UINT32, Endpoint, nothing
 from firmware.http.answers import JsonResponse
 from hal.fields import Boolean, Field, Nullable, Object, Text
 
-_VERSION = (
-    Field("device", Text(64), help="device model"),
-    Field("deviceId", UINT32),
-    Field("firmwareType", UINT32),
-    Field("firmwareVer", UINT32, help="counts up with every release"),
-    Field("releaseDate", Text(32), help="ISO 8601 without zone"),
-)
 
-_IDENTITY = _VERSION + (
-    Field("manufacturer", Text(64)),
-    Field("mac", Text(17), help="lower-case colon form"),
-    Field("uniqueMac", Boolean()),
-    Field("pubKey", Nullable(Text(44)), help="Base64 of the device's 32-byte X25519 public key"),
-)
+def _version_fields() -> "tuple[Field, ...]":
+    return (
+        Field("device", Text(64), help="device model"),
+        Field("deviceId", UINT32),
+        Field("firmwareType", UINT32),
+        Field("firmwareVer", UINT32, help="counts up with every release"),
+        Field("releaseDate", Text(32), help="ISO 8601 without zone"),
+    )
+
+
+def _version() -> Object:
+    """Model and firmware."""
+    return Object(*_version_fields())
+
+
+def _identity() -> Object:
+    """Model, firmware and this one device."""
+    return Object(
+        *_version_fields(),
+        Field("manufacturer", Text(64)),
+        Field("mac", Text(17), help="lower-case colon form"),
+        Field("uniqueMac", Boolean()),
+        Field("pubKey", Nullable(Text(44)), help="Base64 of the device's 32-byte X25519 public key"),
+    )
 
 
 async def version(call: Call) -> dict:
@@ -39,7 +50,7 @@ async def reboot(call: Call) -> JsonResponse:
 
 
 ENDPOINTS = (
-    Endpoint("GET", "/api/version/", 0, "Device firmware version", version, Object(*_VERSION)),
-    Endpoint("GET", "/api/identify/", 1, "Physical device identification", identify, Object(*_IDENTITY)),
-    Endpoint("POST", "/api/cmd/reboot/", 1, "Reboot device", reboot, NOTHING),
+    Endpoint("GET", "/api/version/", 0, "Device firmware version", version, _version),
+    Endpoint("GET", "/api/identify/", 1, "Physical device identification", identify, _identity),
+    Endpoint("POST", "/api/cmd/reboot/", 1, "Reboot device", reboot, nothing),
 )

@@ -1,7 +1,7 @@
 """The clock."""
 
 from firmware.api.call import Call
-from firmware.api.endpoint import NOTHING, Endpoint
+from firmware.api.endpoint import Endpoint, nothing
 from hal.fields import Choice, Field, Nullable, Number, Object, Text
 
 
@@ -23,7 +23,7 @@ ENDPOINTS = (
         1,
         "Set time",
         time_set,
-        NOTHING,
+        nothing,
         body=Object(Field("datetime", Text(40, 1), help="ISO 8601; without zone: device local time")),
     ),
     Endpoint(
@@ -32,7 +32,7 @@ ENDPOINTS = (
         1,
         "Time synchronization",
         time_sync,
-        Object(
+        lambda: Object(
             Field("status", Choice("DONE", "ERROR")),
             Field("errorCode", Nullable(Text(64))),
             Field("offsetMs", Nullable(Number(-1e15, 1e15)), help="how far the clock was behind"),
