@@ -1,20 +1,16 @@
-"""AT commands on a tty: one command at a time, its answer told from everything else that a modem says.
+"""AT commands: one at a time, its answer told from everything else that a modem says.
 
+`AtPort` does what is the same on every board; a backend opens a tty or a UART, sends bytes and hands over what arrives.
 ITU-T V.250 section 5 (lines, results), 3GPP TS 27.007 section 9 (+CME ERROR), 3GPP TS 27.005 section 3 (+CMS ERROR, the
 prompt for a message).
 """
 
 import asyncio
-import fcntl
-import os
 import re
-import termios
-from collections.abc import Callable
-
-import serial
 
 from hal.contracts import NoModem
-from hal.linux.device_node import why
+from hal.gsm.response import is_number
+from hal.runtime import wait_until
 
 ANSWER_SEC = 5.0  # for the modem to answer a command that asks nobody else
 PROMPT_SEC = 10.0
@@ -24,8 +20,8 @@ QUIET_SEC = 0.1
 
 _LINE_MAX = 2048  # bytes
 _LINES_MAX = 64  # information lines of one answer
-_READ_MAX = 4096
-_FINAL = re.compile(r"OK|ERROR|\+CM[ES] ERROR: ?.{0,100}|COMMAND NOT SUPPORT|TOO MANY PARAMETERS")
+_FINAL = ("OK", "ERROR", "COMMAND NOT SUPPORT", "TOO MANY PARAMETERS")
+_FINAL_WITH_CODE = ("+CME ERROR:", "+CMS ERROR:")
 _WITH_TEXT = ("+CMT:", "+CDS:", "+CBM:")  # unsolicited lines that another line belongs to (27.005 section 3.4.1)
 _ESC, _CTRL_Z = b"\x1b", b"\x1a"
 
@@ -40,7 +36,7 @@ class AtError(Exception):
     def code(self) -> "int | None":
         """The number of the error, None where it has none."""
         number = self.result.rpartition(":")[2].strip()
-        return int(number) if number.isdecimal() else None
+        return int(number) if is_number(number) else None
 
 
 class AtSilent(NoModem):
@@ -50,21 +46,40 @@ class AtSilent(NoModem):
 class _Exchange:
     """A command whose answer is awaited."""
 
-    def __init__(self, command: str, wanted: "re.Pattern | None"):
+    def __init__(self, command: str, wanted: str):
         self.command = command
-        self.wanted = wanted
+        self.wanted = re.compile(wanted) if wanted else None
         self.lines: list[str] = []
         self.needs_line = False  # whether a result without a line that is wanted belongs to another command
         self.results = 0
-        self.prompted = asyncio.Event()
-        self.done: asyncio.Future = asyncio.get_running_loop().create_future()
+        self.result: str | None = None
+        self.failure: NoModem | None = None
+        self.prompted = False
+        self.changed = asyncio.Event()  # there is a prompt, or the end
+
+    def is_over(self) -> bool:
+        """Whether its result has come, or will not."""
+        return self.result is not None or self.failure is not None
+
+    def end(self, result: "str | None", failure: "NoModem | None" = None) -> None:
+        """The result has come, or will not."""
+        self.result, self.failure = result, failure
+        self.changed.set()
+
+    def prompt(self) -> None:
+        """The modem waits for a text."""
+        self.prompted = True
+        self.changed.set()
 
 
 class AtPort:
-    """A modem's tty. `unsolicited(line)` is called with every line that answers nothing; `gone()` once when the tty
-    vanishes. NoModem where it cannot be opened."""
+    """Base of all ways to a modem: they implement `_send` and `_release` and call `_received` and `_vanish`.
 
-    def __init__(self, path: str, baud_rate: int, unsolicited: "Callable[[str], None]", gone: "Callable[[], None]"):
+    `unsolicited(line)` is called with every line that answers nothing; `gone()` once when the modem vanishes.
+    """
+
+    def __init__(self, unsolicited, gone):
+        self.is_open = True
         self.echoes = 0  # how often the modem gave a command back
         self._unsolicited = unsolicited
         self._gone = gone
@@ -73,34 +88,30 @@ class AtPort:
         self._exchange: _Exchange | None = None
         self._text_follows = False
         self._owed = False  # an answer that did not come in time may come yet
-        self._serial: serial.Serial | None = None
-        self._loop = asyncio.get_running_loop()
-        try:
-            self._serial = serial.Serial(path, baud_rate, timeout=0, write_timeout=0, exclusive=True)
-            fcntl.ioctl(self._serial.fileno(), termios.TIOCEXCL)
-        except (OSError, ValueError, termios.error) as exc:
-            self.close()
-            raise NoModem(f"the modem's port {path} cannot be opened: {why(exc)}") from exc
-        self._loop.add_reader(self._serial.fileno(), self._read)
 
-    @property
-    def is_open(self) -> bool:
-        """Whether the tty is there."""
-        return self._serial is not None
+    # What a backend implements
+
+    def _send(self, data: bytes) -> None:
+        """Send bytes without waiting for them to leave. OSError where the modem is gone."""
+        raise NotImplementedError
+
+    def _release(self) -> None:
+        """Let the tty go."""
+        raise NotImplementedError
+
+    # What the modem's driver uses
 
     def close(self) -> None:
         """Let the tty go; whoever waits for an answer gets NoModem."""
-        port, self._serial = self._serial, None
-        if port is not None:
-            self._loop.remove_reader(port.fileno())
-            port.close()
+        if self.is_open:
+            self.is_open = False
+            self._release()
         self.interrupt("the modem is gone")
 
     def interrupt(self, reason: str) -> None:
         """Whoever waits for an answer gets NoModem: it will not come."""
-        if self._exchange is not None and not self._exchange.done.done():
-            self._exchange.done.set_exception(NoModem(reason))
-            self._exchange.done.exception()  # who was cancelled meanwhile does not fetch it
+        if self._exchange is not None and not self._exchange.is_over():
+            self._exchange.end(None, NoModem(reason))
 
     async def command(self, command: str, wanted: str = "", seconds: "float | None" = None) -> "list[str]":
         """Send a command line; the lines of its answer that match the pattern `wanted`.
@@ -109,59 +120,56 @@ class AtPort:
         """
         async with self._turn:
             await self._settle()
-            exchange = self._send(command, wanted)
-            return await self._answer(exchange, ANSWER_SEC if seconds is None else seconds)
+            exchange = self._ask(command, wanted)
+            try:
+                return await self._answer(exchange, ANSWER_SEC if seconds is None else seconds)
+            finally:
+                self._leave(exchange)
 
     async def submit(self, command: str, body: str, wanted: str, seconds: float) -> "list[str]":
         """Send a command line that prompts for a text, and the text. Errors as `command`."""
         async with self._turn:
             await self._settle()
-            exchange = self._send(command, wanted)
-            prompted = self._loop.create_task(exchange.prompted.wait())
+            exchange = self._ask(command, wanted)
             try:
-                await asyncio.wait({prompted, exchange.done}, timeout=PROMPT_SEC, return_when=asyncio.FIRST_COMPLETED)
-                if not exchange.prompted.is_set() and not exchange.done.done():
-                    raise self._silence(exchange)
-                typed = exchange.prompted.is_set() and not exchange.done.done()
+                await wait_until(exchange.changed, PROMPT_SEC)
+                if not exchange.prompted and not exchange.is_over():
+                    raise AtSilent("the modem does not answer")
+                typed = exchange.prompted and not exchange.is_over()
                 if typed:
+                    exchange.changed.clear()
                     self._write(body.encode() + _CTRL_Z)
                 lines = await self._answer(exchange, seconds)
                 if not typed:
                     self._owed = True  # the prompt may come yet
                     raise AtError("OK without a prompt")
                 return lines
-            except asyncio.CancelledError:
-                self._silence(exchange)
-                raise
             finally:
-                prompted.cancel()
+                self._leave(exchange)
 
     # One exchange
 
-    def _send(self, command: str, wanted: str) -> _Exchange:
-        self._exchange = _Exchange(command, re.compile(wanted) if wanted else None)
+    def _ask(self, command: str, wanted: str) -> _Exchange:
+        self._exchange = _Exchange(command, wanted)
         self._write(command.encode() + b"\r")
         return self._exchange
 
     async def _answer(self, exchange: _Exchange, seconds: float) -> "list[str]":
-        try:
-            result = await asyncio.wait_for(exchange.done, seconds)
-        except TimeoutError:
-            raise self._silence(exchange) from None
-        except asyncio.CancelledError:
-            self._silence(exchange)
-            raise
-        finally:
-            self._exchange = None
-        if result != "OK":
-            raise AtError(result)
+        if not exchange.is_over():
+            await wait_until(exchange.changed, seconds)
+        if exchange.failure is not None:
+            raise exchange.failure
+        if exchange.result is None:
+            raise AtSilent("the modem does not answer")
+        if exchange.result != "OK":
+            raise AtError(exchange.result)
         return exchange.lines
 
-    def _silence(self, exchange: _Exchange) -> AtSilent:
-        self._owed = True
+    def _leave(self, exchange: _Exchange) -> None:
+        """Wait for this answer no longer."""
         self._exchange = None
-        exchange.done.cancel()
-        return AtSilent("the modem does not answer")
+        if not exchange.is_over():
+            self._owed = True
 
     async def _settle(self) -> None:
         """After a silence: find out where the answers are, so that a late one is not taken for the next."""
@@ -170,57 +178,47 @@ class AtPort:
         for _ in range(SYNC_TRIES):
             # Only this command is answered by such a line. Escape leaves a prompt for a message, if it is open.
             self._write(_ESC + b"\r")
-            exchange = self._send("AT+CMEE?", r"\+CMEE: ?\d")
+            exchange = self._ask("AT+CMEE?", r"\+CMEE: ?\d")
             exchange.needs_line = True
             try:
-                await asyncio.wait({exchange.done}, timeout=SYNC_SEC)
+                await wait_until(exchange.changed, SYNC_SEC)
             finally:
                 self._exchange = None
-            if exchange.done.done():
-                exchange.done.result()  # NoModem where it has gone
-            elif exchange.results == 0:
+            if exchange.failure is not None:
+                raise exchange.failure
+            if exchange.result is None and exchange.results == 0:
                 continue
             await asyncio.sleep(QUIET_SEC)
             self._owed = False  # or as good: a modem that refuses the question has answered all before it
             return
         raise AtSilent("the modem does not answer")
 
-    # The tty
-
     def _write(self, data: bytes) -> None:
-        if self._serial is None:
+        if not self.is_open:
             raise NoModem("the modem is gone")
         try:
-            os.write(self._serial.fileno(), data)
-        except BlockingIOError:
-            pass  # a modem that takes nothing will not answer either, and that is told
+            self._send(data)
         except OSError:
             self._vanish()
             raise NoModem("the modem is gone") from None
 
-    def _read(self) -> None:
-        assert self._serial is not None
-        try:
-            data = os.read(self._serial.fileno(), _READ_MAX)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self._vanish()
-            return
-        self._buffer += data
-        *lines, self._buffer = re.split(rb"[\r\n]", self._buffer)
+    # What a backend calls
+
+    def _received(self, data: bytes) -> None:
+        """Bytes have arrived."""
+        lines = (self._buffer + data).replace(b"\r", b"\n").split(b"\n")
+        self._buffer = lines.pop()
         for line in lines:
-            self._take(line.decode("latin-1"))
+            self._take(_latin(line))
         if self._buffer.startswith(b">") and self._exchange is not None:
             self._buffer = b""
-            self._exchange.prompted.set()
+            self._exchange.prompt()
         if len(self._buffer) > _LINE_MAX:
             self._buffer = b""
 
     def _vanish(self) -> None:
-        if self._serial is not None:
+        """The tty is not there any more."""
+        if self.is_open:
             self.close()
             self._gone()
 
@@ -233,16 +231,21 @@ class AtPort:
             self._text_follows = not self._text_follows
             self._unsolicited(line)
         elif line == ">" and exchange is not None:
-            exchange.prompted.set()
-        elif exchange is None or exchange.done.done():
+            exchange.prompt()
+        elif exchange is None or exchange.is_over():
             self._unsolicited(line)
         elif line == exchange.command:
             self.echoes += 1
-        elif _FINAL.fullmatch(line):
+        elif line in _FINAL or line.startswith(_FINAL_WITH_CODE):
             exchange.results += 1
             if exchange.lines or not exchange.needs_line:
-                exchange.done.set_result(line)
+                exchange.end(line)
         elif exchange.wanted is not None and exchange.wanted.match(line) and len(exchange.lines) < _LINES_MAX:
             exchange.lines.append(line)
         else:
             self._unsolicited(line)
+
+
+def _latin(data: bytes) -> str:
+    """Bytes as text, each its own character: whatever a line holds, it can be looked at."""
+    return "".join([chr(byte) for byte in data])

@@ -4,14 +4,12 @@ Three wrong tries block a SIM card, so what was tried is remembered on the mediu
 """
 
 import asyncio
-import hashlib
-import hmac
-import json
-import os
 
 from hal.gsm.at import AtError, AtPort
-from hal.linux.storage.small_file import write_whole
-from hal.runtime import log, random_bytes
+from hal.gsm.response import number_at, values_of
+from hal.json_text import json_loads
+from hal.runtime import ENOENT, constant_time_equal, json_dumps, log, random_bytes, sha256
+from hal.small_file import read_whole, write_whole
 
 PIN_SEC = 30.0  # for the card to take or refuse the PIN
 READY_TRIES = 10
@@ -19,7 +17,8 @@ READY_PAUSE = 0.5  # seconds between looks at whether the card has become ready
 
 _FILE = "modem-pin"
 _MARKS_MAX = 16
-_ICCID = r'(?:\+CCID:|\+ICCID:|\^ICCID:)? *"?[0-9A-Fa-f]{18,22}"?$'
+_ICCID = r'([+^]I?CCID:)? *"?[0-9A-Fa-f]+"?$'
+_ICCID_DIGITS = (18, 22)
 _BUSY = 14  # +CME ERROR: SIM busy (27.007 section 9.2.1)
 _STATES = {10: "NO SIM", 11: "SIM PIN", 12: "SIM PUK", 13: "SIM FAILURE", 15: "SIM WRONG", _BUSY: "SIM BUSY"}
 
@@ -36,7 +35,7 @@ class PinMemory:
     """Remembers, in a folder, which PINs were tried on which SIM cards since one was right, as salted digests."""
 
     def __init__(self, folder: str):
-        self._path = os.path.join(folder, _FILE)
+        self._path = folder + "/" + _FILE
 
     def recall(self, pin: str, card: str) -> "dict | None":
         """{"state": "trying" | "refused" | "unreadable", "left": int | None} of a PIN on a card; None: nothing."""
@@ -57,19 +56,21 @@ class PinMemory:
             "pin": _digest(salt, pin).hex(),
             "card": _digest(salt, card).hex() if card else None,
         }
-        others = [other for other in self._marks() if not _fits(other, pin, card)]
-        write_whole(self._path, json.dumps([*others, mark][-_MARKS_MAX:]))
+        marks = [other for other in self._marks() if not _fits(other, pin, card)]
+        marks.append(mark)
+        write_whole(self._path, json_dumps(marks[-_MARKS_MAX:]))
 
     def forget(self, pin: str, card: str) -> None:
         """The PIN was right on this card. What is known of others stays. On the medium when this returns. OSError."""
-        write_whole(self._path, json.dumps([mark for mark in self._marks() if not _fits(mark, pin, card)]))
+        write_whole(self._path, json_dumps([mark for mark in self._marks() if not _fits(mark, pin, card)]))
 
     def _marks(self) -> list:
         try:
-            with open(self._path) as file:
-                marks = json.load(file)
-        except FileNotFoundError:
-            return []
+            marks = json_loads(read_whole(self._path))
+        except OSError as exc:
+            if exc.errno == ENOENT:
+                return []
+            raise
         if not isinstance(marks, list):
             raise ValueError("not a list")
         return marks
@@ -79,15 +80,15 @@ def _fits(mark: dict, pin: str, card: str) -> bool:
     """Whether a mark is of this PIN on this card. A card whose number could not be read, then or now, may be the same
     one: modems tell it at one time and not at another."""
     salt = bytes.fromhex(mark["salt"])
-    if not hmac.compare_digest(bytes.fromhex(mark["pin"]), _digest(salt, pin)):
+    if not constant_time_equal(bytes.fromhex(mark["pin"]), _digest(salt, pin)):
         return False
     if not card or mark["card"] is None:
         return True
-    return hmac.compare_digest(bytes.fromhex(mark["card"]), _digest(salt, card))
+    return constant_time_equal(bytes.fromhex(mark["card"]), _digest(salt, card))
 
 
 def _digest(salt: bytes, text: str) -> bytes:
-    return hashlib.sha256(salt + text.encode()).digest()
+    return sha256(salt + text.encode())
 
 
 async def unlock(port: AtPort, pin: "str | None", memory: PinMemory) -> None:
@@ -177,15 +178,17 @@ async def _card_number(port: AtPort) -> str:
             lines = await port.command(command, _ICCID)
         except AtError:
             continue
-        if lines:
-            return lines[0].rpartition(":")[2].strip(' "').upper().rstrip("F")  # F fills up an odd number of digits
+        for line in lines:
+            number = values_of(line)[0].upper()
+            if _ICCID_DIGITS[0] <= len(number) <= _ICCID_DIGITS[1]:
+                return number.rstrip("F")  # which fills up an odd number of digits
     return ""
 
 
 async def _attempts_left(port: AtPort) -> "int | None":
     """How often the PIN may be tried (27.007 section 8.65); None where the modem does not tell."""
     try:
-        lines = await port.command('AT+CPINR="SIM PIN"', r"\+CPINR: ?\"?SIM PIN\"?, ?\d")
+        lines = await port.command('AT+CPINR="SIM PIN"', r'\+CPINR: ?"?SIM PIN"?, ?\d')
     except AtError:
         return None
-    return int(lines[0].split(",")[1]) if lines else None
+    return number_at(values_of(lines[0]), 1) if lines else None

@@ -45,10 +45,25 @@ def submit_pdus(phone: str, text: str, reference: int) -> "list[tuple[int, str]]
     return [(len(tpdu), "00" + tpdu.hex().upper()) for tpdu in tpdus]
 
 
+def utf16(text: str) -> bytes:
+    """Big-endian UTF-16 (RFC 2781 section 2.1) without a mark; half of a surrogate pair becomes a question mark."""
+    data = b""
+    for character in text:
+        code = ord(character)
+        if 0xD800 <= code <= 0xDFFF:
+            code = ord("?")
+        if code > 0xFFFF:
+            code -= 0x10000
+            data += (0xD800 | code >> 10).to_bytes(2, "big")
+            code = 0xDC00 | code & 0x3FF
+        data += code.to_bytes(2, "big")
+    return data
+
+
 def _address(phone: str) -> bytes:
     """TP-Destination-Address: digits in semi-octets, low one first (section 9.1.2.5)."""
     digits = phone[1:] if phone[:1] == "+" else phone
-    if not digits.isdecimal() or not digits.isascii() or not 3 <= len(digits) <= 15:
+    if not all("0" <= digit <= "9" for digit in digits) or not 3 <= len(digits) <= 15:
         raise ValueError("phone: must be 3..15 digits, with a + in front where the country code leads")
     padded = digits + "F" * (len(digits) % 2)
     pairs = "".join(padded[at + 1] + padded[at] for at in range(0, len(padded), 2))
@@ -60,12 +75,12 @@ def _user_data(text: str, reference: int) -> "tuple[int, list[bytes]]":
     units = _gsm_units(text)
     if units is not None:
         septets = _gsm_parts(units)
-        return _GSM, [
-            _gsm_data(header, part) for header, part in zip(_headers(len(septets), reference), septets, strict=True)
-        ]
+        headers = _headers(len(septets), reference)
+        return _GSM, [_gsm_data(headers[number], part) for number, part in enumerate(septets)]
     octets = _ucs2_parts(text)
     headers = _headers(len(octets), reference)
-    return _UCS2, [bytes([len(header + part)]) + header + part for header, part in zip(headers, octets, strict=True)]
+    parts = [headers[number] + part for number, part in enumerate(octets)]
+    return _UCS2, [bytes([len(part)]) + part for part in parts]
 
 
 def _headers(count: int, reference: int) -> "list[bytes]":
@@ -103,7 +118,7 @@ def _gsm_parts(units: "list[list[int]]") -> "list[list[int]]":
 
 def _ucs2_parts(text: str) -> "list[bytes]":
     """Big-endian UTF-16 of each part; no surrogate is torn from its other half."""
-    units = [character.encode("utf-16-be", "replace") for character in text]
+    units = [utf16(character) for character in text]
     if sum(map(len, units)) <= _OCTETS:
         return [b"".join(units)]
     limit = _OCTETS - _HEADER_OCTETS

@@ -2,6 +2,7 @@
 
 from hal.contracts import ModemFailed
 from hal.gsm.at import AtError, AtPort, AtSilent
+from hal.gsm.sms import utf16
 
 SUBMIT_SEC = 60.0  # for the network to take a part
 
@@ -58,4 +59,4 @@ async def _send_in_text_mode(port: AtPort, phone: str, text: str, parts: int) ->
 
 
 def _hexadecimal(text: str) -> str:
-    return text.encode("utf-16-be").hex().upper()
+    return utf16(text).hex().upper()

@@ -1,18 +1,22 @@
 """What a modem is asked: who it is, how well it hears, which network has taken it (3GPP TS 27.007)."""
 
-import re
-
 from hal.gsm.at import AtError, AtPort, AtSilent
+from hal.gsm.response import is_number, number_at, values_of
 
 NETWORK_SEC = 150.0  # for a command that waits for the network
 CONTEXT = 1  # number of the data connection's PDP context (section 10.1.1)
-APN_FORM = re.compile(r'[^"\x00-\x1f\x7f]*')
 
 _WAKE_TRIES = 3
 _WAKE_SEC = 1.0
-_REGISTERED = ("1", "5")  # home, roaming (sections 7.2, 10.1.20, 10.1.22)
+_REGISTERED = (1, 5)  # home, roaming (sections 7.2, 10.1.20, 10.1.22)
 _SIGNAL_MAX, _SIGNAL_UNKNOWN = 31, 99  # section 8.5
+_IMEI_DIGITS = 15
 _AUTHENTICATION = 1  # PAP (section 10.1.31)
+
+
+def can_be_quoted(text: str) -> bool:
+    """Whether a text can stand between the quotation marks of a command."""
+    return all(character >= " " and character not in '"\x7f' for character in text)
 
 
 async def identify(port: AtPort) -> "str | None":
@@ -21,10 +25,11 @@ async def identify(port: AtPort) -> "str | None":
     await port.command("ATE0")
     await _ask(port, "AT+CMEE=1")
     await _ask(port, 'AT+CSCS="GSM"')
-    for command, form in (("AT+CGSN", r"\d{15}$"), ("AT+CGSN=1", r'\+CGSN: ?"?\d{15}')):
-        lines = await _ask(port, command, form)
-        if lines:
-            return re.search(r"\d{15}", lines[0])[0]  # type: ignore[index]
+    for command, form in (("AT+CGSN", r"\d+$"), ("AT+CGSN=1", r'\+CGSN: ?"?\d+')):
+        for line in await _ask(port, command, form):
+            imei = values_of(line)[0]
+            if is_number(imei) and len(imei) == _IMEI_DIGITS:
+                return imei
     return None
 
 
@@ -76,30 +81,39 @@ def describe(state: dict) -> str:
 
 async def _signal(port: AtPort) -> "int | None":
     lines = await _ask(port, "AT+CSQ", r"\+CSQ: ?\d+,")
-    level = int(re.search(r"\d+", lines[-1])[0]) if lines else _SIGNAL_UNKNOWN  # type: ignore[index]
-    return round(level * 100 / _SIGNAL_MAX) if level <= _SIGNAL_MAX else None
+    level = number_at(values_of(lines[-1]), 0) if lines else None
+    return round(level * 100 / _SIGNAL_MAX) if level is not None and level <= _SIGNAL_MAX else None
 
 
 async def _registered(port: AtPort) -> bool:
     """By the circuit, packet or LTE network: modems of each kind know but some of these."""
     for name in ("CREG", "CEREG", "CGREG"):
         # A line that tells of a change has no mode in front of the state.
-        lines = await _ask(port, f"AT+{name}?", rf"\+{name}: ?\d, ?\d")
-        if lines and lines[-1].split(",")[1].strip() in _REGISTERED:
+        lines = await _ask(port, f"AT+{name}?", "\\+" + name + r": ?\d, ?\d")
+        if lines and number_at(values_of(lines[-1]), 1) in _REGISTERED:
             return True
     return False
 
 
 async def _operator(port: AtPort) -> "str | None":
     lines = await _ask(port, "AT+COPS?", r"\+COPS: ?\d")
-    name = re.search(r'"([^"]*)"', lines[-1]) if lines else None
-    return name[1] or None if name else None
+    values = values_of(lines[-1]) if lines else []
+    return values[2] or None if len(values) > 2 else None
 
 
 async def _address(port: AtPort) -> "str | None":
-    lines = await _ask(port, f"AT+CGPADDR={CONTEXT}", rf"\+CGPADDR: ?{CONTEXT}\b")
-    address = re.search(r"\d{1,3}(?:\.\d{1,3}){3}(?![.\d])", lines[-1].partition(",")[2]) if lines else None
-    return address[0] if address and address[0] != "0.0.0.0" else None
+    """The IPv4 address of the data connection; an IPv6 one beside it has colons, or sixteen numbers (10.1.23)."""
+    for line in await _ask(port, f"AT+CGPADDR={CONTEXT}", r"\+CGPADDR: ?\d"):
+        values = values_of(line)
+        for address in values[1:] if number_at(values, 0) == CONTEXT else []:
+            if _is_ipv4(address) and address != "0.0.0.0":
+                return address
+    return None
+
+
+def _is_ipv4(text: str) -> bool:
+    parts = text.split(".")
+    return len(parts) == 4 and all(is_number(part) and int(part) <= 255 for part in parts)
 
 
 async def _ask(port: AtPort, command: str, wanted: str = "") -> "list[str]":

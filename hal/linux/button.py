@@ -3,48 +3,12 @@
 import asyncio
 
 from hal.contracts import Button
+from hal.debounce import Debounce
 from hal.fields import Object
 from hal.linux.gpio import LINE_FIELDS, EdgePin, PinFailed, check_line
 from hal.runtime import log, monotonic
 
-DEBOUNCE = 0.01  # seconds that a level must hold to count: contacts bounce for less, nobody presses that short
 RETRY_PAUSES = (1, 2, 5, 10, 30, 60)  # seconds between tries to get a line; the last one repeats
-
-
-class Debounce:
-    """Finds presses in a stream of edges.
-
-    A level counts when it has held for `hold` seconds, so spikes are no presses. Times are those at which the edges
-    happened, not those at which they are told: a press is found even where all its edges are told after its end.
-    `pressed` is the level at first; a button that is down then counts when it is pressed anew.
-    """
-
-    def __init__(self, pressed: bool, hold: float = DEBOUNCE):
-        self._hold = hold
-        self._settled = pressed
-        self._level = pressed
-        self._since: float | None = None  # time of the last edge, None when its level has settled
-
-    def edge(self, at: float, pressed: bool) -> bool:
-        """The level changed; True where the one before had become a press."""
-        press = self.settle(at)
-        self._level = pressed
-        self._since = at
-        return press
-
-    def settle(self, now: float) -> bool:
-        """No edge has come up to now; True where the level has become a press by that."""
-        if self._since is None or now - self._since < self._hold:
-            return False
-        self._since = None
-        if self._level == self._settled:
-            return False
-        self._settled = self._level
-        return self._settled
-
-    def due(self) -> "float | None":
-        """When `settle` is next of use, None: not before the next edge."""
-        return None if self._since is None else self._since + self._hold
 
 
 class GpioButton(Button):

@@ -1,31 +1,59 @@
-"""A GSM modem by AT commands: 3GPP TS 27.007 (SIM card, network, data connection), 27.005 (messages)."""
+"""A GSM modem on a tty of Linux: pyserial opens it, hal/gsm speaks to it."""
 
 import asyncio
-import contextlib
+import fcntl
+import os
+import termios
 
-from hal.contracts import Modem, ModemFailed, NoModem
+import serial
+
+from hal.contracts import NoModem
 from hal.fields import Field, Integer, Object, Text
-from hal.gsm.at import AtError, AtPort, AtSilent
-from hal.gsm.sim_pin import PinMemory, SimProblem, sim_state, unlock
-from hal.gsm.sms import submit_pdus
-from hal.gsm.sms_sender import send_pdus
-from hal.gsm.state import APN_FORM, ask_state, connect_data, describe, identify, prepare_network
-from hal.linux.device_node import require_tty
-from hal.runtime import log, log_exception, monotonic, random_bytes, wait_until
+from hal.gsm.at import AtPort
+from hal.gsm.modem import GsmModem
+from hal.linux.device_node import require_tty, why
+from hal.runtime import monotonic
 
-POLL_SEC = 10.0  # between two looks at the state
-LEAST_SEC = 1.0  # between two looks however much the modem has to tell
-RETRY_PAUSES = (1, 2, 5, 10, 30, 60)  # seconds between tries to reach the modem; the last one repeats
-DATA_PAUSES = (0, 10, 30, 60, 300, 900)  # seconds between tries to bring the data connection up
-SENDING_MAX = 8  # messages that wait for their turn
-TURN_SEC = 300.0  # for a message to wait for it
-
-_OFF = "switched off"
-_NOT_YET = "it does not answer yet"
-_BOOT_LINES = ("RDY", "^SYSSTART", "*PSUTTZ", "NORMAL POWER DOWN", "START", "+CPIN: SIM PIN", "+CPIN: NOT READY")
+_READ_MAX = 4096
 
 
-class AtModem(Modem):
+class TtyAtPort(AtPort):
+    """AT commands on a tty. NoModem where it cannot be opened."""
+
+    def __init__(self, path: str, baud_rate: int, unsolicited, gone):
+        super().__init__(unsolicited, gone)
+        try:
+            self._serial = serial.Serial(path, baud_rate, timeout=0, write_timeout=0, exclusive=True)
+        except (OSError, ValueError, termios.error) as exc:
+            raise NoModem(f"the modem's port {path} cannot be opened: {why(exc)}") from exc
+        self._descriptor = self._serial.fileno()
+        fcntl.ioctl(self._descriptor, termios.TIOCEXCL)  # keeps out those too who do not ask for a lock
+        asyncio.get_running_loop().add_reader(self._descriptor, self._read)
+
+    def _send(self, data: bytes) -> None:
+        try:
+            os.write(self._descriptor, data)
+        except BlockingIOError:
+            pass  # a modem that takes nothing will not answer either, and that is told
+
+    def _release(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._descriptor)
+        self._serial.close()
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._descriptor, _READ_MAX)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data:
+            self._received(data)
+        else:
+            self._vanish()
+
+
+class AtModem(GsmModem):
     """A modem on a tty that takes AT commands. It may be plugged in later, and be pulled out."""
 
     OPTIONS = Object(
@@ -34,216 +62,10 @@ class AtModem(Modem):
     )
 
     def __init__(self, options: dict, state_dir: str, clock=monotonic):
+        super().__init__(state_dir, clock)
         self._path = options["port"]
         self._baud_rate = options["baudRate"]
-        self._clock = clock
-        self._memory = PinMemory(state_dir)
-        self._wanted: tuple | None = None  # APN, user, password, PIN
-        self._port: AtPort | None = None
-        self._status: dict | None = None
-        self._problem: SimProblem | None = None  # why the SIM card cannot be used
-        self._absence = _OFF
-        self._imei: str | None = None
-        self._prepared = False  # whether the modem has been told of the network and the data connection
-        self._restarted = False
-        self._echoes = False
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task | None = None
-        self._sending = asyncio.Lock()
-        self._waiting = 0
-        self._reference = random_bytes(1)[0]
-        self._data_tries = 0
-        self._data_due = 0.0
-        self._data_problem: str | None = None  # why there is no data connection
         require_tty("modem.port", self._path)
 
-    def configure(self, apn: str, user: str, password: "str | None", pin: "str | None") -> None:
-        """As hal.contracts.Modem. ValueError for what cannot stand between quotation marks."""
-        for text in (apn, user, password or "", pin or ""):
-            if not APN_FORM.fullmatch(text):
-                raise ValueError('the modem takes no text with " or control characters')
-        self._wanted = (apn, user, password, pin)
-        self._absence = _NOT_YET
-
-    async def start(self) -> None:
-        """Begin to talk to the modem, or to wait for it."""
-        if self._wanted is not None and self._task is None:
-            self._absence = _NOT_YET
-            self._task = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        """Let the port go."""
-        task, self._task = self._task, None
-        self._close()
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-            self._status = None
-            self._absence = _OFF
-
-    async def status(self) -> dict:
-        """As last heard, a few seconds ago at most."""
-        if self._status is None:
-            raise NoModem(f"the GSM modem cannot be used: {self._absence}")
-        return dict(self._status)
-
-    async def send_sms(self, phone: str, text: str) -> None:
-        """One message after another; at most SENDING_MAX wait."""
-        self._reference = (self._reference + 1) & 0xFF
-        pdus = submit_pdus(phone, text, self._reference)
-        await self.status()
-        if self._waiting >= SENDING_MAX:
-            raise ModemFailed(f"{SENDING_MAX} messages are waiting already", "BUSY")
-        self._waiting += 1
-        try:
-            await asyncio.wait_for(self._sending.acquire(), TURN_SEC)
-        except TimeoutError:
-            raise ModemFailed("the messages before this one take too long", "BUSY") from None
-        finally:
-            self._waiting -= 1
-        try:
-            await send_pdus(self._usable_port(), phone, text, pdus)
-        finally:
-            self._sending.release()
-
-    async def probe(self) -> str:
-        """Whether the modem answers, and what it says of its SIM card and its network. No PIN is tried."""
-        port = self._port or AtPort(self._path, self._baud_rate, lambda line: None, lambda: None)
-        try:
-            imei = await identify(port)
-            state = await sim_state(port)
-            return f"IMEI {imei or 'unknown'}, SIM card: {state}, {describe(await ask_state(port))}"
-        except AtError as exc:
-            raise ModemFailed(f"the modem refuses: {exc}", exc.result) from exc
-        finally:
-            if port is not self._port:
-                port.close()
-
-    def _usable_port(self) -> AtPort:
-        if self._port is None or self._status is None or self._restarted:
-            raise NoModem(f"the GSM modem cannot be used: {self._absence}")
-        if self._problem is not None:
-            raise ModemFailed(str(self._problem), self._problem.reason)
-        if not self._status["registered"]:
-            raise ModemFailed("the modem has found no network that takes it", "NO NETWORK")
-        return self._port
-
-    # The background task
-
-    async def _run(self) -> None:
-        tries = 0
-        while self._task is not None:  # a wait that ends in the moment of a cancellation swallows it (CPython 3.11)
-            try:
-                self._port = AtPort(self._path, self._baud_rate, self._hear, self._wake.set)
-                while True:
-                    await self._set_up(self._port)
-                    tries = 0
-                    await self._follow(self._port)
-            except (NoModem, AtError) as exc:
-                self._lose(str(exc))
-            except Exception as exc:
-                log_exception(exc)
-                self._lose(f"unexpected {type(exc).__name__}")
-            if self._task is None:
-                return
-            await asyncio.sleep(RETRY_PAUSES[min(tries, len(RETRY_PAUSES) - 1)])
-            tries += 1
-
-    async def _set_up(self, port: AtPort) -> None:
-        """Tell the modem how to answer, and find out about everything."""
-        self._restarted = self._prepared = False
-        self._data_tries, self._data_due = 0, 0.0
-        self._imei = await identify(port)
-        port.echoes = 0
-        await self._look(port)
-        self._echoes = port.echoes > 0  # some cannot be told not to
-        if self._absence != _NOT_YET:
-            log("modem: answers again")
-            self._absence = _NOT_YET
-
-    async def _follow(self, port: AtPort) -> None:
-        """Look at the state again and again until the modem has restarted. NoModem where it is gone."""
-        while True:
-            await asyncio.sleep(LEAST_SEC)
-            await wait_until(self._wake, POLL_SEC)
-            self._wake.clear()
-            if not port.is_open:
-                raise NoModem("it was unplugged")
-            if not self._restarted:
-                try:
-                    await self._look(port)
-                except AtSilent:
-                    await self._look(port)  # the answer may have been late
-            if self._restarted or (port.echoes and not self._echoes):  # it has forgotten that it was not to echo
-                log("modem: has restarted")
-                return
-
-    async def _look(self, port: AtPort) -> None:
-        assert self._wanted is not None
-        apn, user, password, pin = self._wanted
-        try:
-            await unlock(port, pin, self._memory)
-            self._note_problem(None)
-        except SimProblem as exc:
-            self._prepared = False
-            self._note_problem(exc)
-        if self._problem is None and not self._prepared:
-            try:
-                await prepare_network(port, apn, user, password)
-                self._prepared = True
-            except AtError as exc:  # messages go without a data connection
-                self._note_data_problem(f"the modem refuses the access point: {exc}")
-        status = await ask_state(port)
-        connectable = apn and self._prepared and status["registered"] and status["ip"] is None
-        if connectable and self._clock() >= self._data_due:
-            status["ip"] = await self._connect(port)
-        self._status = dict(status, imei=self._imei, simReady=self._problem is None)
-
-    async def _connect(self, port: AtPort) -> "str | None":
-        problem: str | None = "the network gives no address"
-        try:
-            address = await connect_data(port)
-        except AtError as exc:
-            address, problem = None, str(exc)
-        except AtSilent:  # of the network, it may be: the next command shows whether the modem is there
-            address, problem = None, "the network does not answer in time"
-        if address is not None:
-            self._data_tries, self._data_due, problem = 0, 0.0, None
-        else:
-            self._data_tries = min(self._data_tries + 1, len(DATA_PAUSES) - 1)
-            self._data_due = self._clock() + DATA_PAUSES[self._data_tries]
-        self._note_data_problem(problem)
-        return address
-
-    def _note_problem(self, problem: "SimProblem | None") -> None:
-        if problem is not None and str(problem) != str(self._problem):  # once for each
-            log(f"modem: {problem}")
-        self._problem = problem
-
-    def _note_data_problem(self, problem: "str | None") -> None:
-        if problem is not None and problem != self._data_problem:  # once for each
-            log(f"modem: no data connection: {problem}")
-        self._data_problem = problem
-
-    def _hear(self, line: str) -> None:
-        """A line that answers nothing."""
-        if line.startswith(_BOOT_LINES) and self._status is not None and not self._restarted:
-            self._restarted = True
-            if self._port is not None:
-                self._port.interrupt("the modem has restarted")
-        if self._restarted or line.startswith(("+CREG:", "+CGREG:", "+CEREG:", "+CPIN:", "+CGEV:")):
-            self._wake.set()
-
-    def _lose(self, reason: str) -> None:
-        if reason != self._absence and self._task is not None:  # once for each
-            log(f"modem: {reason}")
-        self._absence = reason
-        self._status = None
-        self._problem = None
-        self._close()
-
-    def _close(self) -> None:
-        port, self._port = self._port, None
-        if port is not None:
-            port.close()
+    def _open(self, unsolicited, gone) -> AtPort:
+        return TtyAtPort(self._path, self._baud_rate, unsolicited, gone)

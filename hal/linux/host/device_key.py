@@ -3,7 +3,7 @@
 import base64
 import os
 
-from hal.linux.storage.small_file import write_whole
+from hal.small_file import write_whole
 
 
 def public_key(folder: str) -> str:

@@ -4,8 +4,8 @@ import json
 import os
 
 from hal.contracts import PartError
-from hal.linux.storage.small_file import write_whole
 from hal.runtime import log, random_bytes
+from hal.small_file import write_whole
 
 USERNAME = "admin"
 

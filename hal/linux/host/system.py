@@ -11,7 +11,7 @@ from hal.linux.host import systemd
 from hal.linux.host.device_key import public_key
 from hal.linux.host.factory_login import read_login
 from hal.linux.host.supervisor import SupervisedSystem
-from hal.linux.storage.small_file import write_whole
+from hal.small_file import write_whole
 
 _NET = "/sys/class/net"
 _THERMAL = "/sys/class/thermal"

@@ -10,7 +10,7 @@ import os
 from hal.contracts import PartError
 from hal.linux.host import systemd
 from hal.linux.net.netlink import delete_link
-from hal.linux.storage.small_file import write_whole
+from hal.small_file import write_whole
 
 PREFIX = "10-mc252-"
 

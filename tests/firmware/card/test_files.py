@@ -24,6 +24,7 @@ from firmware.services.errors import Refused
 from hal.contracts import CardFull, NoCard
 from hal.fields import BadField
 from hal.simulated.card import SimulatedCard
+from tests.micropython import MICROPYTHON, NEEDS_MICROPYTHON, environment
 
 ROOT = pathlib.Path(__file__).parents[3]
 
@@ -867,7 +868,7 @@ async def _set(event: asyncio.Event) -> None:
     event.set()
 
 
-@pytest.mark.skipif(shutil.which("micropython") is None, reason="no MicroPython here")
+@NEEDS_MICROPYTHON
 def test_micropython_does_the_same(tmp_path):
     script = (
         "import asyncio, sys\n"
@@ -897,9 +898,8 @@ def test_micropython_does_the_same(tmp_path):
     )
     (tmp_path / "script.py").write_text(script)
     (tmp_path / "card").mkdir()
-    command = ["micropython", "-X", "heapsize=512K", str(tmp_path / "script.py"), str(tmp_path / "card")]
-    environment = dict(os.environ, MICROPYPATH=f"{ROOT}:.frozen")
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    command = [MICROPYTHON, "-X", "heapsize=512K", str(tmp_path / "script.py"), str(tmp_path / "card")]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     printed = ["ZW5k", "1027", "NOT_EMPTY", "NOT_FOUND", "NOT_DIRECTORY", "BAD_PATH"]
     assert (done.stdout.split(), done.stderr) == (printed, "")
     assert (tmp_path / "card" / "Журнал" / "a.txt").read_bytes() == b"x" * 1024 + b"end"

@@ -11,7 +11,8 @@ import pytest
 
 from hal.contracts import NoModem
 from hal.gsm import at
-from hal.gsm.at import AtError, AtPort, AtSilent
+from hal.gsm.at import AtError, AtSilent
+from hal.linux.modem import TtyAtPort
 
 
 class Peer:
@@ -61,7 +62,7 @@ class Rig:
         self.peer = Peer()
         self.unsolicited = []
         self.gone = 0
-        self.port = AtPort(self.peer.path, 115200, self.unsolicited.append, self._gone)
+        self.port = TtyAtPort(self.peer.path, 115200, self.unsolicited.append, self._gone)
 
     def _gone(self):
         self.gone += 1
@@ -259,9 +260,9 @@ async def test_noise_and_endless_lines_neither_crash_nor_fill_memory(rig, monkey
 
 async def test_a_second_opener_is_kept_out(rig):
     with pytest.raises(NoModem, match=re.escape(rig.peer.path)):
-        AtPort(rig.peer.path, 115200, print, print)
+        TtyAtPort(rig.peer.path, 115200, print, print)
 
 
 async def test_a_port_that_is_not_there_is_named(tmp_path):
     with pytest.raises(NoModem, match="ttyUSB9 cannot be opened"):
-        AtPort(str(tmp_path / "ttyUSB9"), 115200, print, print)
+        TtyAtPort(str(tmp_path / "ttyUSB9"), 115200, print, print)

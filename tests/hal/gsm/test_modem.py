@@ -3,16 +3,17 @@
 import asyncio
 import contextlib
 import json
+from asyncio.subprocess import PIPE
 
 import pytest
 
 from hal.contracts import ModemFailed, NoModem, PartError
-from hal.gsm import at, sim_pin, sms_sender
+from hal.gsm import at, modem, sim_pin, sms_sender
 from hal.gsm import state as modem_state
 from hal.gsm.at import AtError, AtPort
-from hal.linux import modem
-from hal.linux.modem import AtModem
+from hal.linux.modem import AtModem, TtyAtPort
 from hal.simulated.modem.fake import FakeModem
+from tests.micropython import MICROPYTHON, NEEDS_MICROPYTHON, ROOT, environment
 
 PHONE = "+380501234567"
 
@@ -457,7 +458,7 @@ async def unlock_until_cut(rig, pin, cut_at, monkeypatch):
 
         return call
 
-    class Line(AtPort):
+    class Line(TtyAtPort):
         async def command(self, *arguments, **options):
             cut()
             try:
@@ -465,7 +466,7 @@ async def unlock_until_cut(rig, pin, cut_at, monkeypatch):
             finally:
                 cut()
 
-    port = AtPort(str(rig.folder / "tty"), 115200, lambda line: None, lambda: None)
+    port = TtyAtPort(str(rig.folder / "tty"), 115200, lambda line: None, lambda: None)
     await modem_state.identify(port)
     port.__class__ = Line
     with monkeypatch.context() as patch:
@@ -713,3 +714,29 @@ async def test_a_probe_tells_what_is_there_and_tries_no_pin(make):
 async def test_a_probe_works_while_the_modem_is_in_use(make):
     rig = await ready(make)
     assert "network Simulated" in await rig.part.probe()
+
+
+# Both runtimes
+
+
+@NEEDS_MICROPYTHON
+async def test_on_micropython_the_same_driver_unlocks_the_card_and_sends_messages(make):
+    rig = await make(pin="1234")
+    script = ROOT / "tests" / "hal" / "gsm" / "micropython_modem.py"
+    arguments = [str(script), str(rig.folder / "tty"), str(rig.folder), "1234", PHONE]
+    run = await asyncio.create_subprocess_exec(
+        MICROPYTHON, *["-X", "heapsize=512K", *arguments], env=environment(), stdout=PIPE, stderr=PIPE
+    )
+    output, errors = await asyncio.wait_for(run.communicate(), 30)
+    told = json.loads(output or errors)
+    assert told["status"] == {
+        "signalLevel": 55,
+        "ip": "10.64.0.2",
+        "registered": True,
+        "operator": "Simulated",
+        "imei": "001015000000015",
+        "simReady": True,
+    }
+    assert [message.text for message in rig.fake.sent] == ["hello", "x" * 200, "Напруга 231 V 😀"]
+    assert (rig.fake.pin_tries, json.loads((rig.folder / "modem-pin").read_text())) == (1, [])
+    assert told["presses"] == [False, False, False, True]

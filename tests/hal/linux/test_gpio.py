@@ -8,10 +8,11 @@ import time
 
 import pytest
 
+from hal.debounce import Debounce
 from hal.fields import BadField
 from hal.framing import Line
 from hal.linux import button, gpio
-from hal.linux.button import Debounce, GpioButton
+from hal.linux.button import GpioButton
 from hal.linux.rs485 import TtyPort
 from tests.hal.rigs import FakeGpiod
 
