@@ -7,7 +7,7 @@ accepted the connection; the last two need no secret, so a web page in somebody'
 from firmware.services.access.button import ButtonAccess
 from firmware.services.access.sessions import Sessions
 from firmware.services.errors import Refused
-from firmware.services.settings.forms import is_ipv4
+from hal.ip_addresses import is_ipv4
 
 GUEST, POWER_USER, ADMINISTRATOR = 0, 1, 2
 

@@ -4,7 +4,7 @@ import asyncio
 
 from firmware.services.gateway.router import ModbusRouter
 from firmware.services.gateway.session import ModbusSession
-from firmware.services.settings.ip_networks import contains, parse_address, parse_network
+from hal.ip_addresses import contains, parse_address, parse_network
 from hal.runtime import abort_stream, log_exception, monotonic, peer_address
 
 _IDLE_CHECK_SEC = 1.0

@@ -5,6 +5,7 @@ pattern take the same texts.
 """
 
 from hal.fields import BadField, ListOf
+from hal.ip_addresses import ipv4_number, is_decimal, is_ipv4
 from hal.runtime import b64decode
 
 _OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
@@ -24,12 +25,6 @@ _HOST_LENGTH = 253  # RFC 1035 section 2.3.4, without the dot of the root
 _LABEL_LENGTH = 63
 
 
-def is_ipv4(text: str) -> bool:
-    """Whether a text is an IPv4 address as four decimal numbers without leading zeros."""
-    parts = text.split(".")
-    return len(parts) == 4 and all(_is_decimal(part, 255) for part in parts)
-
-
 def is_mask(text: str) -> bool:
     """Whether a text is an IPv4 network mask: ones, then zeros."""
     if not is_ipv4(text):
@@ -41,7 +36,7 @@ def is_mask(text: str) -> bool:
 def is_cidr(text: str) -> bool:
     """Whether a text is an IPv4 address and a prefix length, such as 192.168.0.0/16."""
     address, _, prefix = text.partition("/")
-    return is_ipv4(address) and _is_decimal(prefix, 32)
+    return is_ipv4(address) and is_decimal(prefix, 32)
 
 
 def is_label(text: str) -> bool:
@@ -62,7 +57,7 @@ def is_host(text: str) -> bool:
 def is_endpoint(text: str) -> bool:
     """Whether a text is HOST:PORT."""
     host, _, port = text.partition(":")
-    return is_host(host) and _is_decimal(port, 65535) and port != "0"
+    return is_host(host) and is_decimal(port, 65535) and port != "0"
 
 
 def is_url(text: str) -> bool:
@@ -109,20 +104,8 @@ def is_interface(text: str) -> bool:
     return all(_is_letter_or_digit(character) or character in "._-" for character in text)
 
 
-def ipv4_number(text: str) -> int:
-    """The 32 bits of an IPv4 address, first number highest."""
-    number = 0
-    for part in text.split("."):
-        number = number << 8 | int(part)
-    return number
-
-
 def _is_digits(text: str) -> bool:
     return text != "" and all("0" <= character <= "9" for character in text)
-
-
-def _is_decimal(text: str, high: int) -> bool:
-    return _is_digits(text) and len(text) <= 5 and (text == "0" or text[0] != "0") and int(text) <= high
 
 
 def _is_letter_or_digit(character: str) -> bool:

@@ -1,7 +1,6 @@
 """Rules over several settings keys: together they must leave a device that can be reached, and have an effect."""
 
-from firmware.services.settings.forms import ipv4_number
-from firmware.services.settings.ip_networks import overlap, parse_network
+from hal.ip_addresses import ipv4_number, overlap, parse_network
 
 _SERVERS = ("cbCloud", "ownSrv", "rmSrv")
 
