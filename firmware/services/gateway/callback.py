@@ -28,12 +28,16 @@ RECONNECT_WAIT_SEC = 5  # how long a caller of `reconnect` waits for the connect
 
 
 class CloudConnection:
-    """One outbound connection. `settings` is the active value of cbCloud, ownSrv or rmSrv."""
+    """One outbound connection. `settings` is the active value of cbCloud, ownSrv or rmSrv; `to_cloud` lets the far end
+    write the activation code."""
 
-    def __init__(self, router: ModbusRouter, registers: OwnRegisters, settings: dict, clock=monotonic):
+    def __init__(
+        self, router: ModbusRouter, registers: OwnRegisters, settings: dict, to_cloud: bool = True, clock=monotonic
+    ):
         self._router = router
         self._registers = registers
         self._settings = settings
+        self._to_cloud = to_cloud
         self._clock = clock
         self._task: asyncio.Task | None = None
         self._session: ModbusSession | None = None
@@ -123,12 +127,12 @@ class CloudConnection:
             abort_stream(writer)
             return
         keep_alive(writer, self._settings["keepAliveSec"])
-        self._session = ModbusSession(reader, writer, self._router, from_cloud=True, clock=self._clock)
+        self._session = ModbusSession(reader, writer, self._router, self._to_cloud, self._clock)
         self._since = self._clock()
         self._last_error = None
         self._connected.set()
         if self._settings["sendId"]:
-            self._session.send(0, self._router.own_uid(), self._registers.call())
+            self._session.call(self._router.own_uid(), self._registers.call())
         self._serving = asyncio.create_task(self._session.serve())
         try:
             await self._watch(self._session, self._serving)
@@ -150,7 +154,7 @@ class CloudConnection:
     async def _watch(self, session: ModbusSession, serving) -> None:
         """Until the session ends, or nothing was asked for idleSec."""
         while not serving.done():
-            if self._clock() - session.used > self._settings["idleSec"]:
+            if session.idle_sec() > self._settings["idleSec"]:
                 self._last_error = "IDLE"
                 return
             await asyncio.sleep(0.2)
@@ -163,7 +167,9 @@ class CloudConnections:
 
     def __init__(self, router: ModbusRouter, registers: OwnRegisters, settings: dict):
         self.cloud = CloudConnection(router, registers, settings["cbCloud"])
-        self._others = {name: CloudConnection(router, registers, settings[name]) for name in ("ownSrv", "rmSrv")}
+        self._others = {
+            name: CloudConnection(router, registers, settings[name], to_cloud=False) for name in ("ownSrv", "rmSrv")
+        }
 
     async def start(self) -> None:
         """Begin to dial those that the settings ask for."""

@@ -7,6 +7,8 @@ from firmware.services.gateway.session import ModbusSession
 from hal.ip_addresses import contains, parse_address, parse_network
 from hal.runtime import abort_stream, log_exception, monotonic, peer_address
 
+GRACE_SEC = 5  # who asked within so many seconds gives way only to an address that has fewer connections
+
 _IDLE_CHECK_SEC = 1.0
 
 
@@ -19,6 +21,7 @@ class ModbusGateway:
         self._allowed = [parse_network(network) for network in settings["allow"]]
         self._clock = clock
         self._sessions: dict = {}  # ModbusSession -> its task
+        self._origins: dict = {}  # ModbusSession -> where it comes from, as `_origin` has it
         self._listener: asyncio.AbstractServer | None = None
         self._watchdog: asyncio.Task | None = None
 
@@ -49,11 +52,13 @@ class ModbusGateway:
         return len(self._sessions)
 
     async def _accept(self, reader, writer) -> None:
-        if len(self._sessions) >= self._settings["maxClients"] or not self._admits(peer_address(writer)):
+        address = _parse(peer_address(writer))
+        if address is None or not self._admits(address) or not self._has_room(_origin(address)):
             abort_stream(writer)
             return
         session = ModbusSession(reader, writer, self._router, clock=self._clock)
         self._sessions[session] = asyncio.current_task()
+        self._origins[session] = _origin(address)
         try:
             await session.serve()
         except asyncio.CancelledError:
@@ -61,19 +66,58 @@ class ModbusGateway:
         except Exception as exc:
             log_exception(exc)
         finally:
-            del self._sessions[session]
+            self._forget(session)
 
-    def _admits(self, address: str) -> bool:
-        try:
-            parsed = parse_address(address.split("%")[0])
-        except ValueError:
+    def _admits(self, address: "tuple[int, int]") -> bool:
+        return any(contains(network, address) for network in self._allowed)
+
+    def _has_room(self, origin: tuple) -> bool:
+        """Whether one more client from there has a place; where all are taken, somebody else's is given up for it."""
+        if len(self._sessions) < self._settings["maxClients"]:
+            return True
+        session = self._gives_way(origin)
+        if session is None:
             return False
-        return any(contains(network, parsed) for network in self._allowed)
+        self._sessions[session].cancel()
+        self._forget(session)
+        return True
+
+    def _gives_way(self, origin: tuple) -> "ModbusSession | None":
+        """The client that gives way to one from there: of those whose address has more connections than that one would
+        have, or who have asked nothing for GRACE_SEC, the idlest of the address with most."""
+        taken: dict = {}
+        for other in self._origins.values():
+            taken[other] = taken.get(other, 0) + 1
+        own = taken.get(origin, 0) + 1
+        best = None
+        rank = (0, 0.0)
+        for session, other in self._origins.items():
+            idle = session.idle_sec()
+            if (taken[other] > own or idle >= GRACE_SEC) and (taken[other], idle) > rank:
+                best = session
+                rank = (taken[other], idle)
+        return best
+
+    def _forget(self, session: ModbusSession) -> None:
+        self._sessions.pop(session, None)
+        self._origins.pop(session, None)
 
     async def _close_idle(self) -> None:
         while True:
             await asyncio.sleep(_IDLE_CHECK_SEC)
-            oldest = self._clock() - self._settings["idleSec"]
             for session, task in list(self._sessions.items()):
-                if session.used < oldest:
+                if session.idle_sec() > self._settings["idleSec"]:
                     task.cancel()
+
+
+def _parse(address: str) -> "tuple[int, int] | None":
+    try:
+        return parse_address(address.split("%")[0])
+    except ValueError:
+        return None
+
+
+def _origin(address: "tuple[int, int]") -> "tuple[int, int]":
+    """What counts as one address: an IPv4 address, the first half of an IPv6 address, which one host has whole."""
+    number, bits = address
+    return (number >> 64, bits) if bits == 128 else address

@@ -1,5 +1,7 @@
 """Modbus TCP frames on a stream (MODBUS Messaging on TCP/IP Implementation Guide V1.0b, section 3.1.3)."""
 
+import asyncio
+
 HEADER = 7  # bytes: transaction id, protocol id 0, length of what follows, unit id
 PDU_MAX = 253
 _READ_SIZE = 2048
@@ -23,26 +25,34 @@ class MbapReader:
         self._buffer = b""
 
     async def next(self) -> "tuple[int, int, bytes] | None":
-        """The next frame, None at the end of the stream; BadMbap where the protocol id or the length is wrong."""
-        while True:
-            parsed = self._parse()
-            if parsed is not None:
-                return parsed
-            data = await self._reader.read(_READ_SIZE)
-            if not data:
-                return None
-            self._buffer += data
+        """The next frame, None at the end of the stream; BadMbap where the length is wrong.
 
-    def _parse(self) -> "tuple[int, int, bytes] | None":
+        Frames of another protocol id are not for us and skipped. Whoever sends many at once has the event loop for one
+        of them at a time.
+        """
+        if self._buffer:
+            await asyncio.sleep(0)
+        while True:
+            adu = self._cut()
+            if adu is None:
+                data = await self._reader.read(_READ_SIZE)
+                if not data:
+                    return None
+                self._buffer += data
+            elif adu[2:4] == b"\0\0":
+                return adu[0] << 8 | adu[1], adu[6], adu[HEADER:]
+            else:
+                await asyncio.sleep(0)
+
+    def _cut(self) -> "bytes | None":
+        """Take the first whole ADU out of the buffer."""
         data = self._buffer
         if len(data) < 6:
             return None
         length = data[4] << 8 | data[5]
-        if data[2] or data[3]:
-            raise BadMbap("the protocol id must be 0")
         if not 2 <= length <= PDU_MAX + 1:
             raise BadMbap(f"the length must be 2..{PDU_MAX + 1}")
         if len(data) < 6 + length:
             return None
         self._buffer = data[6 + length :]
-        return data[0] << 8 | data[1], data[6], data[HEADER : 6 + length]
+        return data[: 6 + length]

@@ -1,5 +1,7 @@
 """Where a Modbus TCP request goes by its unit id: the device's own registers, a remote server, or the RS-485 line."""
 
+import asyncio
+
 from firmware.services.bus.arbiter import GATEWAY, Bus, Transaction
 from firmware.services.errors import Refused
 from firmware.services.gateway.forwarding import Forwarding
@@ -18,6 +20,13 @@ class ModbusRouter:
         self._registers = registers
         self._forwarding = forwarding
         self._settings = settings
+        self._turn = asyncio.Lock()
+
+    async def turn(self) -> None:
+        """Wait for a connection's turn: of all connections together one request is begun in a turn of the event loop,
+        in the order of their coming, so that a flood of them leaves the loop to everybody else."""
+        async with self._turn:
+            await asyncio.sleep(0)
 
     def own_uid(self) -> int:
         """The device's own unit id, 0 where it has none."""

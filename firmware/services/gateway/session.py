@@ -9,16 +9,21 @@ from hal.runtime import CONNECTION_ERRORS, abort_stream, monotonic
 IN_FLIGHT_LIMIT = 16  # requests of one client that wait for their answers; the next is read when one is answered
 
 
+class PeerIsServer(Exception):
+    """What arrives are answers, or our own bytes: there is no client at the other end."""
+
+
 class ModbusSession:
     """Reads requests from a stream, has them answered by the router, several at once, and writes the answers.
 
-    `used` is the monotonic time of the last whole request or answer.
+    `from_cloud`: the other end may write the activation code.
     """
 
     def __init__(self, reader, writer, router: ModbusRouter, from_cloud: bool = False, clock=monotonic):
-        self.used = clock()
         self.from_cloud = from_cloud
-        self.end_reason = "CLOSED"  # why serving ended: CLOSED by the other end, BAD_FRAME, LOST
+        self.end_reason = "CLOSED"  # why serving ended: CLOSED by the other end, BAD_FRAME, PEER_IS_SERVER, LOST
+        self._used = clock()  # monotonic time of the last whole request or answer
+        self._call: tuple | None = None  # the frame that was sent unasked
         self._frames = MbapReader(reader)
         self._writer = writer
         self._router = router
@@ -35,10 +40,14 @@ class ModbusSession:
                 request = await self._frames.next()
                 if request is None:
                     return
-                self.used = self._clock()
+                self._used = self._clock()
+                self._check(request)
+                await self._router.turn()
                 await self._take(request)
         except BadMbap:
             self.end_reason = "BAD_FRAME"
+        except PeerIsServer:
+            self.end_reason = "PEER_IS_SERVER"
         except CONNECTION_ERRORS:
             self.end_reason = "LOST"
         finally:
@@ -48,10 +57,24 @@ class ModbusSession:
             self._handles = {}
             abort_stream(self._writer)
 
-    def send(self, tid: int, uid: int, pdu: bytes) -> None:
-        """Write one frame."""
+    def idle_sec(self) -> float:
+        """Seconds since the last request or answer; 0 while a request waits for its answer."""
+        return 0.0 if self._handles else self._clock() - self._used
+
+    def call(self, uid: int, pdu: bytes) -> None:
+        """Say unasked who calls; the frame is no question of the other end when it comes back."""
+        self._call = (0, uid, pdu)
+        self._send(*self._call)
+
+    def _send(self, tid: int, uid: int, pdu: bytes) -> None:
         if not self._closed:
             self._writer.write(frame(tid, uid, pdu))
+
+    def _check(self, request: "tuple[int, int, bytes]") -> None:
+        """PeerIsServer for what no client sends: function codes are 1..127, above are those of exception answers
+        (application protocol 4.1). Answered, it would be answered by the server in turn, without end."""
+        if not 1 <= request[2][0] <= 127 or request == self._call:
+            raise PeerIsServer
 
     async def _take(self, request: "tuple[int, int, bytes]") -> None:
         tid, uid, pdu = request
@@ -62,9 +85,9 @@ class ModbusSession:
         def answered(answer: "bytes | None") -> None:
             self._handles.pop(number, None)
             self._free.set()
-            if answer is not None and not self._closed:
-                self.used = self._clock()
-                self.send(tid, uid, answer)
+            self._used = self._clock()
+            if answer is not None:
+                self._send(tid, uid, answer)
 
         handle = self._router.ask(uid, pdu, self, answered, self.from_cloud)
         if number in self._handles:

@@ -121,6 +121,70 @@ async def test_the_cloud_may_write_the_activation_code():
         assert await answer(reader) == (2, 111, bytes([0x86, 2]))
 
 
+@pytest.mark.parametrize("key", ["ownSrv", "rmSrv"])
+async def test_no_other_server_may_write_the_activation_code(key):
+    async with Server() as server:
+        rig = Rig(server.port, sendId=False)
+        connections = CloudConnections(rig.router, rig.registers, dict(DEFAULTS, **{key: rig.settings}))
+        await connections.start()
+        reader, writer = await server.call()
+        writer.write(request(1, 111, bytes([16, 3, 0xF1, 0, 2, 4, 0, 0, 0, 0])))
+        assert await answer(reader) == (1, 111, bytes([0x90, 1]))
+        assert rig.registers.code == CODE_NONE
+        await connections.stop()
+
+
+class Answerer:
+    """Any Modbus TCP server: it answers what it is asked, and what it does not understand with an exception."""
+
+    def __init__(self, echo):
+        self.echo = echo  # gives back what comes instead
+        self.frames = 0
+
+    async def serve(self, server):
+        while True:
+            reader, writer = await server.call()
+            try:
+                while True:
+                    tid, uid, pdu = await answer(reader)
+                    self.frames += 1
+                    writer.write(request(tid, uid, pdu if self.echo else bytes([pdu[0] | 0x80, 1])))
+            except (asyncio.IncompleteReadError, ConnectionError):
+                pass
+
+
+@pytest.mark.parametrize("echo", [False, True])
+async def test_a_server_at_the_other_end_is_said_and_not_argued_with(echo):
+    async with Server() as server:
+        peer = Answerer(echo)
+        serving = asyncio.create_task(peer.serve(server))
+        async with Rig(server.port) as rig:
+            await rig.until(lambda state: state["attempts"] >= 2 and state["lastError"] == "PEER_IS_SERVER")
+            assert peer.frames <= rig.connection.state()["attempts"]
+        serving.cancel()
+
+
+async def test_a_far_end_that_waits_for_its_answer_is_not_hung_up_on():
+    clock = [0.0]
+    async with Server() as server:
+        rig = Rig(server.port, sendId=False)
+        answers = []
+        rig.router.ask = lambda uid, pdu, source, answer, from_cloud: answers.append(answer)
+        rig.connection._clock = lambda: clock[0]
+        async with rig:
+            reader, writer = await server.call()
+            writer.write(request(1, 1, bytes([3, 0, 0, 0, 1])))
+            while not answers:
+                await asyncio.sleep(0.01)
+            clock[0] = 10000.0
+            await asyncio.sleep(0.5)  # idleness is looked for five times a second
+            answers[0](bytes([3, 2, 0, 7]))
+            assert await answer(reader) == (1, 1, bytes([3, 2, 0, 7]))
+            clock[0] = 20000.0
+            await server.call()
+            assert rig.connection.state()["attempts"] == 2
+
+
 async def test_a_dropped_connection_is_dialled_again():
     async with Server() as server, Rig(server.port) as rig:
         _, writer = await server.call()

@@ -5,6 +5,7 @@ import ctypes
 import ctypes.util
 import shutil
 import struct
+import time
 
 import pytest
 from pymodbus.client import AsyncModbusTcpClient
@@ -33,8 +34,10 @@ class Rig:
         )
         self.forwarding = Forwarding(forwarding or [])
         self.router = ModbusRouter(self.bus, self.registers, self.forwarding, self.settings)
-        self.gateway = ModbusGateway(self.router, self.settings)
+        self.now = 0.0  # what is added to the gateway's time
+        self.gateway = ModbusGateway(self.router, self.settings, lambda: time.monotonic() + self.now)
         self.tcp = 0
+        self.writers: list = []
 
     async def __aenter__(self):
         await self.port.start()
@@ -43,13 +46,25 @@ class Rig:
         return self
 
     async def __aexit__(self, *exc):
+        for writer in self.writers:
+            writer.close()
         await self.gateway.stop()
         self.forwarding.stop()
         await self.bus.stop()
 
-    async def connect(self):
-        """A raw connection."""
-        return await asyncio.open_connection("127.0.0.1", self.tcp)
+    async def connect(self, address="127.0.0.1"):
+        """A raw connection from an address of this machine."""
+        connection = await asyncio.open_connection("127.0.0.1", self.tcp, local_addr=(address, 0))
+        self.writers.append(connection[1])
+        return connection
+
+    async def connected(self, count, address="127.0.0.1"):
+        """So many more connections, all of them accepted."""
+        want = self.gateway.client_count() + count
+        connections = [await self.connect(address) for _ in range(count)]
+        while self.gateway.client_count() < want:
+            await asyncio.sleep(0.01)
+        return connections
 
     async def fault(self, **fault):
         """Have the world do something wrong."""
@@ -210,7 +225,6 @@ async def test_own_registers(tmp_path):
     "rubbish",
     [
         b"GET / HTTP/1.1\r\n\r\n",
-        struct.pack(">HHHB", 1, 7, 6, 1) + READ_4,
         struct.pack(">HHHB", 1, 0, 1, 1),
         struct.pack(">HHHB", 1, 0, 256, 1) + bytes(255),
     ],
@@ -225,6 +239,28 @@ async def test_what_is_not_modbus_tcp_closes_the_connection(tmp_path, rubbish):
             pass
         writer.close()
         assert await ask(rig, 1, READ_4) == NAMEPLATE
+
+
+async def test_a_frame_of_another_protocol_is_skipped_and_the_connection_lives(tmp_path):
+    async with Rig(tmp_path) as rig:
+        reader, writer = await rig.connect()
+        writer.write(struct.pack(">HHHB", 1, 7, 6, 1) + READ_4 + request(2, 1, READ_4))
+        assert await answer(reader) == (2, 1, NAMEPLATE)
+        writer.close()
+
+
+@pytest.mark.parametrize("pdu", [bytes([0x83, 2]), bytes([0xFF, 0, 0]), bytes([0, 0, 0, 0, 4])])
+@pytest.mark.parametrize("uid", [0, 1, 111])
+async def test_what_no_client_sends_is_not_answered_and_ends_the_connection(tmp_path, uid, pdu):
+    async with Rig(tmp_path) as rig:
+        reader, writer = await rig.connect()
+        writer.write(request(1, uid, pdu))
+        try:
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+        except ConnectionResetError:
+            pass
+        writer.close()
+        assert rig.bus.state()["sent"] == 0
 
 
 async def test_requests_split_at_every_byte(tmp_path):
@@ -254,6 +290,94 @@ async def test_clients_over_the_limit_are_refused(tmp_path):
         assert await answer(connections[0][0]) == (3, 1, NAMEPLATE)
         for _, writer in connections:
             writer.close()
+
+
+async def lives(connection):
+    """Whether a client still gets answers."""
+    reader, writer = connection
+    try:
+        writer.write(request(7, 1, READ_4))
+        return await answer(reader) == (7, 1, NAMEPLATE)
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return False
+
+
+async def test_silent_clients_of_one_address_do_not_shut_another_out(tmp_path):
+    async with Rig(tmp_path) as rig:
+        await rig.connected(8, "127.0.0.2")
+        assert await lives(await rig.connect("127.0.0.3"))
+        assert await lives(await rig.connect("127.0.0.4"))
+        assert rig.gateway.client_count() == 8
+
+
+async def test_an_address_does_not_take_the_places_of_the_others(tmp_path):
+    async with Rig(tmp_path, {"maxClients": 4}) as rig:
+        others = [(await rig.connected(1, f"127.0.0.{number}"))[0] for number in (2, 3)]
+        for _ in range(20):
+            await rig.connect("127.0.0.9")
+        assert [await lives(other) for other in others] == [True, True]
+        assert rig.gateway.client_count() == 4
+
+
+async def test_the_client_idle_longest_gives_way_where_all_places_are_taken(tmp_path):
+    async with Rig(tmp_path, {"maxClients": 2}) as rig:
+        (first,) = await rig.connected(1, "127.0.0.2")
+        (second,) = await rig.connected(1, "127.0.0.3")
+        rig.now = 20
+        assert await lives(second)
+        assert await lives(await rig.connect("127.0.0.4"))
+        assert not await lives(first)
+        assert await lives(second)
+
+
+async def test_a_client_that_waits_for_its_answer_is_not_idle(tmp_path):
+    async with Rig(tmp_path, {"maxClients": 1, "idleSec": 10}, {"responseTimeoutMs": 1600}) as rig:
+        reader, writer = await rig.connect()
+        writer.write(request(1, 77, READ_4))
+        while not rig.bus.state()["sent"]:
+            await asyncio.sleep(0.01)
+        rig.now = 1000
+        await asyncio.sleep(1.2)  # the look for idle ones comes once a second
+        assert await answer(reader) == (1, 77, bytes([0x83, 11]))
+        rig.now = 2000
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+async def test_a_flood_of_requests_leaves_the_event_loop_to_the_others(tmp_path):
+    async with Rig(tmp_path) as rig:
+        answered = 0
+
+        def uptime():
+            nonlocal answered
+            answered += 1
+            return 0
+
+        rig.registers._uptime_minutes = uptime
+        flood = request(1, 111, bytes([3, 0, 0, 0, 1])) * 1000
+        connections = [await rig.connect() for _ in range(8)]
+        readers = [asyncio.create_task(reader.readexactly(11 * 1000)) for reader, _ in connections]
+        for _, writer in connections:
+            writer.write(flood)
+        most = 0
+        while not all(reader.done() for reader in readers):
+            before = answered
+            await asyncio.sleep(0)
+            most = max(most, answered - before)
+        assert answered == 8 * 1000
+        assert most == 1  # in one turn of the loop
+
+
+async def test_a_flood_of_frames_of_another_protocol_leaves_it_too(tmp_path):
+    async with Rig(tmp_path) as rig:
+        reader, writer = await rig.connect()
+        flood = (struct.pack(">HHHB", 1, 7, 6, 1) + READ_4) * 1000
+        writer.write(flood + request(2, 111, bytes([3, 0, 0, 0, 1])))
+        waiting = asyncio.create_task(answer(reader))
+        turns = 0
+        while not waiting.done():
+            await asyncio.sleep(0)
+            turns += 1
+        assert turns > 1000
 
 
 async def test_only_allowed_addresses_are_served(tmp_path):
