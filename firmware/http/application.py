@@ -31,6 +31,9 @@ class Application(Microdot):
     def find_route(self, req):
         """As Microdot's, by one look into a dict."""
         path = req.path
+        if path == "*":  # the server as a whole (RFC 9110 section 9.3.7)
+            req.g.allow = allowed_methods({method for methods in self._paths.values() for method in methods})
+            return _options, "", None
         methods = self._paths.get(path) or (self._paths.get(path[:-1]) if path[-1:] == "/" else None)
         if methods is None:
             return 404, "", None

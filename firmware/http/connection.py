@@ -73,7 +73,7 @@ class Connection:
             if length is not None and length > limits.body_bytes:
                 raise HttpError("TOO_LARGE", f"the body must not be longer than {limits.body_bytes} bytes")
             self._enter(READING, limits.body_sec)
-            if not self.requests.pending() and head.headers.get("expect", "").lower() == "100-continue":
+            if head.expects_continue() and not self.requests.pending():
                 await self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
                 self._enter(READING, limits.body_sec)
             body = await self.requests.body(length)

@@ -4,7 +4,11 @@
 or in chunks, several requests in one segment, one request in many. Everything it holds is bounded by `HttpLimits`.
 """
 
+import asyncio
+import re
+
 from firmware.http.limits import HttpLimits
+from firmware.http.targets import authority_of, is_authority
 
 
 class HttpError(Exception):
@@ -58,65 +62,138 @@ class RequestHead:
             return "close" not in options
         return "keep-alive" in options and "close" not in options
 
+    def expects_continue(self) -> bool:
+        """Whether the client waits with its body until it is told to go on (RFC 9110 section 10.1.1)."""
+        return self.version == "1.1" and self.headers.get("expect", "").lower() == "100-continue"
+
 
 _TOKEN = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_METHODS = ("GET", "POST", "HEAD", "OPTIONS")  # tokens that need no second look
+_BAD_IN_TARGET = re.compile("[^!-~]")
+_CONTROL = re.compile("[\x01-\x08\n-\x1f\x7f]")  # but the tabulator; and no NUL, which ends a pattern of MicroPython
+_METHODS = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE")
+_VERSIONS = {"HTTP/1.1": "1.1", "HTTP/1.0": "1.0"}
 _ONCE = ("content-length", "transfer-encoding", "host", "authorization", "authorized", "origin", "content-type")
 _CHUNK_LINE = 256  # bytes of a chunk-size line with its extensions
+_CHUNK_DIGITS = 16
+_CHUNKS_A_TURN = 64  # then others have theirs
 _READ_SIZE = 4096
+_KNOWN = 128
+
+# What was looked at and found good, so that it is not looked at again with every request; each holds at most _KNOWN.
+_known_names: dict = {}  # header field name as sent -> in lower case
+_known_hosts: dict = {}  # value of Host -> True
+
+
+def bad_request(message: str) -> HttpError:
+    """The error of what is no HTTP."""
+    return HttpError("BAD_REQUEST", message)
 
 
 def _is_token(text: str) -> bool:
     return bool(text) and all(character in _TOKEN for character in text)
 
 
-_known_names: dict = {}  # names of header fields that were found to be tokens; bounded by _KNOWN_NAMES
-_KNOWN_NAMES = 128
+def _field(line: str) -> "tuple[str, str]":
+    """(lower-case name, value) of a field line (RFC 9112 section 5)."""
+    colon = line.find(":")
+    if colon <= 0:
+        raise bad_request("a header or trailer line must be: name: value")
+    value = line[colon + 1 :].strip(" \t")
+    if "\r" in value or "\n" in value or "\0" in value:
+        raise bad_request("a header value holds a control character")
+    return _field_name(line[:colon]), value
 
 
 def _field_name(raw: str) -> str:
     name = _known_names.get(raw)
     if name is None:
         if not _is_token(raw):
-            raise HttpError("BAD_REQUEST", "a header name holds a character that is not allowed")
+            raise bad_request("a header name holds a character that is not allowed")
         name = raw.lower()
-        if len(_known_names) < _KNOWN_NAMES and len(raw) <= 32:
+        if len(_known_names) < _KNOWN and len(raw) <= 32:
             _known_names[raw] = name
     return name
 
 
-def parse_head(data: bytes) -> RequestHead:
-    """Parse a head without its final empty line (RFC 9112 sections 3 and 5); HttpError BAD_REQUEST or HTTP_VERSION."""
+def _check_host(host: str) -> None:
+    if host in _known_hosts:
+        return
+    if not is_authority(host):
+        raise bad_request("the header Host must be: name, name:port, or an IPv6 address in brackets")
+    if len(_known_hosts) < _KNOWN and len(host) <= 64:
+        _known_hosts[host] = True
+
+
+def _text(data: bytes) -> str:
+    """A head as text: UTF-8 where it is that, else Latin-1, which field values may be in (RFC 9110 section 5.5)."""
     try:
-        lines = data.decode().split("\r\n")
+        return data.decode()
     except UnicodeError:
-        raise HttpError("BAD_REQUEST", "the request head is not UTF-8") from None
-    parts = lines[0].split(" ")
-    if len(parts) != 3 or not parts[1] or not (parts[0] in _METHODS or _is_token(parts[0])):
-        raise HttpError("BAD_REQUEST", "the request line must be: METHOD path HTTP/1.1")
-    method, target, protocol = parts
-    if protocol not in ("HTTP/1.1", "HTTP/1.0"):
-        if protocol[:5] == "HTTP/":
-            raise HttpError("HTTP_VERSION", "only HTTP/1.1 and HTTP/1.0 are spoken here")
-        raise HttpError("BAD_REQUEST", "the request line must be: METHOD path HTTP/1.1")
+        return "".join([chr(byte) for byte in data])
+
+
+def parse_head(data: bytes) -> RequestHead:
+    """Parse a head without its final empty line (RFC 9112 sections 3 and 5).
+
+    HttpError BAD_REQUEST, NOT_IMPLEMENTED for an unknown method, HTTP_VERSION for another major version.
+    """
+    lines = _text(data).split("\r\n")
+    method, target, version = _request_line(lines[0])
     headers = Headers()
     fields = headers.fields
     for line in lines[1:]:
-        colon = line.find(":")
-        if colon <= 0:
-            raise HttpError("BAD_REQUEST", "a header line must be: name: value")
-        name = _field_name(line[:colon])
-        value = line[colon + 1 :].strip(" \t")
-        if "\r" in value or "\n" in value or "\0" in value:
-            raise HttpError("BAD_REQUEST", "a header value holds a control character")
+        name, value = _field(line)
         if name in fields:
             if name in _ONCE:
-                raise HttpError("BAD_REQUEST", "the header " + name + " is given twice")
+                raise bad_request("the header " + name + " is given twice")
             value = fields[name] + ", " + value
         fields[name] = value
-    if protocol == "HTTP/1.1" and "host" not in fields:
-        raise HttpError("BAD_REQUEST", "the header Host is missing")
-    return RequestHead(method, target, protocol[5:], headers)
+    host = fields.get("host")
+    if host is not None:
+        _check_host(host)
+    elif version == "1.1":
+        raise bad_request("the header Host is missing")
+    if target[0] != "/" and (target != "*" or method != "OPTIONS"):
+        _check_target(target, host)
+    return RequestHead(method, target, version, headers)
+
+
+def _request_line(line: str) -> "tuple[str, str, str]":
+    parts = line.split(" ")
+    if len(parts) != 3:
+        raise bad_request("the request line must be: METHOD path HTTP/1.1")
+    method, target, protocol = parts
+    version = _VERSIONS.get(protocol) or _other_version(protocol)
+    if _BAD_IN_TARGET.search(target) or not target:
+        raise bad_request("the path holds a character that must be written as %XX, or is empty")
+    if method not in _METHODS:
+        if not _is_token(method):
+            raise bad_request("the request line must be: METHOD path HTTP/1.1")
+        raise HttpError("NOT_IMPLEMENTED", "unknown method; known are " + ", ".join(_METHODS))
+    return method, target, version
+
+
+def _other_version(protocol: str) -> str:
+    """A later minor version is spoken to as the latest known here (RFC 9110 section 2.5)."""
+    if len(protocol) != 8 or protocol[:5] != "HTTP/" or protocol[6] != ".":
+        raise bad_request("the request line must be: METHOD path HTTP/1.1")
+    major, minor = protocol[5], protocol[7]
+    if major not in "0123456789" or minor not in "0123456789":
+        raise bad_request("the request line must be: METHOD path HTTP/1.1")
+    if major != "1":
+        raise HttpError("HTTP_VERSION", "only HTTP/1.1 and HTTP/1.0 are spoken here")
+    return "1.1"
+
+
+def _check_target(target: str, host: "str | None") -> None:
+    """For a target that does not begin with a slash: absolute form it must be (RFC 9112 section 3.2)."""
+    authority = authority_of(target)
+    if authority is None:
+        raise bad_request("the path must begin with /")
+    if authority == "" or not is_authority(authority):
+        raise bad_request("the address in the request line is none")
+    if host is not None and host.lower() != authority.lower():
+        raise bad_request("the address in the request line is not that of the header Host")
 
 
 def body_length(head: RequestHead) -> "int | None":
@@ -125,15 +202,37 @@ def body_length(head: RequestHead) -> "int | None":
     length = head.headers.get("content-length")
     if encoding is not None:
         if length is not None:
-            raise HttpError("BAD_REQUEST", "Content-Length and Transfer-Encoding exclude each other")
-        if encoding.lower() != "chunked" or head.version == "1.0":
-            raise HttpError("NOT_IMPLEMENTED", "the only Transfer-Encoding is chunked, in HTTP/1.1")
+            raise bad_request("Content-Length and Transfer-Encoding exclude each other")
+        _check_codings(encoding.lower(), head.version)
         return None
     if length is None:
         return 0
     if not 0 < len(length) <= 15 or not all("0" <= digit <= "9" for digit in length):
-        raise HttpError("BAD_REQUEST", "Content-Length must be a decimal number")
+        raise bad_request("Content-Length must be a decimal number")
     return int(length)
+
+
+def _check_codings(encoding: str, version: str) -> None:
+    if version == "1.0":  # RFC 9112 section 6.1: its framing is to be taken for faulty
+        raise bad_request("HTTP/1.0 has no Transfer-Encoding")
+    codings = [coding.strip(" \t") for coding in encoding.split(",")]
+    if "chunked" in codings[:-1]:
+        raise bad_request("Transfer-Encoding must name chunked last, and once")
+    if codings != ["chunked"]:
+        raise HttpError("NOT_IMPLEMENTED", "the only Transfer-Encoding is chunked")
+
+
+def chunk_size(line: bytes) -> int:
+    """The size that a chunk's first line tells (RFC 9112 section 7.1); its extensions are passed over."""
+    digits = line
+    end = line.find(b";")
+    if end >= 0:
+        digits = line[:end].rstrip(b" \t")
+        if b"\0" in line or _CONTROL.search(_text(line)):
+            raise bad_request("a chunk extension holds a control character")
+    if not 0 < len(digits) <= _CHUNK_DIGITS or not all(digit in b"0123456789abcdefABCDEF" for digit in digits):
+        raise bad_request("a chunk size must be a hexadecimal number")
+    return int(digits.decode(), 16)
 
 
 class RequestReader:
@@ -223,29 +322,39 @@ class RequestReader:
             await self._fill()
             end = self._buffer.find(b"\r\n")
         if end < 0 or end > limit:
-            raise HttpError("BAD_REQUEST", what + " is too long")
+            raise bad_request(what + " is too long")
         line = self._buffer[:end]
         self._buffer = self._buffer[end + 2 :]
         return line
 
     async def _chunked_body(self) -> bytes:
-        parts = []
-        total = 0
+        body = bytearray()
+        chunks = 0
+        extensions = self._limits.head_bytes  # bytes that all of them may have together
         while True:
-            digits = (await self._line(_CHUNK_LINE, "a chunk size line")).split(b";")[0].strip(b" \t")
-            if not 0 < len(digits) <= 8 or not all(digit in b"0123456789abcdefABCDEF" for digit in digits):
-                raise HttpError("BAD_REQUEST", "a chunk size must be a hexadecimal number")
-            size = int(digits.decode(), 16)
+            line = await self._line(_CHUNK_LINE, "a chunk size line")
+            size = chunk_size(line)
             if size == 0:
                 break
-            total += size
-            self._check_size(total)
-            parts.append(await self._take(size))
+            self._check_size(len(body) + size)
+            extensions -= max(0, len(line) - _CHUNK_DIGITS)
+            if extensions < 0:
+                raise bad_request("the chunk extensions are too long")
+            body += await self._take(size)
             if await self._take(2) != b"\r\n":
-                raise HttpError("BAD_REQUEST", "a chunk is longer than its size says")
+                raise bad_request("a chunk is longer than its size says")
+            chunks += 1
+            if chunks % _CHUNKS_A_TURN == 0:
+                await asyncio.sleep(0)
+        await self._trailer()
+        return bytes(body)
+
+    async def _trailer(self) -> None:
+        """Trailer fields are read and dropped (RFC 9112 section 7.1.2)."""
         allowed = self._limits.head_bytes
-        while True:  # trailer fields are read and dropped (RFC 9112 section 7.1.2)
+        while True:
             line = await self._line(allowed, "the trailer")
             if not line:
-                return b"".join(parts)
+                return
+            _field(_text(line))
             allowed -= len(line) + 2

@@ -1,6 +1,10 @@
 """Request targets: the path and the query of a request line (RFC 9112 section 3.2)."""
 
+from hal.ip_addresses import is_decimal, is_ipv6
+
+_SCHEME = "http://"
 _HEX = "0123456789abcdefABCDEF"
+_NAME = "-._~%!$&'()*+,;=0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"  # RFC 3986: reg-name
 
 
 def split_target(target: str) -> "tuple[str, str]":
@@ -8,14 +12,48 @@ def split_target(target: str) -> "tuple[str, str]":
 
     A broken escape leaves the text as it is: no route has a percent sign, so it ends in 404.
     """
-    if target[:1] != "/" and target[:7].lower() == "http://":
-        slash = target.find("/", 7)
-        target = target[slash:] if slash > 0 else "/"
+    if target[:1] != "/":
+        authority = authority_of(target)
+        if authority is not None:
+            target = target[len(_SCHEME) + len(authority) :]
+            target = target if target[:1] == "/" else "/" + target
     mark = target.find("?")
     path, query = (target, "") if mark < 0 else (target[:mark], target[mark + 1 :])
     if "%" in path:
         path = percent_decode(path)
     return path, query
+
+
+def authority_of(target: str) -> "str | None":
+    """The authority of a target in absolute form (RFC 9112 section 3.2.2), None where it is not in that form."""
+    if target[: len(_SCHEME)].lower() != _SCHEME:
+        return None
+    end = len(_SCHEME)
+    while end < len(target) and target[end] not in "/?#":
+        end += 1
+    return target[len(_SCHEME) : end]
+
+
+def is_authority(text: str) -> bool:
+    """Whether a text is a host with or without a port, as Host and targets name it (RFC 3986 section 3.2).
+
+    Either may be empty. An IPv6 address stands in brackets and may have a scope (RFC 6874).
+    """
+    if text[:1] == "[":
+        literal, bracket, port = text[1:].partition("]")
+        address, percent, scope = literal.partition("%")
+        fits = bool(bracket) and is_ipv6(address) and (not percent or (scope != "" and _is_name(scope)))
+        return fits and (port == "" or (port[0] == ":" and _is_port(port[1:])))
+    name, _, port = text.partition(":")
+    return _is_name(name) and _is_port(port)
+
+
+def _is_name(text: str) -> bool:
+    return all(character in _NAME for character in text)
+
+
+def _is_port(text: str) -> bool:
+    return text == "" or is_decimal(text, 65535)
 
 
 def parse_query(query: str) -> "list[tuple[str, str | None]]":

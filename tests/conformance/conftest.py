@@ -34,10 +34,10 @@ class Device:
         """A raw connection."""
         return Wire(socket.create_connection((self.host, self.port), timeout=10))
 
-    def ask(self, method, path, body=None, headers=None):
+    def ask(self, method, path, body=None, headers=None, host=True):
         """(status, JSON body, headers by lower-case name) of one request on a connection of its own."""
         with self.connect() as wire:
-            wire.request(method, path, body, dict(headers or {}, Connection="close"))
+            wire.request(method, path, body, dict(headers or {}, Connection="close"), host)
             return wire.answer(method)
 
     def digest(self, password=PASSWORD, user=USER):
@@ -68,10 +68,10 @@ class Wire:
     def send(self, data: bytes):
         self.sock.sendall(data)
 
-    def request(self, method, path, body=None, headers=None):
-        """Send a whole request."""
+    def request(self, method, path, body=None, headers=None, host=True):
+        """Send a whole request, with or without a Host of its own."""
         content = (body or "").encode()
-        lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1"]
+        lines = [f"{method} {path} HTTP/1.1"] + ["Host: 127.0.0.1"] * host
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
         if body is not None:
             lines.append(f"Content-Length: {len(content)}")

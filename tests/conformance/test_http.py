@@ -178,6 +178,123 @@ def test_what_is_not_http_is_a_bad_request(device, data):
     refused(device, data, 400, "BAD_REQUEST")
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("a/b", "u@h", "a b", "a:b", "a:1:2", "a:99999", "a?b", "a#b", "a\\b", 'a"b', "<a>", "\xe9"),
+        *("[::1", "::1", "[x.com]", "[::1]x", "[1.2.3.4]", "[fe80::1%]", "127.0.0.1:evil.com", "127.0.0.1:80:80"),
+    ],
+)
+def test_a_host_that_is_none_is_a_bad_request(device, host):
+    refused(device, b"GET /api/version/ HTTP/1.1\r\nHost: %s\r\n\r\n" % host.encode("latin-1"), 400, "BAD_REQUEST")
+    refused(device, b"GET /api/version/ HTTP/1.0\r\nHost: %s\r\n\r\n" % host.encode("latin-1"), 400, "BAD_REQUEST")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("", "x", "x:", "x:80", "a_b.example", "xn--bcher-kva.example:8080", "127.0.0.1:8080"),
+        *("[::1]", "[::1]:80", "[2001:db8::192.0.2.1]:1", "[fe80::1%25eth0]", "[fe80::1%eth0]:8080"),
+    ],
+)
+def test_every_way_to_name_the_device_is_served(device, host):
+    status, body, _ = device.ask("GET", "/api/version/", headers={"Host": host}, host=False)
+    assert (status, body["device"]) == (200, "MC252")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        *(b"/api/version/\0", b"/api/version/\n", b"/api/version/\r", b"/api/version/\x7f", b"/api/\xff", b"/\t"),
+        *(b"api/version/", b"*", b"", b"http://", b"http:///api/version/", b"https://x/api/version/", b"x:80"),
+        *(b"http://y/api/version/", b"http://x:80/api/version/", b"http://u@x/api/version/", b"http://[::1/"),
+    ],
+)
+def test_a_target_that_is_none_or_another_hosts_is_a_bad_request(device, target):
+    refused(device, b"GET " + target + b" HTTP/1.1\r\nHost: x\r\n\r\n", 400, "BAD_REQUEST")
+
+
+def test_options_of_the_whole_server_names_what_it_knows(device):
+    status, _, headers = device.ask("OPTIONS", "*")
+    assert status == 200
+    assert {method.strip() for method in headers["allow"].split(",")} == {"GET", "HEAD", "OPTIONS", "POST"}
+
+
+def test_unknown_methods_are_not_implemented_and_known_ones_not_allowed(device):
+    for method in (b"GOT", b"get", b"PROPFIND", b"CONNECT"):
+        refused(device, method + b" /api/version/ HTTP/1.1\r\nHost: x\r\n\r\n", 501, "NOT_IMPLEMENTED")
+    for method in ("PUT", "DELETE", "PATCH", "TRACE"):
+        status, body, headers = device.ask(method, "/api/version/")
+        assert (status, body["error"], headers["allow"]) == (405, "METHOD_NOT_ALLOWED", "GET, HEAD, OPTIONS")
+
+
+def test_a_later_minor_version_is_spoken_to_as_1_1(device):
+    with device.connect() as wire:
+        for _ in range(2):
+            wire.send(b"GET /api/version/ HTTP/1.2\r\nHost: x\r\n\r\n")
+            status, _, headers = wire.answer()
+            assert (status, headers["connection"]) == (200, "keep-alive")
+    for version in (b"HTTP/0.9", b"HTTP/2.0", b"HTTP/3.1"):
+        refused(device, b"GET /api/version/ " + version + b"\r\nHost: x\r\n\r\n", 505, "HTTP_VERSION")
+    for version in (b"HTTP/1.10", b"HTTP/1", b"http/1.1", b"HTTP/1.x", b"HTTPS/1.1"):
+        refused(device, b"GET /api/version/ " + version + b"\r\nHost: x\r\n\r\n", 400, "BAD_REQUEST")
+
+
+@pytest.mark.parametrize("value", [b"caf\xe9", "café".encode(), b"\x80\xff", b"a\tb", b""])
+def test_a_field_value_may_hold_what_is_no_ascii(device, value):
+    with device.connect() as wire:
+        wire.send(b"GET /api/version/ HTTP/1.1\r\nHost: x\r\nX-Name: " + value + b"\r\n\r\n")
+        assert wire.answer()[0] == 200
+
+
+CHUNKED = b"POST /api/login/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(b" 2", b"2 ", b"0x2", b"+2", b"", b";a", b"0000000000000002" + b"0", b"g", b"2\n{}", b"2\n"),
+        *(b"2;a\nb", b"2;a\rb", b"2;a\0", b"2;a\x7f", b"2;x=" + b"y" * 300),
+    ],
+)
+def test_a_chunk_that_is_none_is_a_bad_request(device, line):
+    refused(device, CHUNKED + line + b"\r\n{}\r\n0\r\n\r\n", 400, "BAD_REQUEST")
+
+
+@pytest.mark.parametrize("trailer", [b"rubbish", b": x", b"a b: c", b"a: b\nc", b"a: b\rc", b"a: \0", b"\n"])
+def test_a_trailer_that_is_none_is_a_bad_request(device, trailer):
+    refused(device, CHUNKED + b"2\r\n{}\r\n0\r\n" + trailer + b"\r\n\r\n", 400, "BAD_REQUEST")
+
+
+def test_chunks_end_with_crlf_and_their_extensions_have_a_limit_together(device):
+    refused(device, CHUNKED + b"2\r\n{}\n\n0\r\n\r\n", 400, "BAD_REQUEST")
+    refused(device, CHUNKED + (b"1;x=" + b"y" * 200 + b"\r\n \r\n") * 50, 400, "BAD_REQUEST")
+
+
+@pytest.mark.parametrize("line", [b"2;a=b;c", b'2 ; a="b c"', b"0000002", b'2;a="\xe9\t"'])
+def test_chunk_extensions_and_trailers_are_passed_over(device, line):
+    with device.connect() as wire:
+        wire.send(CHUNKED + line + b"\r\n{}\r\n0;end\r\nX-Sum: caf\xe9\r\n\r\n" + VERSION)
+        status, body, _ = wire.answer()
+        assert (status, body["error"]) == (400, "BAD_FIELD")
+        assert wire.answer()[0] == 200
+
+
+@pytest.mark.parametrize("codings", [b"chunked, gzip", b"chunked, chunked", b"chunked,"])
+def test_a_body_that_chunked_does_not_end_is_a_bad_request(device, codings):
+    refused(device, CHUNKED.replace(b"chunked", codings) + b"2\r\n{}\r\n0\r\n\r\n", 400, "BAD_REQUEST")
+
+
+def test_http_1_0_knows_neither_chunks_nor_expectations(device):
+    chunked = CHUNKED.replace(b"HTTP/1.1", b"HTTP/1.0") + b"2\r\n{}\r\n0\r\n\r\n"
+    refused(device, chunked, 400, "BAD_REQUEST")
+    with device.connect() as wire:
+        wire.send(b"POST /api/login/ HTTP/1.0\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+        time.sleep(0.05)
+        wire.send(b"{}")
+        assert wire.answer()[0] == 400
+
+
 def test_other_versions_and_encodings_are_named(device):
     refused(device, b"GET /api/version/ HTTP/2.0\r\nHost: x\r\n\r\n", 505, "HTTP_VERSION")
     head = b"POST /api/login/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n"
