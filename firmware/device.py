@@ -21,18 +21,19 @@ from firmware.services.gateway.own_registers import OwnRegisters
 from firmware.services.gateway.router import ModbusRouter
 from firmware.services.search.classes import TemplateSearch
 from firmware.services.search.devices import Discovery
-from firmware.services.settings.areas import Settings
+from firmware.services.settings.areas import Settings, with_factory_login
 from firmware.services.settings.document_store import DocumentStore
 from firmware.services.settings.files import SettingsFiles
 from firmware.services.system.auto_restart import AutoRestart
 from firmware.services.system.gsm import Gsm
 from firmware.services.system.identity import Identity
 from firmware.services.system.network import Networking
+from firmware.services.system.problems import Problems
 from firmware.services.system.state import State
 from firmware.services.system.vitals import SystemState
 from firmware.services.system.watchdog import Watchdog
 from firmware.services.time.clock import ClockService
-from hal.runtime import log, monotonic
+from hal.runtime import monotonic
 
 SETTINGS_FILE = "settings.json"
 
@@ -49,13 +50,17 @@ class Device:
         self.ended = asyncio.Event()
         self.restart_reason: str | None = None
         self._started = monotonic()
-        self.settings = Settings(DocumentStore(state_dir, SETTINGS_FILE), board.factory_settings())
+        self.problems = Problems()
+        factory = with_factory_login(board.settings, board.system.factory_login())
+        self.settings = Settings(DocumentStore(state_dir, SETTINGS_FILE), factory)
+        for problem in self.settings.problems:
+            self.problems.report("settings: " + problem, problem)
         self.identity = Identity(board.system)
         settings = self.settings.active
         self._build_access(settings)
         self._build_card_and_clock(settings)
         self._build_bus(settings)
-        self.networking = Networking(board.network, settings, self.settings.problems)
+        self.networking = Networking(board.network, settings, self.problems)
         self.gsm = Gsm(self.board.modem, settings["gsm"])
         self.auto_restart = AutoRestart(settings["areset"], self._last_transfer, self._restart_by_itself)
         self._build_state()
@@ -103,9 +108,7 @@ class Device:
         try:
             return await self.gateway.start(host, port)
         except OSError as exc:
-            problem = f"Modbus TCP cannot listen on {host}:{port}: {exc}"
-            log(problem)
-            self.settings.problems.append(problem)
+            self.problems.report("modbusTcp", f"Modbus TCP cannot listen on {host}:{port}: {exc}")
             return None
 
     def request_restart(self, reason: str) -> None:
@@ -141,7 +144,7 @@ class Device:
         self.cloud = CloudConnections(router, self.registers, settings)
 
     def _build_state(self) -> None:
-        system_state = SystemState(self.board.system, self.settings.problems, self._started, lambda: self.server.errors)
+        system_state = SystemState(self.board.system, self.problems, self._started, lambda: self.server.errors)
         self.state = State(
             {
                 "ethernet": self.networking.ethernet,

@@ -59,7 +59,6 @@ class Board:
 
         NotPermitted where the process lacks a privilege, for that does not change while it runs.
         """
-        await self.system.attach(self)
         for name in PARTS:
             if self.parts[name] is not None and not await _bring_up(name, self.parts[name]):
                 self._retrying.append(asyncio.create_task(_keep_trying(name, self.parts[name])))
@@ -72,13 +71,6 @@ class Board:
         for name in reversed(PARTS):
             if self.parts[name] is not None:
                 await self.parts[name].stop()
-
-    def factory_settings(self) -> dict:
-        """Factory defaults of settings, key -> partial value, the login of the factory among them."""
-        login = self.system.factory_login()
-        if login is None:
-            return self.settings
-        return dict(self.settings, protect={"username": login[0], "password": login[1]})
 
     def notices(self) -> "list[str]":
         """What somebody at the console should know of the parts."""

@@ -85,10 +85,6 @@ class Part:
         """What somebody who starts the board at a console should know of this part, in a few words."""
         return None
 
-    async def control(self, words: "list[str]") -> str:
-        """A command of the simulated board's control socket to this part; ValueError where it knows none such."""
-        raise ValueError("this part takes no commands")
-
     async def probe(self) -> str:
         """Try the part and say in one line what was found; PartError says what is wrong."""
         return "present"
@@ -198,9 +194,6 @@ class Network(Part):
 
 class System(Part):
     """The board itself: who it is, how it feels, how it restarts."""
-
-    async def attach(self, board) -> None:
-        """All parts of the board have been made: called once, before they start."""
 
     def identity(self) -> dict:
         """{"device": str, "deviceId": int, "firmwareType": int, "manufacturer": str, "mac": lower-case colon form,

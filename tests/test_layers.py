@@ -7,9 +7,26 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = (  # lowest first
-    *("hal", "firmware.http", "firmware.services", "firmware.api", "firmware.board_check", "firmware.device"),
-    "firmware.__main__",
+    ("hal", "firmware"),  # what no other floor names: it knows neither parts nor services
+    ("hal.contracts", "hal.framing"),
+    ("hal.rs485", "hal.gsm", "hal.debounce", "hal.configured_system"),  # the shared halves of parts
+    ("hal.linux", "hal.micropython", "hal.simulated"),
+    ("hal.board",),
+    ("firmware.http",),
+    ("firmware.services",),
+    ("firmware.api",),
+    ("firmware.board_check",),
+    ("firmware.device",),
+    ("firmware.__main__",),
 )
+BACKENDS = FLOORS[3]
+BORROWED = {  # what backends of one kind take of those of another, and why
+    ("hal.simulated.rs485", "hal.linux.rs485"): "the real serial code, on a pty",
+    ("hal.simulated.modem.part", "hal.linux.modem"): "the real tty of a modem, on a pty",
+    ("hal.simulated.system", "hal.linux.host.device_key"): "a process on Linux, with the same key pair",
+    ("hal.simulated.system", "hal.linux.host.supervisor"): "a process on Linux, under the same service manager",
+}
+MAY_NAME = ("hal.board", "firmware.__main__")  # `provision` makes the login of a Linux board
 LACKING = {  # what MicroPython does not have, or not as CPython has it
     *[
         "abc",
@@ -36,11 +53,8 @@ MODULES = {name_of(path): path for folder in ("firmware", "hal") for path in (RO
 
 
 def imports(path):
-    """Names of the modules that a file imports when it runs, inside functions too."""
+    """Names of the modules that a file imports, inside functions and for annotations alone too."""
     tree = ast.parse(path.read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
-            node.body = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -49,11 +63,12 @@ def imports(path):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def is_in(name, folders):
+    return any(name == folder or name.startswith(folder + ".") for folder in folders)
+
+
 def floor(name):
-    for number, prefix in enumerate(FLOORS):
-        if name == prefix or name.startswith(prefix + "."):
-            return number
-    return 0  # the package's own name and version
+    return max(number for number, folders in enumerate(FLOORS) if is_in(name, folders))
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -67,6 +82,23 @@ def test_imports_go_downward(name):
 def test_http_and_services_know_nothing_of_each_other(name):
     other = "firmware.services" if name.startswith("firmware.http") else "firmware.http"
     assert [imported for imported in imports(MODULES[name]) if imported.startswith(other)] == []
+
+
+def test_backends_of_one_kind_take_of_another_only_what_is_listed():
+    taken = set()
+    for name in MODULES:
+        kind = name.split(".")[:2]
+        for imported in imports(MODULES[name]) if is_in(name, BACKENDS) else []:
+            if imported in MODULES and is_in(imported, BACKENDS) and imported.split(".")[:2] != kind:
+                taken.add((name, imported))
+    assert taken == set(BORROWED)
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if not is_in(name, (*BACKENDS, *MAY_NAME))])
+def test_only_the_board_names_a_backend(name):
+    tree = ast.parse(MODULES[name].read_text())
+    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    assert [text for text in [*imports(MODULES[name]), *texts] if is_in(text, BACKENDS)] == []
 
 
 def test_there_are_no_cycles():

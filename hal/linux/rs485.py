@@ -84,7 +84,7 @@ class TtyPort(Rs485Port):
         self._pin: OutputPin | None = None
         self._releasing: asyncio.Task | None = None
         require_tty("rs485.port", self.path)
-        if options.get("direction") == "gpio":
+        if options["direction"] == "gpio":
             check_line("rs485.directionLine", options["directionLine"])
 
     def tty_settings(self, line: Line) -> dict:
@@ -111,13 +111,13 @@ class TtyPort(Rs485Port):
     def _prepare(self, descriptor: int) -> None:
         """What is set once, when the port has been opened."""
         fcntl.ioctl(descriptor, termios.TIOCEXCL)  # keeps out those too who do not ask for a lock
-        direction = self._options.get("direction", "none")
+        direction = self._options["direction"]
         if direction == "kernel":
             before, after = self._options["delayBeforeMs"], self._options["delayAfterMs"]
             serial_kernel.turn_round_by_kernel(descriptor, self._options["sendHigh"], before, after)
         if direction == "gpio":
             self._pin = OutputPin(self._options["directionLine"])
-        if self._options.get("lowLatency", True):
+        if self._options["lowLatency"]:
             serial_kernel.lower_latency(descriptor)
 
     def _termios_settings(self, line: Line) -> dict:

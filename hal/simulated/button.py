@@ -1,6 +1,10 @@
 """A button that is pressed by command."""
 
+import asyncio
+import signal
+
 from hal.contracts import Button
+from hal.simulated.control import join
 
 
 class SimulatedButton(Button):
@@ -8,6 +12,11 @@ class SimulatedButton(Button):
 
     def __init__(self, options: dict, state_dir: str):
         super().__init__()
+        join(state_dir, "button", self.control)
+
+    async def start(self) -> None:
+        """Take SIGUSR1 for a press."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, self.press)
 
     def press(self) -> None:
         """One press."""

@@ -5,6 +5,7 @@ import os
 
 from hal.contracts import Card, CardFailed, CardFull, CardReadOnly, NoCard
 from hal.fields import Boolean, Field, Integer, Nullable, Object, Text
+from hal.simulated.control import join
 
 
 class SimulatedCard(Card):
@@ -26,6 +27,7 @@ class SimulatedCard(Card):
         self._size: int | None = options["sizeBytes"]
         self._read_only: bool = options["readOnly"]
         self._present = True
+        join(state_dir, "card", self.control)
         self._used: int | None = None  # bytes, at least what the files take; None before they were counted
 
     async def start(self) -> None:

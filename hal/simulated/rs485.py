@@ -5,6 +5,7 @@ from hal.framing import Line
 from hal.linux.rs485 import TtyPort
 from hal.rs485 import PortFailed
 from hal.runtime import monotonic
+from hal.simulated.control import join
 from hal.simulated.world.client import World, WorldGone
 
 
@@ -19,7 +20,8 @@ class SimulatedPort(TtyPort):
 
     def __init__(self, options: dict, state_dir: str, clock=monotonic):
         self.world = World(state_dir)
-        super().__init__({"port": self.world.port}, state_dir, clock)
+        super().__init__(TtyPort.OPTIONS.check({"port": self.world.port}), state_dir, clock)
+        join(state_dir, "rs485", self.control)
 
     async def start(self) -> None:
         """Start the world."""

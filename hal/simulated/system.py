@@ -1,34 +1,26 @@
 """The simulated board itself: its identity, its restart, and the control socket by which its hardware is handled."""
 
-import asyncio
-import contextlib
 import os
-import signal
 import sys
 
 from hal.configured_system import ConfiguredSystem
-from hal.contracts import NotPermitted
+from hal.contracts import NotPermitted, PartError
 from hal.linux.host.device_key import public_key
 from hal.linux.host.supervisor import SupervisedSystem
-from hal.runtime import log_exception
+from hal.simulated.control import ControlSocket
 
-CONTROL_SOCKET = "control"
 _REASON_FILE = "restart-reason"
-_LINE_LIMIT = 4096
 
 
 class SimulatedSystem(SupervisedSystem, ConfiguredSystem):
     """A process on a development machine.
 
-    In the state directory it keeps its key pair, the reason of its last restart and the control socket: a Unix socket
-    that takes lines such as `button press` (a part of the board, then a command of that part) and answers each with a
-    line that begins with `ok` or `error`.
+    In the state directory it keeps its key pair, the reason of its last restart and the control socket.
     """
 
     def __init__(self, options: dict, state_dir: str):
         super().__init__(options, state_dir)
-        self._server: asyncio.AbstractServer | None = None
-        self._parts: dict = {}
+        self._control = ControlSocket(state_dir)
         self._reason = self._take_reason()
 
     def notice(self) -> "str | None":
@@ -59,22 +51,16 @@ class SimulatedSystem(SupervisedSystem, ConfiguredSystem):
         except OSError as exc:
             raise NotPermitted(f"cannot execute the firmware anew: {exc}") from exc
 
-    async def attach(self, board) -> None:
-        """Open the control socket and take SIGUSR1 for a press of the button."""
-        self._parts = {name: part for name, part in board.parts.items() if part is not None}
-        if board.button is not None:
-            asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, board.button.press)
-        path = os.path.join(self._state_dir, CONTROL_SOCKET)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-        self._server = await asyncio.start_unix_server(self._serve, path, limit=_LINE_LIMIT)
-        os.chmod(path, 0o600)
+    async def start(self) -> None:
+        """Open the control socket."""
+        try:
+            await self._control.open()
+        except OSError as exc:
+            raise PartError(f"the control socket cannot be opened: {exc}") from exc
 
     async def stop(self) -> None:
         """Close the control socket."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        self._control.close()
 
     def _public_key(self) -> "str | None":
         return public_key(self._state_dir)
@@ -88,25 +74,3 @@ class SimulatedSystem(SupervisedSystem, ConfiguredSystem):
         except OSError:
             return "POWER_ON"
         return reason or "POWER_ON"
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while line := await reader.readline():
-                writer.write((await self._answer(line.decode(errors="replace")) + "\n").encode())
-                await writer.drain()
-        except (ValueError, OSError, asyncio.CancelledError):
-            pass  # a line over the limit, a client that is gone, or the end of the process
-        finally:
-            writer.close()
-
-    async def _answer(self, line: str) -> str:
-        words = line.split()
-        if not words or words[0] not in self._parts:
-            return "error: the first word must be a part of the board: " + ", ".join(sorted(self._parts))
-        try:
-            return "ok " + await self._parts[words[0]].control(words[1:])
-        except ValueError as exc:
-            return f"error: {exc}"
-        except Exception as exc:
-            log_exception(exc)
-            return f"error: {type(exc).__name__}"

@@ -12,6 +12,7 @@ import sys
 import httpx
 import pytest
 
+from firmware.services.settings.areas import with_factory_login
 from firmware.services.system.state import State
 from firmware.services.system.watchdog import Watchdog
 from hal import board
@@ -282,14 +283,19 @@ def test_the_factory_login_is_made_once_and_shown_once(tmp_path):
     assert (tmp_path / "factory-login").stat().st_mode & 0o777 == 0o600
 
 
+def factory_settings_of(path):
+    made = board.load_board(str(path), str(path.parent))
+    return with_factory_login(made.settings, made.system.factory_login())
+
+
 def test_the_made_login_is_the_devices(tmp_path):
     from hal.linux.host.factory_login import make_login
 
     path = tmp_path / "board.json"
     path.write_text(json.dumps({"board": "mine", "system": {"driver": "linux"}}))
-    assert "protect" not in board.load_board(str(path), str(tmp_path)).factory_settings()
+    assert "protect" not in factory_settings_of(path)
     name, password = make_login(str(tmp_path))
-    settings = board.load_board(str(path), str(tmp_path)).factory_settings()
+    settings = factory_settings_of(path)
     assert settings["protect"] == {"username": name, "password": password}
 
 

@@ -69,7 +69,7 @@ async def far():
 
 @pytest.fixture
 async def port(far):
-    opened = TtyPort({"port": far.path}, "")
+    opened = TtyPort(TtyPort.OPTIONS.check({"port": far.path}), "")
     await opened.configure(FAST)
     assert opened.is_open
     yield opened
@@ -271,7 +271,7 @@ async def test_a_port_that_vanishes_ends_the_exchange_and_comes_back(tmp_path, m
     link.symlink_to(first.path)
     first.open()
     second.open()
-    port = TtyPort({"port": str(link)}, "")
+    port = TtyPort(TtyPort.OPTIONS.check({"port": str(link)}), "")
     await port.configure(FAST)
     asking = asyncio.create_task(port.transact(1, READ, 30))
     await asyncio.sleep(0.05)
@@ -298,7 +298,7 @@ async def test_a_port_that_vanishes_ends_the_exchange_and_comes_back(tmp_path, m
 
 async def test_a_port_that_is_not_there_yet_is_waited_for(tmp_path, monkeypatch, far):
     monkeypatch.setattr(hal.rs485, "REOPEN_PAUSES", (0.02,))
-    port = TtyPort({"port": str(tmp_path / "later")}, "")
+    port = TtyPort(TtyPort.OPTIONS.check({"port": str(tmp_path / "later")}), "")
     await port.configure(FAST)
     assert not port.is_open
     (tmp_path / "later").symlink_to(far.path)
@@ -316,7 +316,7 @@ async def test_settings_that_the_port_refuses_leave_the_old_ones(far, port):
 
 
 async def test_a_second_opener_is_kept_out(far, port):
-    other = TtyPort({"port": far.path}, "")
+    other = TtyPort(TtyPort.OPTIONS.check({"port": far.path}), "")
     await other.configure(FAST)
     assert not other.is_open
     await other.stop()
@@ -351,7 +351,7 @@ def test_random_noise_never_holds_an_answer():
     import random
 
     source = random.Random(3)
-    port = TtyPort({"port": ""}, "")
+    port = TtyPort(TtyPort.OPTIONS.check({"port": "tty"}), "")
     scanner = RtuScanner(port._crc)
     for _ in range(2000):
         noise = bytes(source.choice([1, 3, 2, 0, source.randrange(256)]) for _ in range(40))

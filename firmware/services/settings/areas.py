@@ -136,6 +136,11 @@ def _changed_value(field, change, value):
     return kind.check(change, field.name, value)
 
 
+def with_factory_login(factory: dict, login: "tuple[str, str] | None") -> dict:
+    """A board's own defaults with the (user name, password) that it had when it left the factory, if it had one."""
+    return factory if login is None else dict(factory, protect={"username": login[0], "password": login[1]})
+
+
 def factory_settings(factory: dict) -> dict:
     """All keys as the device leaves the factory, with a board's own defaults, key -> partial value. BadField."""
     return _changed(factory, {field.name: field.default for field in SETTINGS})

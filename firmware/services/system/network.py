@@ -1,16 +1,16 @@
 """The wired network and the VPN as the settings want them."""
 
 from firmware.services.settings.table import default
+from firmware.services.system.problems import Problems
 from hal.contracts import NotManaged, PartError
-from hal.runtime import log
 
 TUNNEL = "wgmanual"  # interface of the tunnel that setting wgManual describes
 
 
 class Networking:
-    """`network` is the board's part or None. `problems` grows by what could not be applied of the settings."""
+    """`network` is the board's part or None. What could not be applied of the settings is reported to `problems`."""
 
-    def __init__(self, network, settings: dict, problems: "list[str]"):
+    def __init__(self, network, settings: dict, problems: Problems):
         self._network = network
         self._ethernet = settings["ethernet"]
         self._tunnel = settings["wgManual"] if settings["wgManual"]["enabled"] else None
@@ -29,9 +29,9 @@ class Networking:
             await self._network.apply(self._ethernet, TUNNEL, self._tunnel)
         except NotManaged as exc:
             for name in self._asked_for():
-                self._tell(f"setting {name} is not applied: {exc}")
+                self._problems.report(f"setting {name}", f"setting {name} is not applied: {exc}")
         except PartError as exc:
-            self._tell(f"the network settings are not applied: {exc}")
+            self._problems.report("network", f"the network settings are not applied: {exc}")
 
     def ethernet(self) -> "dict | None":
         """The state key `ethernet`."""
@@ -50,7 +50,3 @@ class Networking:
     def _asked_for(self) -> "list[str]":
         asked = ["ethernet"] if self._ethernet != default("ethernet") else []
         return asked + (["wgManual"] if self._tunnel is not None else [])
-
-    def _tell(self, problem: str) -> None:
-        log(problem)
-        self._problems.append(problem)

@@ -1,12 +1,13 @@
 """The state key `system`."""
 
+from firmware.services.system.problems import Problems
 from hal.runtime import monotonic
 
 
 class SystemState:
-    """`problems` are texts of what went wrong at start, `unexpected()` counts unexpected errors since."""
+    """`unexpected()` counts unexpected errors since the start."""
 
-    def __init__(self, system, problems: "list[str]", started: float, unexpected, clock=monotonic):
+    def __init__(self, system, problems: Problems, started: float, unexpected, clock=monotonic):
         self._system = system
         self._problems = problems
         self._started = started
@@ -15,7 +16,7 @@ class SystemState:
 
     def get(self) -> dict:
         """{"uptimeSec", "startReason", "memFree", "cpuTempC", "errors": list of texts}."""
-        errors = list(self._problems)
+        errors = self._problems.texts()
         count = self._unexpected()
         if count:
             errors.append(f"{count} unexpected errors since start; the log has them")

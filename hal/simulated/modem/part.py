@@ -6,9 +6,8 @@ from hal.contracts import NoModem
 from hal.fields import Field, Nullable, Object, Text
 from hal.linux.modem import AtModem
 from hal.runtime import monotonic
+from hal.simulated.control import join
 from hal.simulated.modem.fake import FakeModem
-
-_BAUD_RATE = 115200
 
 
 class SimulatedModem(AtModem):
@@ -21,7 +20,8 @@ class SimulatedModem(AtModem):
     def __init__(self, options: dict, state_dir: str, clock=monotonic):
         self._link = os.path.join(state_dir, "modem")
         self.fake = FakeModem(self._link, pin=options["pin"])
-        super().__init__({"port": self._link, "baudRate": _BAUD_RATE}, state_dir, clock)
+        super().__init__(AtModem.OPTIONS.check({"port": self._link}), state_dir, clock)
+        join(state_dir, "modem", self.fake.control)
 
     async def start(self) -> None:
         """Plug the fake modem in and begin to talk to it."""
@@ -39,7 +39,3 @@ class SimulatedModem(AtModem):
     def notice(self) -> str:
         """Where the modem is."""
         return f"GSM modem {self._link}"
-
-    async def control(self, words: "list[str]") -> str:
-        """Commands of the fake modem (docs/simulator.md)."""
-        return await self.fake.control(words)

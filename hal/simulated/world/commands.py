@@ -3,15 +3,12 @@
 import json
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from hal.fields import BadField, Boolean, Choice, Field, Integer, Nullable, Object, Text
 from hal.runtime import log_exception
 from hal.simulated.world.devices import Devices
 from hal.simulated.world.faults import KINDS, Fault
-
-if TYPE_CHECKING:
-    from hal.simulated.world.process import Port
+from hal.simulated.world.port import Port
 
 _MINUTE_MS = 60_000
 
@@ -52,7 +49,7 @@ _COMMANDS = {
 class Commands:
     """Carries the commands out on the ports and the devices."""
 
-    def __init__(self, ports: "dict[str, Port]", devices: Devices):
+    def __init__(self, ports: dict[str, Port], devices: Devices):
         self._ports = ports
         self._devices = devices
         self._actions: dict[str, Callable[[dict], dict]] = {

@@ -14,6 +14,7 @@ import pytest
 
 from firmware.services.settings.table import default
 from firmware.services.system.network import TUNNEL, Networking
+from firmware.services.system.problems import Problems
 from hal.contracts import PartError
 from hal.linux.net import netlink, networkd, wireguard
 from hal.linux.net.network import LinuxNetwork
@@ -355,9 +356,9 @@ def settings(**changes):
 
 
 async def problems_of(network, **changes):
-    problems = []
+    problems = Problems()
     await Networking(network, settings(**changes), problems).start()
-    return problems
+    return problems.texts()
 
 
 async def test_settings_of_an_unmanaged_network_are_a_problem_only_where_they_ask_for_something(capsys):
@@ -391,8 +392,8 @@ class TwoTunnels(LinuxNetwork):
 
 async def test_the_vpn_of_the_state_is_the_one_that_is_up():
     network = TwoTunnels()
-    both = Networking(network, settings(wgCloud={"enabled": True}, wgManual=WG), [])
+    both = Networking(network, settings(wgCloud={"enabled": True}, wgManual=WG), Problems())
     assert (await both.vpn())["interface"] == "wg0"
     network.up.add(TUNNEL)
     assert await both.vpn() == {"interface": TUNNEL, "up": True}
-    assert await Networking(network, settings(), []).vpn() is None
+    assert await Networking(network, settings(), Problems()).vpn() is None
