@@ -54,6 +54,14 @@ class Transaction:
         self.on_end: object = None
         self.sharers: list = []  # transactions that get the same answer
 
+    def finish(self, error: "str | None", now: float) -> None:
+        """End, and tell whoever waits."""
+        self.error = error
+        self.ended = now
+        self.done.set()
+        if self.on_end is not None:
+            self.on_end()  # type: ignore[operator]
+
 
 class Lane:
     """A bounded queue in which sources take turns."""
@@ -186,7 +194,7 @@ class Bus:
         """End a transaction that still waits; one on the line ends by itself."""
         if any(lane.remove(transaction) for lane in self._lanes):
             self._forget_offer(transaction)
-            self._finish(transaction, "CANCELLED")
+            transaction.finish("CANCELLED", self._clock())
 
     def state(self) -> dict:
         """The state key `bus`."""
@@ -374,17 +382,8 @@ class Bus:
             sharer.answer = transaction.answer
             sharer.exception = transaction.exception
             sharer.elapsed = transaction.elapsed
-            self._finish(sharer, error)
-        self._finish(transaction, error)
-
-    def _finish(self, transaction: Transaction, error: "str | None") -> None:
-        if transaction.done.is_set():
-            return
-        transaction.error = error
-        transaction.ended = self._clock()
-        transaction.done.set()
-        if transaction.on_end is not None:
-            transaction.on_end()  # type: ignore[operator]
+            sharer.finish(error, self._clock())
+        transaction.finish(error, self._clock())
 
     def _fail_all(self, error: str) -> None:
         for lane in self._lanes:
