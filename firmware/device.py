@@ -172,7 +172,7 @@ class Device:
             httpd["keepAliveSec"],
         )
         self.server = HttpServer(limits, error_answer)
-        add_routes(self.server, self, Guard(self.sessions, self.button, httpd["hosts"]))
+        add_routes(self.server, self, Guard(self.sessions, self.button, self._own_names()))
         self.vpn_listener = VpnListener(
             self.server, self.board.network, self.networking.vpn_interfaces, ADMINISTRATOR, GUEST
         )
@@ -201,8 +201,13 @@ class Device:
     def _devices(self) -> "dict | None":
         return None if self.bus is None else self.bus.health.state(self.clock.utc_iso_ago)
 
+    def _own_names(self) -> "list[str]":
+        """By which browsers may call: those of the settings, and what a LAN makes of the device's own name."""
+        name = self.settings.active["ethernet"]["hostname"]
+        return self.settings.active["httpd"]["hosts"] + [name, name + ".local"]
+
     def _access(self) -> dict:
-        return {"buttonSecLeft": self.button.seconds_left(), "sessions": self.sessions.count()}
+        return dict(self.login.failures(), buttonSecLeft=self.button.seconds_left(), sessions=self.sessions.count())
 
 
 def _absent() -> None:

@@ -7,17 +7,18 @@ accepted the connection; the last two need no secret, so a web page in somebody'
 from firmware.services.access.button import ButtonAccess
 from firmware.services.access.sessions import Sessions
 from firmware.services.errors import Refused
-from hal.ip_addresses import is_ipv4
+from hal.ip_addresses import is_ipv4, is_ipv6
 
 GUEST, POWER_USER, ADMINISTRATOR = 0, 1, 2
 
 
-def bearer_token(headers) -> "str | None":
-    """The token of a request: `Bearer <token>` in Authorization, or in Authorized as the first clients send it."""
-    value = headers.get("authorization") or headers.get("authorized")
-    if value is None or value[:7].lower() != "bearer ":
-        return None
-    return value[7:].strip()
+def bearer_tokens(headers) -> "list[str]":
+    """The tokens of a request: `Bearer <token>` in Authorization, and in Authorized as the first clients send it.
+
+    Whatever a proxy or a browser puts into Authorization on its own account does not hide a token in Authorized.
+    """
+    values = [headers.get("authorization") or "", headers.get("authorized") or ""]
+    return [value[7:].strip() for value in values if value[:7].lower() == "bearer "]
 
 
 class Guard:
@@ -26,18 +27,24 @@ class Guard:
     def __init__(self, sessions: Sessions, button: ButtonAccess, hosts: "list[str]"):
         self._sessions = sessions
         self._button = button
-        self._hosts = [host.lower() for host in hosts] + ["localhost"]
+        self._hosts = [host.lower() for host in hosts]
 
     def admit(self, request, needed: int) -> int:
         """The request's level; Refused UNAUTHORIZED, FORBIDDEN or CROSS_SITE where it may not have `needed`.
 
-        `request.g.token` is then the token that came with it, or None.
+        `request.g.token` is then the token of its session, or None; `request.g.by_button`, whether it is the button
+        alone that lets it in.
         """
-        token = request.g.token = bearer_token(request.headers)
-        by_token = POWER_USER if token and self._sessions.use(token) else GUEST
+        token = request.g.token = self._session(request.headers)
+        by_token = POWER_USER if token else GUEST
+        request.g.by_button = False
         if by_token >= needed:
+            if token is None and request.method == "POST":
+                self._refuse_foreign_origin(request.headers)
             return by_token
-        level = max(by_token, request.g.level, POWER_USER if self._button.seconds_left() else GUEST)
+        proven = max(by_token, request.g.level)
+        request.g.by_button = proven == GUEST
+        level = max(proven, POWER_USER if self._button.seconds_left() else GUEST)
         if level == GUEST:
             raise Refused("UNAUTHORIZED", "log in first, or press the button on the device")
         if level < needed:
@@ -45,26 +52,49 @@ class Guard:
         self._refuse_cross_site(request)
         return level
 
+    def _session(self, headers) -> "str | None":
+        for token in bearer_tokens(headers):
+            if self._sessions.use(token):
+                return token
+        return None
+
     def _refuse_cross_site(self, request) -> None:
         """Refuse what a foreign web page could have sent without a token.
 
         The Host check is for reading too: a page whose name was rebound to the device's address would be same-origin.
         """
         headers = request.headers
-        host = headers.get("host") or ""
-        if not self._is_own_host(host):
+        if not self._is_own_host(headers.get("host") or ""):
             raise Refused("CROSS_SITE", "without a token, call the device by its IP address or a name of httpd.hosts")
-        origin = headers.get("origin")
-        if origin is not None and origin.lower() not in ("http://" + host.lower(), "https://" + host.lower()):
-            raise Refused("CROSS_SITE", "without a token, Origin must be the device itself")
+        self._refuse_foreign_origin(headers)
         if request.method == "POST":
             content_type = (headers.get("content-type") or "").split(";")[0].strip().lower()
             if content_type != "application/json":
                 raise Refused("CROSS_SITE", "without a token, a POST needs Content-Type: application/json")
 
+    def _refuse_foreign_origin(self, headers) -> None:
+        """Refuse what a browser sends on behalf of a foreign page: by wrong logins it would have its user barred."""
+        origin = headers.get("origin")
+        if origin is None:
+            return
+        scheme, _, place = origin.lower().partition("://")
+        host = (headers.get("host") or "").lower()
+        own = place in self._hosts or (place == host and self._is_own_host(host))
+        if not own or scheme not in ("http", "https"):
+            raise Refused(
+                "CROSS_SITE",
+                "Origin must be the device itself, by its IP address or a name of httpd.hosts, or left out",
+            )
+
     def _is_own_host(self, host: str) -> bool:
-        name = host.lower()
-        if name[:1] == "[":
-            return "]" in name
-        name = name.split(":")[0]
-        return name in self._hosts or is_ipv4(name)
+        """Whether a Host is an IP address, localhost or a configured name, with or without a port."""
+        host = host.lower()
+        if host[:1] == "[":
+            name, end, port = host[1:].partition("]")
+            return end != "" and is_ipv6(name) and (port == "" or (port[0] == ":" and _is_port(port[1:])))
+        name, _, port = host.partition(":")
+        return _is_port(port) and (name in self._hosts or name == "localhost" or is_ipv4(name))
+
+
+def _is_port(text: str) -> bool:
+    return len(text) <= 5 and all("0" <= digit <= "9" for digit in text)

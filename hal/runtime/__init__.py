@@ -240,7 +240,7 @@ def random_text(length: int) -> str:
 
 def sha1_hex(data: bytes) -> str:
     """Lower-case hexadecimal SHA-1."""
-    return "".join(f"{byte:02x}" for byte in hashlib.sha1(data).digest())
+    return hashlib.sha1(data).digest().hex()
 
 
 def sha256(data: bytes) -> bytes:

@@ -47,10 +47,28 @@ def test_a_salt_serves_one_attempt(device):
     assert login(device, digest)[1]["error"] == "BAD_CREDENTIALS"
 
 
-def test_a_wrong_attempt_uses_its_salt_up(device):
+def test_a_wrong_attempt_costs_nobody_else_at_that_address_his_salt(device):
     digest = device.digest()
     assert login(device, "0" * 40)[0] == 401
+    assert login(device, digest)[0] == 200
     assert login(device, digest)[0] == 401
+    assert login(device, device.digest())[0] == 200
+
+
+def test_a_foreign_page_cannot_have_its_visitor_barred(device):
+    body = json.dumps({"username": "admin", "password": "0" * 40})
+    for _ in range(6):
+        status, answer, _ = device.ask("POST", "/api/login/", body, {"Origin": "http://evil.example"})
+        assert (status, answer["error"]) == (403, "CROSS_SITE")
+    assert login(device, device.digest())[0] == 200
+
+
+def test_wrong_logins_are_counted_in_the_state(device, authorized):
+    before = device.ask("GET", "/api/state/get/?access", headers=authorized)[1]["access"]["failedLogins"]
+    login(device, "0" * 40)
+    after = device.ask("GET", "/api/state/get/?access", headers=authorized)[1]["access"]
+    assert after["failedLogins"] == before + 1
+    assert after["lastFailedLogin"]["secAgo"] < 60
     assert login(device, device.digest())[0] == 200
 
 

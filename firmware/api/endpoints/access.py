@@ -26,7 +26,7 @@ async def login_salt(call: Call) -> dict:
 
 async def login(call: Call) -> dict:
     """POST /api/login/"""
-    return call.device.login.login(call.address, call.body["username"], call.body["password"])
+    return await call.device.login.login(call.address, call.body["username"], call.body["password"])
 
 
 async def logout(call: Call) -> dict:

@@ -4,8 +4,17 @@ import hashlib
 
 import pytest
 
-from firmware.services.access.login import ADDRESSES_LIMIT, SALT_SEC, SALTS_LIMIT, Login, Throttle
+from firmware.services.access.login import LOG_SEC, Login
+from firmware.services.access.salts import SALT_SEC, SALTS_A_SECOND, USED_LIMIT, Salts
 from firmware.services.access.sessions import Sessions
+from firmware.services.access.throttle import (
+    ADDRESSES_LIMIT,
+    ALL_FREE_TRIES,
+    ALL_PAUSE,
+    FORGET_SEC,
+    FREE_TRIES,
+    Throttle,
+)
 from firmware.services.errors import Refused
 
 
@@ -15,73 +24,73 @@ class Rig:
         self.sessions = Sessions(600, lambda: self.now)
         self.service = Login("admin", password, self.sessions, lambda: self.now)
 
-    def attempt(self, address="10.0.0.1", user="admin", password="secret-word", salt=None):
+    async def attempt(self, address="10.0.0.1", user="admin", password="secret-word", salt=None):
         salt = salt or self.service.salt(address)
         digest = hashlib.sha1((user + password + salt).encode()).hexdigest()
-        return self.service.login(address, user, digest)
+        return await self.service.login(address, user, digest)
 
-    def refusal(self, **given):
+    async def refusal(self, **given):
         with pytest.raises(Refused) as caught:
-            self.attempt(**given)
+            await self.attempt(**given)
         return caught.value
 
 
-def test_the_right_password_opens_a_session():
+async def test_the_right_password_opens_a_session():
     rig = Rig()
-    answer = rig.attempt()
+    answer = await rig.attempt()
     assert answer["ttlSec"] == 600
     assert rig.sessions.use(answer["token"])
 
 
-def test_a_salt_lives_sixty_seconds_and_serves_once():
+async def test_a_salt_lives_sixty_seconds_and_serves_once():
     rig = Rig()
     salt = rig.service.salt("10.0.0.1")
     rig.now += SALT_SEC - 1
-    assert rig.attempt(salt=salt)
-    assert rig.refusal(salt=salt).code == "BAD_CREDENTIALS"
+    assert await rig.attempt(salt=salt)
+    assert (await rig.refusal(salt=salt)).code == "BAD_CREDENTIALS"
     salt = rig.service.salt("10.0.0.1")
     rig.now += SALT_SEC
-    assert rig.refusal(salt=salt).code == "BAD_CREDENTIALS"
+    assert (await rig.refusal(salt=salt)).code == "BAD_CREDENTIALS"
 
 
-def test_a_salt_serves_the_address_it_was_given_to():
+async def test_a_salt_serves_the_address_it_was_given_to():
     rig = Rig()
     salt = rig.service.salt("10.0.0.1")
-    assert rig.refusal(address="10.0.0.2", salt=salt).code == "BAD_CREDENTIALS"
+    assert (await rig.refusal(address="10.0.0.2", salt=salt)).code == "BAD_CREDENTIALS"
 
 
-def test_several_salts_at_once_each_serve():
+async def test_several_salts_at_once_each_serve():
     rig = Rig()
     salts = [rig.service.salt("10.0.0.1") for _ in range(4)]
     for salt in reversed(salts):
-        assert rig.attempt(salt=salt)
+        assert await rig.attempt(salt=salt)
 
 
-def test_a_device_without_a_password_lets_nobody_in():
+async def test_a_device_without_a_password_lets_nobody_in():
     rig = Rig(password=None)
-    assert rig.refusal(password="").code == "BAD_CREDENTIALS"
-    assert rig.refusal(password="None").code == "BAD_CREDENTIALS"
+    assert (await rig.refusal(password="")).code == "BAD_CREDENTIALS"
+    assert (await rig.refusal(password="None")).code == "BAD_CREDENTIALS"
 
 
-def test_waiting_doubles_and_other_addresses_are_not_locked_out():
+async def test_waiting_doubles_and_other_addresses_are_not_locked_out():
     rig = Rig()
     waits = []
     for _ in range(12):
-        refusal = rig.refusal(password="wrong")
+        refusal = await rig.refusal(password="wrong")
         if refusal.code == "TOO_MANY_ATTEMPTS":
             waits.append(refusal.retry_after)
             rig.now += refusal.retry_after
-            assert rig.attempt(address="10.0.0.2")
+            assert await rig.attempt(address="10.0.0.2")
     assert waits == [3, 5, 9, 17]  # two, four, eight, sixteen seconds, and the one begun
-    assert rig.attempt()
-    assert rig.refusal(password="wrong").code == "BAD_CREDENTIALS"  # a success has cleared the count
+    assert await rig.attempt()
+    assert (await rig.refusal(password="wrong")).code == "BAD_CREDENTIALS"  # a success has cleared the count
 
 
-def test_even_the_right_password_must_wait():
+async def test_even_the_right_password_must_wait():
     rig = Rig()
     for _ in range(5):
-        rig.refusal(password="wrong")
-    assert rig.refusal().code == "TOO_MANY_ATTEMPTS"
+        await rig.refusal(password="wrong")
+    assert (await rig.refusal()).code == "TOO_MANY_ATTEMPTS"
 
 
 def test_the_wait_never_exceeds_a_quarter_of_an_hour():
@@ -103,6 +112,11 @@ def test_the_wait_never_exceeds_a_quarter_of_an_hour():
         ("2001:db8:0:1::1", "2001:db8:0:2::1", False),
         ("10.0.0.1", "10.0.0.2", False),
         ("::ffff:10.0.0.1", "::ffff:10.0.0.2", False),
+        ("::ffff:10.0.0.1", "10.0.0.1", True),
+        ("2001:db8:0:1::", "2001:db8:0:1::1", True),
+        ("2001:db8::", "2001:db8::ffff", True),
+        ("2001:db8:0:1::", "2001:db8::", False),
+        ("fe80::1%eth0", "fe80::2", True),
     ],
 )
 def test_an_ipv6_host_is_throttled_by_its_network(one, other, together):
@@ -121,16 +135,83 @@ def test_tables_are_bounded():
     for number in range(1000):
         rig.service.salt(f"10.1.{number // 256}.{number % 256}")
         rig.service._throttle.failed(f"10.1.{number // 256}.{number % 256}")
-    assert len(rig.service._salts) <= SALTS_LIMIT
+        rig.now += 1
+    assert len(rig.service._salts._given) <= SALT_SEC
     assert len(rig.service._throttle._entries) <= ADDRESSES_LIMIT
 
 
-def test_one_address_cannot_push_out_the_salts_of_another():
+async def test_one_address_cannot_push_out_the_salts_of_another():
     rig = Rig()
     salt = rig.service.salt("10.0.0.2")
     for _ in range(1000):
         rig.service.salt("10.0.0.1")
-    assert rig.attempt(address="10.0.0.2", salt=salt)
+    assert await rig.attempt(address="10.0.0.2", salt=salt)
+
+
+async def test_no_flood_of_salt_requests_pushes_out_a_salt():
+    rig = Rig()
+    salt = rig.service.salt("10.0.0.2")
+    for number in range(80):
+        rig.service.salt(f"10.0.1.{number % 8}")
+    assert await rig.attempt(address="10.0.0.2", salt=salt)
+    salt = rig.service.salt("10.0.0.2")
+    for _ in range(5000):
+        rig.service.salt("10.0.0.2")
+    assert await rig.attempt(address="10.0.0.2", salt=salt)
+
+
+async def test_a_wrong_login_costs_nobody_behind_the_same_address_a_salt():
+    rig = Rig()
+    salts = [rig.service.salt("10.0.0.1") for _ in range(3)]
+    assert (await rig.refusal(password="wrong")).code == "BAD_CREDENTIALS"
+    for salt in salts:
+        assert await rig.attempt(salt=salt)
+
+
+def test_salts_of_one_second_differ():
+    rig = Rig()
+    assert len({rig.service.salt("10.0.0.1") for _ in range(SALTS_A_SECOND)}) == SALTS_A_SECOND
+    assert rig.service.salt("10.0.0.2") != rig.service.salt("10.0.0.3")
+
+
+async def test_a_salt_that_was_used_is_not_given_again_and_serves_no_more_whatever_else_is_asked_for():
+    salts = Salts(lambda: 100.0)
+    used = [salts.give("a") for _ in range(SALTS_A_SECOND)]
+    for salt in used:
+        assert await salts.use("a", lambda other, salt=salt: other == salt)
+        assert not await salts.use("a", lambda other, salt=salt: other == salt)
+    with pytest.raises(Refused) as caught:
+        salts.give("a")
+    assert (caught.value.code, caught.value.retry_after) == ("TOO_MANY_ATTEMPTS", 1)
+    salt = salts.give("b")
+    assert await salts.use("b", lambda other: other == salt)
+
+
+async def test_no_salt_serves_twice_however_many_have_served_and_the_memory_of_them_is_bounded():
+    now = [0.0]
+    salts = Salts(lambda: now[0])
+    served = []
+    for number in range(3000):
+        address = f"10.0.{number % 7}.{number % 11}"
+        salt = salts.give(address)
+        assert await salts.use(address, lambda other, salt=salt: other == salt)
+        served.append((address, salt))
+        now[0] += 0.1
+        assert len(salts._used) <= USED_LIMIT
+        for address, salt in served[-1500::97]:
+            assert not await salts.use(address, lambda other, salt=salt: other == salt)
+
+
+async def test_one_address_that_logs_in_all_the_time_does_not_shorten_the_life_of_others_salts():
+    now = [0.0]
+    salts = Salts(lambda: now[0])
+    waiting = salts.give("b")
+    for _ in range(SALT_SEC - 1):
+        for _ in range(SALTS_A_SECOND - 1):
+            salt = salts.give("a")
+            assert await salts.use("a", lambda other, salt=salt: other == salt)
+        now[0] += 1
+    assert await salts.use("b", lambda other: other == waiting)
 
 
 def test_a_flood_of_addresses_does_not_free_one_that_waits():
@@ -142,3 +223,69 @@ def test_a_flood_of_addresses_does_not_free_one_that_waits():
         throttle.failed(f"10.1.{number // 256}.{number % 256}")
     with pytest.raises(Refused):
         throttle.check("10.0.0.1")
+
+
+def test_no_number_of_addresses_makes_the_throttle_forget_one_that_is_counted():
+    now = [0.0]
+    throttle = Throttle(lambda: now[0])
+    throttle.failed("10.0.0.1")
+    for number in range(1000):
+        throttle.failed(f"10.1.{number // 256}.{number % 256}")
+    for _ in range(FREE_TRIES - 1):
+        throttle.failed("10.0.0.1")
+    with pytest.raises(Refused, match="too many wrong logins;"):
+        throttle.check("10.0.0.1")
+
+
+def test_what_is_counted_is_forgotten_in_time_and_makes_room():
+    now = [0.0]
+    throttle = Throttle(lambda: now[0])
+    for number in range(ADDRESSES_LIMIT):
+        throttle.failed(f"10.1.0.{number}")
+    now[0] += FORGET_SEC + 1
+    for _ in range(FREE_TRIES):
+        throttle.failed("10.0.0.1")
+    with pytest.raises(Refused):
+        throttle.check("10.0.0.1")
+
+
+@pytest.mark.parametrize("addresses", [1, 130, 1000, 20000])
+async def test_all_addresses_together_may_guess_only_so_often(addresses):
+    rig = Rig()
+    admitted = 0
+    for number in range(20000):
+        address = f"10.{number % addresses >> 16}.{number % addresses >> 8 & 255}.{number % addresses & 255}"
+        admitted += (await rig.refusal(address=address, password="wrong")).code == "BAD_CREDENTIALS"
+        rig.now += 0.01
+    assert FREE_TRIES <= admitted <= ALL_FREE_TRIES + 200 / ALL_PAUSE
+
+
+async def test_an_address_that_has_logged_in_before_is_not_kept_out_by_the_guesses_of_others():
+    rig = Rig()
+    assert await rig.attempt(address="10.0.0.1")
+    for number in range(100):
+        await rig.refusal(address=f"10.1.0.{number}", password="wrong")
+    refused = await rig.refusal(address="10.0.0.2")
+    assert (refused.code, refused.retry_after) == ("TOO_MANY_ATTEMPTS", ALL_PAUSE)
+    assert await rig.attempt(address="10.0.0.1")
+    rig.now += ALL_PAUSE
+    assert await rig.attempt(address="10.0.0.2")
+
+
+async def test_wrong_logins_are_counted_and_told_at_most_once_a_minute(capsys):
+    rig = Rig()
+    assert rig.service.failures() == {"failedLogins": 0, "lastFailedLogin": None}
+    for number in range(ALL_FREE_TRIES):
+        await rig.refusal(address=f"10.1.0.{number}", password="hunter2-wrong")
+        rig.now += 1
+    assert rig.service.failures() == {
+        "failedLogins": ALL_FREE_TRIES,
+        "lastFailedLogin": {"address": f"10.1.0.{ALL_FREE_TRIES - 1}", "secAgo": 1},
+    }
+    rig.now += LOG_SEC
+    await rig.refusal(address="10.2.0.1", password="wrong")
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("login:")]
+    assert len(lines) == 2
+    assert "10.1.0.0" in lines[0]
+    assert f"10.2.0.1; {ALL_FREE_TRIES} new" in lines[1]
+    assert "hunter2" not in "".join(lines)

@@ -66,3 +66,26 @@ def test_tokens_are_not_kept_in_clear():
     assert token.encode() not in repr(vars(sessions)).encode()
     assert not sessions.use(token[:-1])
     assert not sessions.use(token.swapcase())
+
+
+def test_a_client_that_logs_in_again_and_again_ends_its_own_sessions_and_no_others():
+    clock = Clock()
+    sessions = Sessions(600, clock)
+    other = sessions.open("10.0.0.2")
+    clock.now += 1
+    for _ in range(10 * SESSIONS_LIMIT):
+        newest = sessions.open("10.0.0.1")
+        clock.now += 0.1
+    assert sessions.count() == SESSIONS_LIMIT
+    assert sessions.use(other)
+    assert sessions.use(newest)
+
+
+def test_all_sessions_but_one_end_together():
+    sessions = Sessions(600, Clock())
+    mine, others = sessions.open(), [sessions.open() for _ in range(3)]
+    sessions.close_others(mine)
+    assert sessions.use(mine)
+    assert not any(sessions.use(other) for other in others)
+    sessions.close_others(None)
+    assert sessions.count() == 0

@@ -117,3 +117,61 @@ def test_a_token_needs_none_of_that():
     rig = Rig()
     headers = {"Authorization": "Bearer " + rig.sessions.open(), "Host": "any.example", "Origin": "http://x.example"}
     assert rig.code(Request("POST", **headers)) == 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "verdict"),
+    [
+        ({}, 0),
+        ({"Content_Type": "application/x-www-form-urlencoded"}, 0),
+        ({"Host": "any.example"}, 0),
+        ({"Origin": "http://192.168.1.9"}, 0),
+        ({"Origin": "https://gate.example", "Host": "192.168.1.9"}, 0),
+        ({"Origin": "https://gate.example", "Host": "behind-a-proxy"}, 0),
+        ({"Origin": "http://evil.example"}, "CROSS_SITE"),
+        ({"Origin": "null"}, "CROSS_SITE"),
+        ({"Origin": "192.168.1.9"}, "CROSS_SITE"),
+        ({"Origin": "http://192.168.1.8"}, "CROSS_SITE"),
+        ({"Origin": "http://localhost"}, "CROSS_SITE"),
+        ({"Origin": "http://evil.example", "Host": "evil.example"}, "CROSS_SITE"),
+        ({"Origin": "http://evil.example", "Authorization": "Bearer x"}, "CROSS_SITE"),
+    ],
+)
+def test_a_foreign_page_cannot_log_in_and_so_have_its_visitor_barred(headers, verdict):
+    assert Rig().code(Request("POST", **headers), 0) == verdict
+
+
+def test_what_is_read_by_everybody_is_read_from_everywhere():
+    assert Rig().code(Request("GET", Origin="http://evil.example"), 0) == 0
+
+
+@pytest.mark.parametrize(
+    "host", ["[x.com]", "127.0.0.1:evil.com", "[::1]evil.com", "[::1", "192.168.1.9:1:2", "[::1]:a"]
+)
+def test_what_only_looks_like_an_address_is_no_name_of_the_device(host):
+    rig = Rig()
+    rig.button.press()
+    assert rig.code(Request(Host=host)) == "CROSS_SITE"
+
+
+@pytest.mark.parametrize("foreign", ["Basic YWRtaW46", "Bearer of-a-proxy", "Digest x"])
+def test_what_a_proxy_puts_into_authorization_does_not_hide_a_token(foreign):
+    rig = Rig()
+    token = rig.sessions.open()
+    request = Request(Authorization=foreign, Authorized="Bearer " + token)
+    assert rig.code(request) == 1
+    assert request.g.token == token
+
+
+def test_it_is_known_whether_the_button_alone_lets_somebody_in():
+    rig = Rig()
+    rig.button.press()
+    for headers, level, by_button in [
+        ({}, 0, True),
+        ({"Authorization": "Bearer never-given"}, 0, True),
+        ({"Authorization": "Bearer " + rig.sessions.open()}, 0, False),
+        ({}, 2, False),
+    ]:
+        request = Request("POST", level, **JSON, **headers)
+        assert rig.code(request) == (level or 1)
+        assert request.g.by_button == by_button
