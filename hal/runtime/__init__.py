@@ -19,7 +19,11 @@ _ALPHANUMERIC = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 if MICROPYTHON:
     import binascii
     import errno
+    import gc
     import socket
+
+    # Collected early, what lives on is not scattered all over the heap, and long answers fit.
+    gc.threshold(65536)  # type: ignore[attr-defined]
 
     _ticks_last = time.ticks_ms()  # type: ignore[attr-defined]
     _ticks_sum = 0

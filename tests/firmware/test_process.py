@@ -179,7 +179,12 @@ def test_every_state_key_has_a_source(tmp_path):
         assert state["card"]["present"] is True
         assert state["time"]["utc"].endswith("Z")
         assert state["devices"]["1"]["ok"] == 1
-        assert state["access"] == {"level": 1, "buttonSecLeft": 0, "sessions": 1}
+        assert {name: state["access"][name] for name in ("level", "buttonSecLeft", "sessions")} == {
+            "level": 1,
+            "buttonSecLeft": 0,
+            "sessions": 1,
+        }
+        assert (state["access"]["failedLogins"], state["access"]["lastFailedLogin"]) == (0, None)
         assert state["fwUpdate"] is None
         assert state["vpn"] is None
         assert set(device.get("state/get/?bus&time")) == {"bus", "time"}
