@@ -24,6 +24,7 @@ BORROWED = {  # what backends of one kind take of those of another, and why
     ("hal.simulated.rs485", "hal.linux.rs485"): "the real serial code, on a pty",
     ("hal.simulated.modem.part", "hal.linux.modem"): "the real tty of a modem, on a pty",
     ("hal.simulated.system", "hal.linux.host.device_key"): "a process on Linux, with the same key pair",
+    ("hal.simulated.system", "hal.linux.host.restart_reason"): "a process on Linux, which restarts itself",
     ("hal.simulated.system", "hal.linux.host.supervisor"): "a process on Linux, under the same service manager",
 }
 MAY_NAME = ("hal.board", "firmware.__main__")  # `provision` makes the login of a Linux board

@@ -5,7 +5,8 @@ import time
 
 from hal.contracts import Clock, PartError
 from hal.fields import Object
-from hal.runtime import fsync_file, log
+from hal.runtime import log
+from hal.small_file import read_whole, write_whole
 
 _FILE = "clock-offset"
 _FARTHEST = 200 * 366 * 86400  # seconds; what is farther was not set here
@@ -28,10 +29,7 @@ class SimulatedClock(Clock):
         """Keep the offset to the host's clock; PartError where it cannot be stored."""
         offset = seconds - time.time()
         try:
-            with open(self._path + ".new", "w") as file:
-                file.write(repr(offset))
-                fsync_file(file)
-            os.replace(self._path + ".new", self._path)
+            write_whole(self._path, repr(offset))
         except OSError as exc:
             raise PartError(f"the clock's offset cannot be stored: {exc}") from exc
         self._offset = offset
@@ -42,8 +40,7 @@ class SimulatedClock(Clock):
 
     def _load(self) -> float:
         try:
-            with open(self._path) as file:
-                offset = float(file.read(64))
+            offset = float(read_whole(self._path))
         except FileNotFoundError:
             return 0.0
         except (OSError, ValueError) as exc:

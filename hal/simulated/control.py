@@ -9,6 +9,7 @@ import contextlib
 import os
 
 from hal.runtime import log_exception
+from hal.small_file import make_way
 
 SOCKET = "control"
 _LINE_LIMIT = 4096
@@ -31,6 +32,7 @@ class ControlSocket:
 
     async def open(self) -> None:
         """Take commands from now on. OSError."""
+        make_way(self._path)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path)
         self._server = await asyncio.start_unix_server(self._serve, self._path, limit=_LINE_LIMIT)

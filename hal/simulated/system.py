@@ -6,10 +6,9 @@ import sys
 from hal.configured_system import ConfiguredSystem
 from hal.contracts import NotPermitted, PartError
 from hal.linux.host.device_key import public_key
+from hal.linux.host.restart_reason import keep_reason, take_reason
 from hal.linux.host.supervisor import SupervisedSystem
 from hal.simulated.control import ControlSocket
-
-_REASON_FILE = "restart-reason"
 
 
 class SimulatedSystem(SupervisedSystem, ConfiguredSystem):
@@ -21,7 +20,7 @@ class SimulatedSystem(SupervisedSystem, ConfiguredSystem):
     def __init__(self, options: dict, state_dir: str):
         super().__init__(options, state_dir)
         self._control = ControlSocket(state_dir)
-        self._reason = self._take_reason()
+        self._reason = take_reason(state_dir)
 
     def notice(self) -> "str | None":
         """The factory login, which is no secret on a simulated board."""
@@ -42,8 +41,7 @@ class SimulatedSystem(SupervisedSystem, ConfiguredSystem):
 
     def restart(self, reason: str) -> None:
         """Execute the process anew, under the same process id."""
-        with open(os.path.join(self._state_dir, _REASON_FILE), "w") as file:
-            file.write(reason)
+        keep_reason(self._state_dir, reason)
         sys.stdout.flush()
         sys.stderr.flush()
         try:
@@ -64,13 +62,3 @@ class SimulatedSystem(SupervisedSystem, ConfiguredSystem):
 
     def _public_key(self) -> "str | None":
         return public_key(self._state_dir)
-
-    def _take_reason(self) -> str:
-        path = os.path.join(self._state_dir, _REASON_FILE)
-        try:
-            with open(path) as file:
-                reason = file.read(32)
-            os.unlink(path)
-        except OSError:
-            return "POWER_ON"
-        return reason or "POWER_ON"

@@ -43,6 +43,8 @@ class Running:
         self.process.communicate(timeout=10)
 
     def read_announcement(self):
+        if self.client is not None:
+            self.client.close()
         self.line = self.process.stdout.readline()
         self.client = httpx.Client(base_url=self.line.split(",")[0], trust_env=False, timeout=10)
 

@@ -4,7 +4,7 @@ import asyncio
 
 from firmware.services.errors import Refused
 from firmware.services.settings.rules import conflicts
-from firmware.services.settings.table import SETTINGS
+from firmware.services.settings.table import LISTENING, SETTINGS
 from hal.fields import BadField, Integer, ListOf, Object
 from hal.runtime import log, offload
 
@@ -30,6 +30,12 @@ class Settings:
         self._factory = factory_settings(factory)
         document, problems = store.load()
         self.saved, unusable = _restored(document or {}, self._factory)
+        if store.lost:
+            self.saved = _closed(self.saved)
+            unusable.append(
+                "Modbus TCP and the VPN stay off until they are switched on again by hand: the password may "
+                "be the factory's, and who may connect is not known any more"
+            )
         self.problems = problems + unusable
         self.active = self.saved
 
@@ -52,8 +58,8 @@ class Settings:
         await self._change(lambda saved: _changed(changes, saved))
 
     async def reset(self) -> None:
-        """Take the saved area back to factory defaults. Refused STORAGE_FAILED."""
-        await self._change(lambda saved: self._factory)
+        """Take the saved area back to factory defaults, no secret staying on the medium. Refused STORAGE_FAILED."""
+        await self._change(lambda saved: self._factory, self._store.overwrite)
 
     def export(self) -> dict:
         """The saved area with the format of exports, secrets left out."""
@@ -81,21 +87,23 @@ class Settings:
         for event, _ in list(self._writes):
             await event.wait()
 
-    async def _change(self, make) -> None:
+    async def _change(self, make, store=None) -> None:
         """Store what `make(saved area)` returns. Goes on to its end where the caller is cancelled."""
         done = asyncio.Event()
         outcome: list = []
-        self._writes.append((done, asyncio.create_task(self._commit(make, outcome, done))))
+        commit = self._commit(make, store or self._store.save, outcome, done)
+        self._writes.append((done, asyncio.create_task(commit)))
         await done.wait()
         if outcome:
             raise outcome[0]
 
-    async def _commit(self, make, outcome: list, done: asyncio.Event) -> None:
+    async def _commit(self, make, store, outcome: list, done: asyncio.Event) -> None:
         try:
             async with self._lock:
                 values = make(self.saved)
-                await self._offload(self._store.save, values)
+                await self._offload(store, values)
                 self.saved = values
+                await self._offload(self._store.mark)
         except OSError as exc:
             log(f"settings: could not be stored: {exc}")
             outcome.append(Refused("STORAGE_FAILED", "the settings could not be stored; nothing has changed"))
@@ -173,6 +181,11 @@ def _restored_value(field, stored, default, problems: list):
         except BadField as exc:
             problems.extend(exc.problems)
     return field.kind.check(good, field.name, default)
+
+
+def _closed(values: dict) -> dict:
+    """The values with everything off that lets strangers connect, HTTP apart."""
+    return dict(values, **{key: dict(values[key], enabled=False) for key in LISTENING})
 
 
 def _known(changes: dict) -> dict:

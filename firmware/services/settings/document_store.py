@@ -8,7 +8,8 @@ MicroPython has no links. A checksum tells what is whole; a generation number, w
 import os
 
 from hal.json_text import json_loads
-from hal.runtime import ENOENT, MICROPYTHON, fsync_file, json_dumps, log, sha256, sync_folder
+from hal.runtime import MICROPYTHON, fsync_file, json_dumps, log, sha256, sync_folder
+from hal.small_file import make_way, read_bytes
 
 SIZE_LIMIT = 262144  # bytes of a stored document
 
@@ -19,17 +20,12 @@ class FileOperations:
     """What a `DocumentStore` does to files, each method one step. All raise OSError."""
 
     def read(self, path: str) -> "bytes | None":
-        """A file's content, None where there is no such file. ValueError where it is too large to be a document."""
-        try:
-            size = os.stat(path)[6]
-        except OSError as exc:
-            if exc.errno == ENOENT:
-                return None
-            raise
-        if size > SIZE_LIMIT:
-            raise ValueError("too large")
-        with open(path, "rb") as file:
-            return file.read(size)
+        """A file's content, None where there is no such file. ValueError where it cannot be a document."""
+        return read_bytes(path, SIZE_LIMIT)
+
+    def make_way(self, path: str) -> None:
+        """Have a file of this name be possible, whatever is there."""
+        make_way(path)
 
     def create(self, path: str):
         """An empty file, open for writing; only the owner can read it. One that was there is emptied."""
@@ -64,7 +60,10 @@ class FileOperations:
 
 
 class DocumentStore:
-    """Keeps one JSON object in a folder under a name. Its calls block and must not overlap."""
+    """Keeps one JSON object in a folder under a name. Its calls block and must not overlap.
+
+    `lost` is true after a `load` that found no document although there was one: its files are damaged, or gone.
+    """
 
     def __init__(self, folder: str, name: str, operations: "FileOperations | None" = None):
         self._folder = folder
@@ -72,14 +71,18 @@ class DocumentStore:
         self._path = folder + "/" + name
         self._files = operations or FileOperations()
         self._generation = 0  # of the document in use; 0: none was loaded or saved
+        self._marked = False
+        self.lost = False
 
     def load(self) -> "tuple[dict | None, list[str]]":
         """(document, problems): the last whole one, None where there is none; what was found damaged, in words."""
         current, damage = self._try_read(self._path)
         previous, older_damage = self._try_read(self._path + ".old")
+        self._marked = self._try_read(self._path + ".kept") != (None, "")  # an empty file is no document
         last = current or previous
         if last is None:
-            problem = damage or older_damage
+            problem = damage or older_damage or (f"{self._name}: is gone" if self._marked else "")
+            self.lost = problem != ""
             return None, [problem + "; the defaults are in use"] if problem else []
         self._generation, document = last
         return document, [damage + "; the copy before it is in use"] if damage else []
@@ -93,6 +96,30 @@ class DocumentStore:
             self._withdraw(data)
             raise
         self._generation += 1
+
+    def mark(self) -> None:
+        """Leave a sign that there is a document, by which `load` knows one that is gone from one never saved."""
+        if not self._marked:
+            try:
+                self._files.close(self._files.create(self._path + ".kept"))
+                self._files.sync_folder(self._folder)
+                self._marked = True
+            except OSError as exc:
+                log(f"{self._path}: that it is there cannot be noted: {exc}")
+
+    def overwrite(self, document: dict) -> None:
+        """Store the document in place of the one before it and of its copy, so that nothing of it is left to read.
+
+        After an OSError the one before it is still in force.
+        """
+        self.save(document)
+        try:
+            self._write_new(_pack(self._generation, document))
+            self._files.rename(self._path + ".new", self._path + ".old")
+            self._files.sync_folder(self._folder)
+        except OSError as exc:
+            log(f"{self._path}: there is no second copy: {exc}")
+            self._files.remove(self._path + ".old")
 
     def _try_read(self, path: str) -> tuple:
         """((generation, document) or None, what is wrong with the file or "")."""
@@ -110,17 +137,21 @@ class DocumentStore:
     def _write(self, data: bytes) -> None:
         if len(data) > SIZE_LIMIT:
             raise OSError("document is too large")
-        new = self._path + ".new"
-        file = self._files.create(new)
+        for name in ("", ".old", ".new"):
+            self._files.make_way(self._path + name)
+        self._write_new(data)
+        if self._generation_on_disk() == self._generation:
+            self._files.rename(self._path, self._path + ".old")
+        self._files.rename(self._path + ".new", self._path)
+        self._files.sync_folder(self._folder)
+
+    def _write_new(self, data: bytes) -> None:
+        file = self._files.create(self._path + ".new")
         try:
             self._files.write(file, data)
             self._files.sync(file)
         finally:
             self._files.close(file)
-        if self._generation_on_disk() == self._generation:
-            self._files.rename(self._path, self._path + ".old")
-        self._files.rename(new, self._path)
-        self._files.sync_folder(self._folder)
 
     def _generation_on_disk(self) -> "int | None":
         """Generation under the document's own name, None where nothing whole is there: that must not become .old."""

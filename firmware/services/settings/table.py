@@ -29,6 +29,8 @@ from firmware.services.settings.forms import (
 )
 from hal.fields import Boolean, Choice, Field, Integer, ListOf, Nullable, Number, Object, Text
 
+LISTENING = ("modbusTcp", "wgCloud", "wgManual")  # keys whose `enabled` lets others connect, beside HTTP
+
 _HOST_LENGTH = 253
 _PORT = Integer(1, 65535)
 _UID = Integer(1, 255)

@@ -3,7 +3,7 @@
 import base64
 import os
 
-from hal.small_file import write_whole
+from hal.small_file import read_whole, write_whole
 
 
 def public_key(folder: str) -> str:
@@ -13,8 +13,7 @@ def public_key(folder: str) -> str:
     """
     public_path = os.path.join(folder, "device-key.pub")
     try:
-        with open(public_path) as file:
-            text = file.read().strip()
+        text = read_whole(public_path).strip()
         if len(base64.b64decode(text, validate=True)) == 32:
             return text
     except (OSError, ValueError):
@@ -28,8 +27,7 @@ def _make(private_path: str, public_path: str) -> str:
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
     try:
-        with open(private_path) as file:
-            key = X25519PrivateKey.from_private_bytes(base64.b64decode(file.read()))
+        key = X25519PrivateKey.from_private_bytes(base64.b64decode(read_whole(private_path)))
     except (OSError, ValueError):
         key = X25519PrivateKey.generate()
         raw = key.private_bytes(

@@ -4,12 +4,15 @@ import json
 import os
 
 from hal.contracts import PartError
+from hal.fields import BadField, Field, Object, Text
+from hal.json_text import json_loads
 from hal.runtime import log, random_bytes
-from hal.small_file import write_whole
+from hal.small_file import read_whole, write_whole
 
 USERNAME = "admin"
 
 _FILE = "factory-login"
+_LOGIN = Object(Field("username", Text(64, 1)), Field("password", Text(64, 8)))  # as setting protect has it
 _LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # 32 of them, none to be taken for another
 _GROUPS, _GROUP = 3, 4  # 60 bits
 
@@ -17,12 +20,11 @@ _GROUPS, _GROUP = 3, 4  # 60 bits
 def read_login(state_dir: str) -> "tuple[str, str] | None":
     """(user name, password), None where none was made: then only the button lets in."""
     try:
-        with open(os.path.join(state_dir, _FILE)) as file:
-            login = json.load(file)
-        return str(login["username"]), str(login["password"])
+        login = _LOGIN.check(json_loads(read_whole(os.path.join(state_dir, _FILE))), "login")
+        return login["username"], login["password"]
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as exc:
+    except (OSError, ValueError, BadField) as exc:
         log(f"the factory login cannot be read, only the button lets in: {exc}")
         return None
 

@@ -10,8 +10,8 @@ from hal.linux import libc
 from hal.linux.host import systemd
 from hal.linux.host.device_key import public_key
 from hal.linux.host.factory_login import read_login
+from hal.linux.host.restart_reason import keep_reason, take_reason
 from hal.linux.host.supervisor import SupervisedSystem
-from hal.small_file import write_whole
 
 _NET = "/sys/class/net"
 _THERMAL = "/sys/class/thermal"
@@ -23,8 +23,6 @@ _SERIAL_FILES = (  # where boards tell their serial number; the last one is the 
     "/etc/machine-id",
 )
 _CPU_SENSORS = ("cpu", "soc", "x86_pkg_temp")
-_REASON_FILE = "restart-reason"
-_REASON_MAX = 32
 
 
 class LinuxSystem(SupervisedSystem):
@@ -48,7 +46,7 @@ class LinuxSystem(SupervisedSystem):
 
     async def start(self) -> None:
         """Learn why the device has started."""
-        self._reason = self._take_reason()
+        self._reason = take_reason(self._state_dir)
 
     async def probe(self) -> str:
         """The MAC, and the serial number where the board has one."""
@@ -90,7 +88,7 @@ class LinuxSystem(SupervisedSystem):
 
     def restart(self, reason: str) -> None:
         """Restart the machine: through systemd where it runs, by reboot(2) elsewhere. NotPermitted."""
-        self._keep_reason(reason)
+        keep_reason(self._state_dir, reason)
         try:
             if systemd.runs():
                 systemd.ask("systemctl", "--no-wall", "reboot")
@@ -98,7 +96,7 @@ class LinuxSystem(SupervisedSystem):
                 os.sync()
                 libc.reboot()
         except OSError as exc:
-            self._take_reason()
+            take_reason(self._state_dir)
             raise NotPermitted(
                 f"the machine cannot be restarted: {exc.strerror}; this process needs the capability CAP_SYS_BOOT, "
                 "or the right to org.freedesktop.login1.reboot by a rule of polkit"
@@ -113,19 +111,6 @@ class LinuxSystem(SupervisedSystem):
             return mac, not local and _read(os.path.join(_NET, name), "addr_assign_type") == "0"
         digest = hashlib.sha256((serial_number() or "").encode()).digest()
         return ":".join(f"{byte:02x}" for byte in b"\x02" + digest[:5]), False
-
-    def _keep_reason(self, reason: str) -> None:
-        write_whole(os.path.join(self._state_dir, _REASON_FILE), reason)
-
-    def _take_reason(self) -> str:
-        path = os.path.join(self._state_dir, _REASON_FILE)
-        try:
-            with open(path) as file:
-                reason = file.read(_REASON_MAX)
-            os.unlink(path)
-        except OSError:
-            return "POWER_ON"
-        return reason or "POWER_ON"
 
 
 def board_interface() -> str:

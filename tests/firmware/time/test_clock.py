@@ -214,7 +214,7 @@ async def test_a_flood_of_forgeries_neither_wins_nor_stops_the_device(tmp_path):
 async def test_a_clock_that_cannot_store_its_time_keeps_the_one_it_has(tmp_path):
     async with Server() as server:
         clock, times = service(tmp_path, server.port)
-        (tmp_path / "clock-offset.new").mkdir()
+        (tmp_path / "clock-offset.new").symlink_to("elsewhere")
         assert (await times.sync())["errorCode"] == "PART_FAILED"
         assert abs(clock.now() - time.time()) < 0.5
         assert times.state()["source"] == "RTC"
