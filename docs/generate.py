@@ -1,4 +1,4 @@
-"""Writes docs/api.md, settings.md and drivers.md, and the README's table of endpoints, from the firmware's own tables.
+"""Writes docs/api.md, state.md, settings.md, drivers.md and README.md's table of endpoints from the firmware's tables.
 
 `python -m docs.generate` writes them, `python -m docs.generate --check` only says whether they are current.
 """
@@ -9,45 +9,18 @@ import json
 import pathlib
 import sys
 
-from firmware.api.call import Flag, Keys, Parameters
-from firmware.api.endpoint import Anything, CardPath, Endpoint
+from firmware.api.call import Keys, Parameters
+from firmware.api.endpoint import Anything, Endpoint
 from firmware.api.endpoints import ENDPOINTS
 from firmware.api.errors import ERRORS
 from firmware.services.settings.table import SETTINGS
+from firmware.services.system.state_table import STATE
 from hal.board import DRIVERS, PARTS
-from hal.fields import REQUIRED, AnyOf, Base64, Boolean, Choice, Field, Integer, ListOf, Nullable, Number, Object, Text
+from hal.fields import REQUIRED, Field, ListOf, MapOf, Object
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 ALL_ENDPOINTS = ROOT / "tests" / "conformance" / "endpoints.json"
 BEGIN, END = "<!-- endpoints: made by make docs -->", "<!-- end of endpoints -->"
-
-
-def kind_text(kind: object) -> str:
-    """A kind of value in words."""
-    if isinstance(kind, Integer):
-        return f"integer {kind.low}..{kind.high}"
-    if isinstance(kind, Number):
-        return f"number {kind.low}..{kind.high}"
-    if isinstance(kind, (Boolean, Flag)):
-        return "flag" if isinstance(kind, Flag) else "boolean"
-    if isinstance(kind, Text):
-        form = f": {kind.form[1]}" if kind.form else ""
-        return f"text of {kind.low}..{kind.high} characters{form}"
-    if isinstance(kind, CardPath):
-        return f"path of 1..{kind.HIGH} characters"
-    if isinstance(kind, Base64):
-        return f"Base64 of {kind.low}..{kind.high} bytes"
-    if isinstance(kind, Choice):
-        return "one of " + ", ".join(str(value) for value in kind.values)
-    if isinstance(kind, Nullable):
-        return kind_text(kind.kind) + ", or null"
-    if isinstance(kind, ListOf):
-        return f"list of {kind.low}..{kind.high}: {kind_text(kind.kind)}"
-    if isinstance(kind, AnyOf):
-        return " or ".join(kind_text(inner) for inner in kind.kinds)
-    if isinstance(kind, Object):
-        return "object {" + ", ".join(field.name for field in kind.fields) + "}"
-    return "object"
 
 
 def field_rows(fields: "tuple[Field, ...]", with_default: bool = True) -> "list[str]":
@@ -58,7 +31,7 @@ def field_rows(fields: "tuple[Field, ...]", with_default: bool = True) -> "list[
         if with_default:
             default = "required" if field.default is REQUIRED else json.dumps(field.default)
             default += " | "
-        rows.append(f"| `{field.name}` | {kind_text(field.kind)} | {default}{field.help} |")
+        rows.append(f"| `{field.name}` | {field.kind.words()} | {default}{field.help} |")
     return rows
 
 
@@ -78,14 +51,39 @@ def settings_page() -> str:
             lines += ["| field | value | default | meaning |", "|---|---|---|---|"]
             for field in setting.kind.fields:
                 secret = " (secret)" if field.secret else ""
-                value = kind_text(field.kind) + secret
+                value = field.kind.words() + secret
                 lines.append(f"| `{field.name}` | {value} | `{json.dumps(field.default)}` | {field.help} |")
         else:
-            lines.append(f"{kind_text(setting.kind)}, default `{json.dumps(setting.default)}`")
+            lines.append(f"{setting.kind.words()}, default `{json.dumps(setting.default)}`")
             inner = setting.kind.kind if isinstance(setting.kind, ListOf) else None
             if isinstance(inner, Object):
                 lines += ["", "| field | value | default | meaning |", "|---|---|---|---|"]
                 lines += field_rows(inner.fields)
+    return "\n".join(lines) + "\n"
+
+
+def state_page() -> str:
+    """docs/state.md."""
+    lines = [
+        "# State",
+        "",
+        "Made by `make docs` from `firmware/services/system/state_table.py`.",
+        "",
+        "`GET /api/state/get/?key&key` answers with these keys, all of them without any. A part that fails at",
+        "the moment makes its key null; `system.errors` and the log say why.",
+    ]
+    for key in STATE:
+        null = f" Null: {key.nullable}." if key.nullable else ""
+        lines += ["", f"## {key.name}", "", f"{key.help[0].upper()}{key.help[1:]}, given by `{key.service}`.{null}"]
+        kind = key.kind()
+        if isinstance(kind, MapOf):
+            lines += ["", f"An object of {kind.name} to:"]
+            kind = kind.kind
+        if kind.fields:
+            lines += ["", "| field | value | unit | meaning |", "|---|---|---|---|"]
+            lines += [
+                f"| `{field.name}` | {field.kind.words()} | {field.unit} | {field.help} |" for field in kind.fields
+            ]
     return "\n".join(lines) + "\n"
 
 
@@ -169,6 +167,7 @@ def main() -> int:
     """Write the pages, or check them; 1 where one is not current."""
     pages = {
         "docs/settings.md": settings_page(),
+        "docs/state.md": state_page(),
         "docs/api.md": api_page(),
         "docs/drivers.md": drivers_page(),
         "README.md": readme_page(),

@@ -1,8 +1,8 @@
 """Typed fields: one declaration gives validation, limits for error messages, defaults and a JSON Schema.
 
 Board configs, settings and request bodies are all declared with these. Every kind has `check(value, where)`, which
-returns the value or raises `BadField`, and `schema()`, its JSON Schema (2020-12) as a dict. What the schema allows
-and what `check` takes are the same set.
+returns the value or raises `BadField`, `schema()`, its JSON Schema (2020-12) as a dict, and `words()`, what it takes
+in words. What the schema allows and what `check` takes are the same set.
 """
 
 from hal.runtime import b64decode
@@ -10,6 +10,7 @@ from hal.runtime import b64decode
 REQUIRED = object()  # default of a field that must be given
 
 _INT64 = 2**63 - 1
+_HUGE = 2**53  # what JSON numbers hold for sure (RFC 8259 section 6): no limit to speak of
 _NAME_SHOWN = 40  # characters of an unknown name that an error repeats
 _PROBLEMS_SHOWN = 128
 
@@ -38,8 +39,12 @@ class Integer:
     def check(self, value, where: str):
         """The number, or BadField."""
         if not isinstance(value, int) or isinstance(value, bool) or not self.low <= value <= self.high:
-            raise _fail(where, f"must be an integer {self.low}..{self.high}")
+            raise _fail(where, "must be an " + self.words())
         return value
+
+    def words(self) -> str:
+        """What it takes, in words."""
+        return f"integer {self.low}..{self.high}" if self.high < _HUGE else f"integer from {self.low}"
 
     def schema(self) -> dict:
         """JSON Schema."""
@@ -56,8 +61,12 @@ class Number:
     def check(self, value, where: str):
         """The number, or BadField."""
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not self.low <= value <= self.high:
-            raise _fail(where, f"must be a number {self.low}..{self.high}")
+            raise _fail(where, "must be a " + self.words())
         return value
+
+    def words(self) -> str:
+        """What it takes, in words."""
+        return f"number {self.low}..{self.high}"
 
     def schema(self) -> dict:
         """JSON Schema."""
@@ -72,6 +81,10 @@ class Boolean:
         if not isinstance(value, bool):
             raise _fail(where, "must be true or false")
         return value
+
+    def words(self) -> str:
+        """What it takes, in words."""
+        return "boolean"
 
     def schema(self) -> dict:
         """JSON Schema."""
@@ -100,6 +113,10 @@ class Text:
             raise _fail(where, "must be " + self.form[1])
         return value
 
+    def words(self) -> str:
+        """What it takes, in words."""
+        return f"text of {self.low}..{self.high} characters" + (": " + self.form[1] if self.form else "")
+
     def schema(self) -> dict:
         """JSON Schema."""
         schema = {
@@ -124,7 +141,11 @@ class Choice:
         for allowed in self.values:
             if value == allowed and type(value) is type(allowed):
                 return value
-        raise _fail(where, "must be one of " + ", ".join(str(allowed) for allowed in self.values))
+        raise _fail(where, "must be " + self.words())
+
+    def words(self) -> str:
+        """What it takes, in words."""
+        return "one of " + ", ".join(str(value) for value in self.values)
 
     def schema(self) -> dict:
         """JSON Schema."""
@@ -150,6 +171,10 @@ class Base64:
             raise _fail(where, f"must be Base64 text of {self.low}..{self.high} bytes")
         return data
 
+    def words(self) -> str:
+        """What it takes, in words."""
+        return f"Base64 of {self.low}..{self.high} bytes"
+
     def schema(self) -> dict:
         """JSON Schema."""
         return {
@@ -169,6 +194,10 @@ class Nullable:
     def check(self, value, where: str):
         """None or the checked value, or BadField."""
         return None if value is None else self.kind.check(value, where)
+
+    def words(self) -> str:
+        """What it takes, in words."""
+        return self.kind.words() + ", or null"
 
     def schema(self) -> dict:
         """JSON Schema."""
@@ -198,9 +227,45 @@ class ListOf:
             raise BadField(problems)
         return checked
 
+    def words(self) -> str:
+        """What it takes, in words."""
+        return f"list of {self.low}..{self.high}: {self.kind.words()}"
+
     def schema(self) -> dict:
         """JSON Schema."""
         return {"type": "array", "items": self.kind.schema(), "minItems": self.low, "maxItems": self.high}
+
+
+class MapOf:
+    """An object of up to high members of one kind, whatever their names are; `name` says what those are."""
+
+    def __init__(self, kind, high: int, name: str = "name"):
+        self.kind = kind
+        self.high = high
+        self.name = name
+
+    def check(self, value, where: str):
+        """The dict of checked members, or BadField naming every bad one."""
+        if not isinstance(value, dict) or len(value) > self.high:
+            raise _fail(where, f"must be an object of up to {self.high} members")
+        problems: list = []
+        checked = {}
+        for name in value:
+            try:
+                checked[name] = self.kind.check(value[name], f"{where}.{name[:_NAME_SHOWN]}")
+            except BadField as exc:
+                problems.extend(exc.problems)
+        if problems:
+            raise BadField(problems)
+        return checked
+
+    def words(self) -> str:
+        """What it takes, in words."""
+        return f"object: {self.name} to {self.kind.words()}"
+
+    def schema(self) -> dict:
+        """JSON Schema."""
+        return {"type": "object", "additionalProperties": self.kind.schema(), "maxProperties": self.high}
 
 
 class AnyOf:
@@ -219,26 +284,34 @@ class AnyOf:
                 wanted.append(exc.problems[0].split(": ", 1)[-1])
         raise _fail(where, " or ".join(wanted))
 
+    def words(self) -> str:
+        """What it takes, in words."""
+        return " or ".join(kind.words() for kind in self.kinds)
+
     def schema(self) -> dict:
         """JSON Schema."""
         return {"anyOf": [kind.schema() for kind in self.kinds]}
 
 
 class Field:
-    """A named member of an Object: kind, default (none: it is required), whether it is secret, what it means."""
+    """A named member of an Object: kind, default (none: required), whether it is secret, what it means, its unit."""
 
-    def __init__(self, name: str, kind, default=REQUIRED, help: str = "", secret: bool = False):
+    unit = ""  # of the class, since most have none and a board's memory is small
+
+    def __init__(self, name: str, kind, default=REQUIRED, help: str = "", secret: bool = False, unit: str = ""):
         self.name = name
         self.kind = kind
         self.default = default
         self.help = help
         self.secret = secret
+        if unit:
+            self.unit = unit
 
     def schema(self) -> dict:
-        """JSON Schema of the member, with its description and its default."""
+        """JSON Schema of the member, with its description and unit and its default."""
         schema = self.kind.schema()
-        if self.help:
-            schema["description"] = self.help
+        if self.help or self.unit:
+            schema["description"] = f"{self.help} [{self.unit}]" if self.unit else self.help
         if self.default is not REQUIRED and self.default is not None and not self.secret:
             schema["default"] = self.default
         return schema
@@ -283,6 +356,10 @@ class Object:
         if problems:
             raise BadField(problems)
         return checked
+
+    def words(self) -> str:
+        """What it takes, in words."""
+        return "object {" + ", ".join(field.name for field in self.fields) + "}"
 
     def schema(self) -> dict:
         """JSON Schema."""

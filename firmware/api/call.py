@@ -21,6 +21,10 @@ class Call:
 class Flag:
     """A query parameter that is there or not; its value does not matter."""
 
+    def words(self) -> str:
+        """What it takes, in words."""
+        return "flag"
+
     def schema(self) -> dict:
         """JSON Schema."""
         return {"type": "boolean", "default": False}

@@ -34,8 +34,12 @@ class Anything:
     def check(self, value, where: str = "body"):
         """The object, or BadField."""
         if not isinstance(value, dict):
-            raise BadField(f"{where}: must be an object")
+            raise BadField(f"{where}: must be an " + self.words())
         return value
+
+    def words(self) -> str:
+        """What it takes, in words."""
+        return "object"
 
     def schema(self) -> dict:
         """JSON Schema."""
@@ -52,6 +56,10 @@ class CardPath:
         if not isinstance(value, str) or not 1 <= len(value) <= self.HIGH:
             raise BadField(f"{where}: must be text of 1..{self.HIGH} characters")
         return value
+
+    def words(self) -> str:
+        """What it takes, in words."""
+        return f"path of 1..{self.HIGH} characters"
 
     def schema(self) -> dict:
         """JSON Schema."""

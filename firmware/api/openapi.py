@@ -4,6 +4,12 @@ from firmware import VERSION
 from firmware.api.call import Keys, Parameters
 from firmware.api.endpoint import Endpoint
 from firmware.api.endpoints import ENDPOINTS
+from hal.runtime import json_dumps
+
+_HEAD = {
+    "openapi": "3.1.0",
+    "info": {"title": "MC252", "version": str(VERSION), "license": {"name": "MIT", "identifier": "MIT"}},
+}
 
 _ERROR = {
     "type": "object",
@@ -11,27 +17,33 @@ _ERROR = {
     "required": ["error", "message"],
 }
 
+_COMPONENTS = {
+    "schemas": {"Error": _ERROR},
+    "responses": {
+        "Error": {
+            "description": "Failure",
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+        }
+    },
+    "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+}
 
-def document() -> dict:
-    """The document as a JSON object."""
-    paths: dict = {}
+
+def document_parts():
+    """The JSON text of the document in parts, none of them longer than one operation's: a board has no room for all."""
+    yield json_dumps(_HEAD)[:-1] + ', "paths": {'
+    for index, path in enumerate(_paths()):
+        operations = {row.method.lower(): _operation(row) for row in ENDPOINTS if row.path == path}
+        yield (", " if index else "") + json_dumps(path) + ": " + json_dumps(operations)
+    yield '}, "components": ' + json_dumps(_COMPONENTS) + "}"
+
+
+def _paths() -> "list[str]":
+    paths: list = []
     for endpoint in ENDPOINTS:
-        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "MC252", "version": VERSION, "license": {"name": "MIT", "identifier": "MIT"}},
-        "paths": paths,
-        "components": {
-            "schemas": {"Error": _ERROR},
-            "responses": {
-                "Error": {
-                    "description": "Failure",
-                    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
-                }
-            },
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-        },
-    }
+        if endpoint.path not in paths:
+            paths.append(endpoint.path)
+    return paths
 
 
 def _operation(endpoint: Endpoint) -> dict:

@@ -5,7 +5,7 @@ from firmware.api.endpoint import Endpoint
 from firmware.api.endpoints import ENDPOINTS
 from firmware.api.errors import error_answer
 from firmware.api.guard import Guard
-from firmware.http.answers import JsonResponse
+from firmware.http.answers import JsonResponse, JsonStream
 from firmware.http.server import HttpServer
 from firmware.services.errors import Refused
 from hal.contracts import PartError
@@ -21,10 +21,10 @@ def add_routes(server: HttpServer, device, guard: Guard) -> None:
     server.add("GET", OPENAPI_PATH, _openapi)
 
 
-async def _openapi(request) -> JsonResponse:
-    from firmware.api.openapi import document  # here, since a board needs the memory while nobody asks
+async def _openapi(request) -> JsonStream:
+    from firmware.api.openapi import document_parts  # here, since a board needs the memory while nobody asks
 
-    return JsonResponse(document())
+    return JsonStream(document_parts())
 
 
 def _route(endpoint: Endpoint, device, guard: Guard):

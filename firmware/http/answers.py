@@ -25,6 +25,14 @@ class JsonResponse(Response):
         self.headers = _COMMON_HEADERS if headers is None else dict(_COMMON_HEADERS, **headers)  # type: ignore[assignment]
 
 
+class JsonStream(JsonResponse):
+    """An answer whose JSON text comes in parts, each sent as soon as it is made: for what is too long to be held."""
+
+    def __init__(self, parts):
+        super().__init__(None)
+        self.body = parts
+
+
 REASONS = {
     200: "OK",
     400: "Bad Request",
@@ -48,8 +56,19 @@ REASONS = {
 
 def render(status: int, headers: dict, body: bytes, keep_alive: bool, head_only: bool = False) -> bytes:
     """One answer as bytes, ready for a single write."""
-    head = f"HTTP/1.1 {status} {REASONS.get(status, 'Unknown')}\r\nContent-Length: {len(body)}\r\n"
+    head = render_head(status, headers, f"Content-Length: {len(body)}\r\n", keep_alive)
+    return head if head_only else head + body
+
+
+def render_head(status: int, headers: dict, framing: str, keep_alive: bool) -> bytes:
+    """The head of an answer; `framing` is the header line that says where its body ends, or empty."""
+    head = f"HTTP/1.1 {status} {REASONS.get(status, 'Unknown')}\r\n{framing}"
     for name in headers:
         head += f"{name}: {headers[name]}\r\n"
     head += "Connection: keep-alive\r\n\r\n" if keep_alive else "Connection: close\r\n\r\n"
-    return head.encode() if head_only else head.encode() + body
+    return head.encode()
+
+
+def chunk(data: bytes) -> bytes:
+    """A part of a body as a chunk (RFC 9112 section 7.1); nothing of an empty one, which would end the body."""
+    return b"%x\r\n" % len(data) + data + b"\r\n" if data else b""

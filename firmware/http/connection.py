@@ -4,9 +4,9 @@ import asyncio
 
 from microdot import Request
 
-from firmware.http.answers import render
+from firmware.http.answers import chunk, render, render_head
 from firmware.http.application import Application
-from firmware.http.http1 import ConnectionClosed, HttpError, RequestReader, body_length
+from firmware.http.http1 import ConnectionClosed, HttpError, RequestHead, RequestReader, body_length
 from firmware.http.targets import split_target
 from hal.runtime import abort_stream, close_stream, peer_address
 
@@ -84,9 +84,13 @@ class Connection:
         request.g.level = self.level
         response = await self.application.dispatch_request(request)
         kept = head.keep_alive() and not self.application.closing
-        answer = render(response.status_code, response.headers, response.body, kept, head.method == "HEAD")
-        self._enter(WRITING, limits.body_sec)
-        await self._send(answer)
+        if isinstance(response.body, bytes):
+            answer = render(response.status_code, response.headers, response.body, kept, head.method == "HEAD")
+            self._enter(WRITING, limits.body_sec)
+            await self._send(answer)
+        else:
+            kept = kept and head.version == "1.1"
+            await self._stream(response, head, kept)
         if response.after_sent is not None:
             response.after_sent()
         if kept:
@@ -95,6 +99,21 @@ class Connection:
             if self.requests.pending():
                 await asyncio.sleep(0)  # a client with a full pipeline must not keep the others waiting
         return kept
+
+    async def _stream(self, response, head: RequestHead, kept: bool) -> None:
+        """Send a body of unknown length part by part: in chunks, or to HTTP/1.0 until the connection closes."""
+        chunked = head.version == "1.1"
+        framing = "Transfer-Encoding: chunked\r\n" if chunked else ""
+        self._enter(WRITING, self.application.limits.body_sec)
+        await self._send(render_head(response.status_code, response.headers, framing, kept))
+        if head.method == "HEAD":
+            return
+        async for part in response.body_iter():
+            self._enter(WRITING, self.application.limits.body_sec)
+            data = part.encode() if isinstance(part, str) else part
+            await self._send(chunk(data) if chunked else data)
+        if chunked:
+            await self._send(b"0\r\n\r\n")
 
     async def _send(self, data: bytes) -> None:
         self.writer.write(data)

@@ -86,9 +86,19 @@ class Wire:
         assert version == "HTTP/1.1"
         if int(status) == 100:
             return 100, None, headers
-        body = b"" if method == "HEAD" else self._count(int(headers["content-length"]))
+        body = b"" if method == "HEAD" else self._body(headers)
         assert headers["content-type"].startswith("application/json")
         return int(status), json.loads(body) if body else None, headers
+
+    def _body(self, headers):
+        if headers.get("transfer-encoding") != "chunked":
+            return self._count(int(headers["content-length"]))
+        parts = []
+        while size := int(self._until(b"\r\n"), 16):
+            parts.append(self._count(size))
+            assert self._count(2) == b"\r\n"
+        assert self._count(2) == b"\r\n"
+        return b"".join(parts)
 
     def closed(self) -> bool:
         """Whether the device has closed the connection, nothing more being sent."""

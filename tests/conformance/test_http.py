@@ -1,5 +1,6 @@
 """How the device speaks HTTP, good clients and bad ones."""
 
+import json
 import socket
 import struct
 import time
@@ -351,3 +352,26 @@ def test_more_connections_than_allowed_make_room_for_the_new_ones(device):
         assert wire.answer()[0] == 200
     for wire in wires:
         wire.sock.close()
+
+
+def test_a_long_answer_comes_in_parts_and_the_connection_goes_on(device):
+    with device.connect() as wire:
+        wire.request("GET", "/api/openapi.json")
+        status, document, headers = wire.answer()
+        assert (status, headers["transfer-encoding"]) == (200, "chunked")
+        assert "content-length" not in headers
+        wire.request("HEAD", "/api/openapi.json")
+        assert wire.answer("HEAD")[:2] == (200, None)
+        wire.request("GET", "/api/openapi.json")
+        assert wire.answer()[1] == document
+
+
+def test_a_long_answer_to_http_1_0_ends_with_the_connection(device):
+    with device.connect() as wire:
+        wire.send(b"GET /api/openapi.json HTTP/1.0\r\n\r\n")
+        text = b""
+        while data := wire.sock.recv(65536):
+            text += data
+    head, _, body = text.partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in head.lower()
+    assert json.loads(body)["openapi"].startswith("3.1")

@@ -3,21 +3,6 @@
 from hal.contracts import PartError
 from hal.runtime import log, log_exception
 
-STATE_KEYS = (
-    "ethernet",
-    "gsm",
-    "vpn",
-    "mbTcpCallback",
-    "activation",
-    "fwUpdate",
-    "card",
-    "time",
-    "bus",
-    "devices",
-    "access",
-    "system",
-)
-
 
 class State:
     """Asks for each key the service that knows it, and only for the keys that are wanted.

@@ -1,0 +1,178 @@
+"""The state: every key with its fields, their kinds, units and meaning, and the service that gives it.
+
+What a key holds is declared by a function: only documents ask for it, and a small board has no memory for that.
+"""
+
+from hal.fields import Boolean, Choice, Field, Integer, ListOf, MapOf, Nullable, Number, Object, Text
+
+
+class StateKey:
+    """A key of the state. `service` names the class that gives it, `kind()` declares its value.
+
+    `nullable` says when it is null, or is empty where it never is. A service that fails makes it null too.
+    """
+
+    def __init__(self, name: str, service: str, help: str, kind, nullable: str = ""):
+        self.name = name
+        self.service = service
+        self.help = help
+        self.kind = kind
+        self.nullable = nullable
+
+
+_ADDRESS = 45  # characters of an IP address as text
+
+_COUNT = Integer(0, 2**53)
+_SECONDS = Integer(0, 2**53)
+
+
+def _ethernet() -> Object:
+    return Object(
+        Field("ip", Nullable(Text(_ADDRESS)), help="IPv4 address; null: none"),
+        Field("mac", Text(17, 17), help="lower-case colon form"),
+        Field("linkUp", Boolean(), help="a cable is in, and the far end is on"),
+    )
+
+
+def _gsm() -> Object:
+    return Object(
+        Field("signalLevel", Nullable(Integer(0, 100)), help="strength of the signal; null: unknown", unit="%"),
+        Field("ip", Nullable(Text(_ADDRESS)), help="address of the data connection; null: there is none"),
+        Field("registered", Boolean(), help="a network has taken the modem"),
+        Field("operator", Nullable(Text(64)), help="name of that network; null: unknown"),
+        Field("imei", Nullable(Text(20)), help="number of the modem; null: unknown"),
+        Field("simReady", Boolean(), help="the SIM card is in and unlocked"),
+    )
+
+
+def _vpn() -> Object:
+    return Object(
+        Field("up", Boolean(), help="the interface is up"),
+        Field("interface", Text(15), help="name of the interface"),
+        Field("ip", Nullable(Text(_ADDRESS)), help="the device's address in the VPN; null: none"),
+        Field("peerHandshakeSec", Nullable(_SECONDS), help="since the last handshake; null: never", unit="s"),
+    )
+
+
+def _connection() -> "tuple[Field, ...]":
+    return (
+        Field("connected", Boolean(), help="the connection stands"),
+        Field("server", Nullable(Text(300)), help="HOST:PORT of the server; null: switched off"),
+        Field("sinceSec", _SECONDS, help="since the connection came or went", unit="s"),
+        Field("attempts", _COUNT, help="how often it was dialled without success since it last stood"),
+        Field("lastError", Nullable(Text(512)), help="why it last failed or ended"),
+    )
+
+
+def _callback() -> Object:
+    return Object(
+        *_connection(),
+        Field("ownSrv", Nullable(Object(*_connection())), help="the same of setting ownSrv; null: switched off"),
+        Field("rmSrv", Nullable(Object(*_connection())), help="the same of setting rmSrv; null: switched off"),
+    )
+
+
+def _activation() -> Object:
+    return Object(
+        Field("activated", Boolean(), help="the cloud has activated the device"),
+        Field("code", Nullable(Integer(10000000, 99999999)), help="what to type into the cloud, while one is open"),
+        Field("features", ListOf(Text(64), 64), help="what a licence has opened"),
+        Field("expires", Nullable(Text(32)), help="end of the licence, ISO 8601; null: none, or no end"),
+    )
+
+
+def _fw_update() -> Object:
+    return Object()
+
+
+def _card() -> Object:
+    return Object(
+        Field("present", Boolean(), help="a card is in the slot"),
+        Field("mounted", Boolean(), help="its files can be read and written"),
+        Field("totalBytes", Nullable(_COUNT), help="size of the file system; null: not mounted", unit="B"),
+        Field("freeBytes", Nullable(_COUNT), help="room left; null: not mounted", unit="B"),
+    )
+
+
+def _time() -> Object:
+    return Object(
+        Field("utc", Text(32), help="ISO 8601 with Z"),
+        Field("local", Text(32), help="device local time, ISO 8601 without zone"),
+        Field("source", Choice("RTC", "MANUAL", "SNTP"), help="where the time came from"),
+        Field(
+            "lastSync", Nullable(Text(32)), help="when time servers last set the clock, ISO 8601 with Z; null: never"
+        ),
+    )
+
+
+def _bus() -> Object:
+    return Object(
+        Field("sent", _COUNT, help="questions sent since the start"),
+        Field("ok", _COUNT, help="answers that fitted"),
+        Field("timeouts", _COUNT, help="questions without an answer"),
+        Field("crcErrors", _COUNT, help="answers that were broken"),
+        Field("exceptions", _COUNT, help="answers that were Modbus exceptions"),
+        Field("baudRate", Integer(75, 230400), help="speed of the line now", unit="bit/s"),
+        Field("charFormat", Integer(0, 5), help="character format, as in setting serial"),
+        Field("frameMode", Integer(0, 1), help="0 RTU, 1 ASCII"),
+        Field("portOpen", Boolean(), help="the serial port is there"),
+        Field("queued", _COUNT, help="requests that wait"),
+        Field("lateBytes", _COUNT, help="bytes thrown away since the start: late, or nobody's", unit="B"),
+        Field("loadPercent", Integer(0, 100), help="how much of the last minute the line was busy", unit="%"),
+    )
+
+
+def _devices() -> MapOf:
+    unit = Object(
+        Field("ok", _COUNT, help="answers since the start"),
+        Field("timeouts", _COUNT, help="questions without an answer"),
+        Field("badFrames", _COUNT, help="answers that were broken"),
+        Field("down", Boolean(), help="silent for so long that it is only probed"),
+        Field("p50Ms", Nullable(Number(0, 1e9)), help="latency of half of the answers; null: none yet", unit="ms"),
+        Field("p95Ms", Nullable(Number(0, 1e9)), help="latency of 95 of 100 answers; null: none yet", unit="ms"),
+        Field("suggestedTimeoutMs", Nullable(_COUNT), help="what serial.responseTimeoutMs should be for it", unit="ms"),
+        Field("lastSeen", Nullable(Text(32)), help="its last answer, ISO 8601 with Z; null: never, or no clock"),
+    )
+    return MapOf(unit, 256, "unit id")
+
+
+def _access() -> Object:
+    failed = Object(
+        Field("address", Text(_ADDRESS), help="where it came from"),
+        Field("secAgo", _SECONDS, help="since then", unit="s"),
+    )
+    return Object(
+        Field("level", Integer(0, 2), help="of who asks: 0 guest, 1 power user, 2 administrator"),
+        Field("buttonSecLeft", _SECONDS, help="how long a press of the button still lets everybody in", unit="s"),
+        Field("sessions", _COUNT, help="logins that are alive"),
+        Field("failedLogins", _COUNT, help="failed logins since the start"),
+        Field("lastFailedLogin", Nullable(failed), help="the last of them; null: there was none"),
+    )
+
+
+def _system() -> Object:
+    return Object(
+        Field("uptimeSec", _SECONDS, help="since the start of the firmware", unit="s"),
+        Field("startReason", Text(64), help="POWER_ON, or why it restarted"),
+        Field("memFree", Nullable(_COUNT), help="memory that can still be had; null: unknown", unit="B"),
+        Field("cpuTempC", Nullable(Number(-273, 1000)), help="temperature of the processor; null: unknown", unit="°C"),
+        Field("errors", ListOf(Text(1024), 1024), help="what went wrong since the start, in words"),
+    )
+
+
+STATE = (
+    StateKey("ethernet", "Networking", "the wired network", _ethernet, "the board has none"),
+    StateKey("gsm", "Gsm", "the GSM modem", _gsm, "the board has none, or it is switched off"),
+    StateKey("vpn", "Networking", "the VPN: the interface that is up, or the first", _vpn, "no setting asks for one"),
+    StateKey("mbTcpCallback", "CloudConnections", "the cloud connection and the two like it", _callback),
+    StateKey("activation", "OwnRegisters", "the activation by the cloud", _activation),
+    StateKey("fwUpdate", "Device", "firmware updates", _fw_update, "there are none yet"),
+    StateKey("card", "CardFiles", "the SD card", _card, "the board has no slot"),
+    StateKey("time", "ClockService", "the clock", _time, "the board has none"),
+    StateKey("bus", "Bus", "the RS-485 line", _bus, "the board has none"),
+    StateKey("devices", "DeviceHealth", "the devices on the line, unit id to health", _devices, "there is no line"),
+    StateKey("access", "Device", "who gets in", _access),
+    StateKey("system", "SystemState", "the device as a whole", _system),
+)
+
+STATE_KEYS = tuple(key.name for key in STATE)
