@@ -2,7 +2,6 @@
 
 import glob
 import importlib
-import importlib.util
 import os
 
 from hal.contracts import PartError
@@ -25,8 +24,13 @@ class PinFailed(PartError):
 
 def check_line(where: str, options: dict) -> None:
     """BadField for a line that cannot be: GPIO chips are soldered on, so they are there from the start."""
-    if importlib.util.find_spec("gpiod") is None:
-        raise BadField(f"{where}: needs the Python package gpiod, version 2")
+    try:
+        gpiod = _gpiod()
+    except ImportError as exc:
+        raise BadField(f"{where}: needs the Python package gpiod, version 2: {exc}") from exc
+    if not hasattr(gpiod, "request_lines"):  # which version 1 lacks; Debian 12's python3-libgpiod is one
+        version = getattr(gpiod, "__version__", "1")
+        raise BadField(f"{where}: needs the Python package gpiod, version 2, and finds version {version}")
     if options["chip"] is None and isinstance(options["line"], int):
         raise BadField(f"{where}.chip: is missing; a line given by its number needs it")
     if options["chip"] is not None and not os.path.exists(options["chip"]):

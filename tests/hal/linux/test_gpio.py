@@ -5,6 +5,7 @@ import contextlib
 import os
 import sys
 import time
+import types
 
 import pytest
 
@@ -188,8 +189,19 @@ def test_a_machine_without_gpio_is_a_bad_board(gpiod, monkeypatch):
 
 
 def test_a_missing_library_is_a_bad_board(gpiod, monkeypatch):
-    monkeypatch.setattr(gpio.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "gpiod", None)
     with pytest.raises(BadField, match="needs the Python package gpiod"):
+        make()
+
+
+@pytest.mark.parametrize("version", ["1.6.3", None])
+def test_a_library_of_version_1_is_named_as_that(gpiod, monkeypatch, version):
+    old = types.ModuleType("gpiod")  # its names: Chip, line_request, find_line
+    old.Chip = old.line_request = old.find_line = object
+    if version is not None:
+        old.__version__ = version
+    monkeypatch.setitem(sys.modules, "gpiod", old)
+    with pytest.raises(BadField, match=f"button: needs .* gpiod, version 2, and finds version {version or 1}"):
         make()
 
 
