@@ -17,12 +17,26 @@ PROMPT_SEC = 10.0
 SYNC_SEC = 2.0  # for an answer that shows that nothing is owed any more
 SYNC_TRIES = 3
 QUIET_SEC = 0.1
+ALONE_SEC = 1.0  # for the result after a line that some modems send without one
 
 _LINE_MAX = 2048  # bytes
 _LINES_MAX = 64  # information lines of one answer
 _FINAL = ("OK", "ERROR", "COMMAND NOT SUPPORT", "TOO MANY PARAMETERS")
 _FINAL_WITH_CODE = ("+CME ERROR:", "+CMS ERROR:")
-_WITH_TEXT = ("+CMT:", "+CDS:", "+CBM:")  # unsolicited lines that another line belongs to (27.005 section 3.4.1)
+_WITH_TEXT = ("+CMT:", "+CBM:")  # unsolicited lines that another line belongs to (27.005 section 3.4.1)
+_ERRORS = {  # 27.007 section 9.2.1: in words where a modem insists on them
+    "operation not allowed": 3,
+    "operation not supported": 4,
+    "sim not inserted": 10,
+    "sim pin required": 11,
+    "sim puk required": 12,
+    "sim failure": 13,
+    "sim busy": 14,
+    "sim wrong": 15,
+    "incorrect password": 16,
+    "unknown": 100,
+}
+_SIM_BUSY = {"+CME ERROR": (14, 515), "+CMS ERROR": (14, 314)}  # 515: the modem is still initialising it
 _ESC, _CTRL_Z = b"\x1b", b"\x1a"
 
 
@@ -34,9 +48,13 @@ class AtError(Exception):
         self.result = result
 
     def code(self) -> "int | None":
-        """The number of the error, None where it has none."""
-        number = self.result.rpartition(":")[2].strip()
-        return int(number) if is_number(number) else None
+        """The number of the error, also of one in words; None where it has none."""
+        text = self.result.partition(":")[2].strip()
+        return int(text) if is_number(text) else _ERRORS.get(text.lower())
+
+    def is_busy(self) -> bool:
+        """Whether the SIM card was busy, so that it has not even looked at what it was told."""
+        return self.code() in _SIM_BUSY.get(self.result.partition(":")[0], ())
 
 
 class AtSilent(NoModem):
@@ -51,6 +69,7 @@ class _Exchange:
         self.wanted = re.compile(wanted) if wanted else None
         self.lines: list[str] = []
         self.needs_line = False  # whether a result without a line that is wanted belongs to another command
+        self.alone = False  # whether the modem may have said all with such a line, and no result follows
         self.results = 0
         self.result: str | None = None
         self.failure: NoModem | None = None
@@ -113,14 +132,23 @@ class AtPort:
         if self._exchange is not None and not self._exchange.is_over():
             self._exchange.end(None, NoModem(reason))
 
-    async def command(self, command: str, wanted: str = "", seconds: "float | None" = None) -> "list[str]":
+    def prod(self, command: str) -> None:
+        """Send a command line to which there may be no answer. NoModem."""
+        self._owed = True
+        self._write(command.encode() + b"\r")
+
+    async def command(
+        self, command: str, wanted: str = "", seconds: "float | None" = None, alone: bool = False
+    ) -> "list[str]":
         """Send a command line; the lines of its answer that match the pattern `wanted`.
 
-        AtError where the modem refuses, AtSilent where it does not answer in so many seconds, NoModem where it is gone.
+        `alone` takes such a line for an answer where no result follows it. AtError where the modem refuses, AtSilent
+        where it does not answer in so many seconds, NoModem where it is gone.
         """
         async with self._turn:
             await self._settle()
             exchange = self._ask(command, wanted)
+            exchange.alone = alone
             try:
                 return await self._answer(exchange, ANSWER_SEC if seconds is None else seconds)
             finally:
@@ -157,9 +185,14 @@ class AtPort:
     async def _answer(self, exchange: _Exchange, seconds: float) -> "list[str]":
         if not exchange.is_over():
             await wait_until(exchange.changed, seconds)
+        if exchange.alone and exchange.lines and not exchange.is_over():
+            exchange.changed.clear()
+            await wait_until(exchange.changed, ALONE_SEC)
         if exchange.failure is not None:
             raise exchange.failure
         if exchange.result is None:
+            if exchange.alone and exchange.lines:
+                return exchange.lines
             raise AtSilent("the modem does not answer")
         if exchange.result != "OK":
             raise AtError(exchange.result)
@@ -227,7 +260,7 @@ class AtPort:
         line = line.lstrip("\0").strip()
         if not line:
             return
-        if self._text_follows or line.startswith(_WITH_TEXT):
+        if self._text_follows or _announces_text(line):
             self._text_follows = not self._text_follows
             self._unsolicited(line)
         elif line == ">" and exchange is not None:
@@ -242,8 +275,15 @@ class AtPort:
                 exchange.end(line)
         elif exchange.wanted is not None and exchange.wanted.match(line) and len(exchange.lines) < _LINES_MAX:
             exchange.lines.append(line)
+            if exchange.alone:
+                exchange.changed.set()
         else:
             self._unsolicited(line)
+
+
+def _announces_text(line: str) -> bool:
+    """Whether the next line is a message; a status report is one line of its own in text mode, two in PDU mode."""
+    return line.startswith(_WITH_TEXT) or (line.startswith("+CDS:") and "," not in line)
 
 
 def _latin(data: bytes) -> str:

@@ -10,7 +10,16 @@ from hal.gsm.at import AtError, AtPort, AtSilent
 from hal.gsm.sim_pin import PinMemory, SimProblem, sim_state, unlock
 from hal.gsm.sms import submit_pdus
 from hal.gsm.sms_sender import send_pdus
-from hal.gsm.state import ask_state, can_be_quoted, connect_data, describe, identify, prepare_network
+from hal.gsm.state import (
+    ask_imei,
+    ask_state,
+    can_be_quoted,
+    connect_data,
+    describe,
+    identify,
+    introduce,
+    prepare_network,
+)
 from hal.runtime import log, log_exception, monotonic, random_bytes, wait_until
 
 POLL_SEC = 10.0  # between two looks at the state
@@ -22,7 +31,16 @@ TURN_SEC = 300.0  # for a message to wait for it
 
 _OFF = "switched off"
 _NOT_YET = "it does not answer yet"
-_BOOT_LINES = ("RDY", "^SYSSTART", "*PSUTTZ", "NORMAL POWER DOWN", "START", "+CPIN: SIM PIN", "+CPIN: NOT READY")
+_BOOT_LINES = (  # whole lines: a modem tells of much else that begins alike
+    "RDY",
+    "START",
+    "^SYSSTART",
+    "NORMAL POWER DOWN",
+    "POWERED DOWN",
+    "UNDER-VOLTAGE POWER DOWN",
+    "+CPIN: SIM PIN",
+    "+CPIN: NOT READY",
+)
 
 
 class GsmModem(Modem):
@@ -187,6 +205,8 @@ class GsmModem(Modem):
             self._prepared = False
             self._note_problem(exc)
         if self._problem is None and not self._prepared:
+            await introduce(port)  # again: what it refused before the SIM card was ready
+            self._imei = self._imei or await ask_imei(port)
             try:
                 await prepare_network(port, apn, user, password)
                 self._prepared = True
@@ -226,7 +246,7 @@ class GsmModem(Modem):
 
     def _hear(self, line: str) -> None:
         """A line that answers nothing."""
-        if line.startswith(_BOOT_LINES) and self._status is not None and not self._restarted:
+        if line in _BOOT_LINES and self._status is not None and not self._restarted:
             self._restarted = True
             if self._port is not None:
                 self._port.interrupt("the modem has restarted")

@@ -1,5 +1,7 @@
 """Text messages handed to a modem: PDU mode, and text mode for modems that have no other (3GPP TS 27.005)."""
 
+import asyncio
+
 from hal.contracts import ModemFailed
 from hal.gsm.at import AtError, AtPort, AtSilent
 from hal.gsm.sms import utf16
@@ -7,7 +9,11 @@ from hal.gsm.sms import utf16
 SUBMIT_SEC = 60.0  # for the network to take a part
 
 _SENT = r"\+CMGS: ?\d+"
-_TEMPORARY = (38, 41, 42, 47, 331, 332, 500)  # network out of order, temporary failure, congestion (section 3.2.5)
+BUSY_TRIES = 10
+BUSY_PAUSE = 0.5  # seconds between tries where the SIM card is busy
+
+_TEMPORARY = (38, 41, 42, 47, 331)  # the network has refused for now (section 3.2.5). After others it may have taken it
+_UCS2_MAX = 140  # octets of a message of one part
 _ASCII_IN_GSM = set(  # the same codes in ASCII and in the GSM alphabet
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 !\"#%&'()*+,-./:;<=>?"
 )
@@ -28,21 +34,37 @@ async def send_pdus(port: AtPort, phone: str, text: str, pdus: "list[tuple[int, 
 async def _submit(port: AtPort, command: str, body: str, where: str) -> None:
     try:
         try:
-            await port.submit(command, body, _SENT, SUBMIT_SEC)
+            lines = await _when_ready(port, command, body)
         except AtError as exc:
             if exc.code() not in _TEMPORARY:
                 raise
-            await port.submit(command, body, _SENT, SUBMIT_SEC)
+            lines = await _when_ready(port, command, body)
     except AtError as exc:
         raise ModemFailed(f"{where}the message was refused: {exc.result}", exc.result) from exc
     except AtSilent as exc:  # not tried again: it may have been sent
         raise ModemFailed(f"{where}the network does not say whether it has taken the message", "TIMEOUT") from exc
+    if not lines:  # the number of the message is the network's word that it has it (section 3.5.1)
+        raise ModemFailed(f"{where}the modem does not say that the network has taken the message", "NO REFERENCE")
+
+
+async def _when_ready(port: AtPort, command: str, body: str) -> "list[str]":
+    """Submit as soon as the SIM card is not busy."""
+    for _ in range(BUSY_TRIES - 1):
+        try:
+            return await port.submit(command, body, _SENT, SUBMIT_SEC)
+        except AtError as exc:
+            if not exc.is_busy():
+                raise
+        await asyncio.sleep(BUSY_PAUSE)
+    return await port.submit(command, body, _SENT, SUBMIT_SEC)
 
 
 async def _send_in_text_mode(port: AtPort, phone: str, text: str, parts: int) -> None:
     if parts > 1:
         raise ModemFailed("the modem has no PDU mode, and a text this long needs it", "NO PDU MODE")
     plain = set(text) <= _ASCII_IN_GSM
+    if not plain and len(utf16(text)) > _UCS2_MAX:  # which would have fitted in PDU mode
+        raise ModemFailed(f"the modem has no PDU mode, and sends {_UCS2_MAX // 2} of such characters", "NO PDU MODE")
     try:
         await port.command("AT+CMGF=1")
         await port.command(f'AT+CSCS="{"GSM" if plain else "UCS2"}"')

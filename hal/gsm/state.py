@@ -8,9 +8,11 @@ CONTEXT = 1  # number of the data connection's PDP context (section 10.1.1)
 
 _WAKE_TRIES = 3
 _WAKE_SEC = 1.0
-_REGISTERED = (1, 5)  # home, roaming (sections 7.2, 10.1.20, 10.1.22)
-_SIGNAL_MAX, _SIGNAL_UNKNOWN = 31, 99  # section 8.5
-_IMEI_DIGITS = 15
+_REGISTERED = (1, 5, 6, 7, 9, 10)  # home, roaming; for SMS only; CSFB not preferred (sections 7.2, 10.1.20, 10.1.22)
+_SIGNAL_MAX = 31  # section 8.5
+_LEVELS_MAX = ((8, 126), (5, 97), (2, 96), (0, 63))  # of +CESQ: index and best value in NR, LTE, UTRAN, GSM (8.69)
+_IMEI_DIGITS, _IMEISV_DIGITS = 15, 16
+_NO_DELIVERY = ("2,0,0,0,0", "1,0,0,0,0", "3,0,0,0,0", "0,0,0,0,0", "0,0")  # modems take but some of these
 _AUTHENTICATION = 1  # PAP (section 10.1.31)
 
 
@@ -20,28 +22,60 @@ def can_be_quoted(text: str) -> bool:
 
 
 async def identify(port: AtPort) -> "str | None":
-    """Wake the modem, have it answer as this code expects, and ask for its IMEI. NoModem; AtError."""
+    """Wake the modem, have it answer as this code expects as far as it will yet, and ask for its IMEI. NoModem."""
     await _wake(port)
-    await port.command("ATE0")
-    await _ask(port, "AT+CMEE=1")
-    await _ask(port, 'AT+CSCS="GSM"')
-    for command, form in (("AT+CGSN", r"\d+$"), ("AT+CGSN=1", r'\+CGSN: ?"?\d+')):
-        for line in await _ask(port, command, form):
-            imei = values_of(line)[0]
-            if is_number(imei) and len(imei) == _IMEI_DIGITS:
-                return imei
+    await _ask(port, "ATE0")
+    await introduce(port)
+    return await ask_imei(port)
+
+
+async def introduce(port: AtPort) -> bool:
+    """Have the modem tell errors by number and keep strangers' messages to itself; whether it takes all of it.
+
+    With delivery to us on, and in text mode, what a message says could be taken for what the modem says (27.005
+    section 3.4.1). Many modems take this only when the SIM card is ready.
+    """
+    taken = [await _takes(port, command) for command in ("AT+CMEE=1", 'AT+CSCS="GSM"', "AT+CMGF=0")]
+    for indications in _NO_DELIVERY:
+        if await _takes(port, "AT+CNMI=" + indications):
+            return all(taken)
+    return False
+
+
+async def ask_imei(port: AtPort) -> "str | None":
+    """The IMEI (27.007 section 5.4); None where the modem does not tell it, some not before the PIN."""
+    for command in ("AT+CGSN", "AT+CGSN=1"):
+        for line in await _ask(port, command, r'(\+CGSN: ?)?"?\d+"?$'):
+            digits = values_of(line)[0]
+            if len(digits) == _IMEI_DIGITS:
+                return digits
+            if len(digits) == _IMEISV_DIGITS:  # with a software version in place of the check digit
+                return digits[:14] + _check_digit(digits[:14])
     return None
 
 
+def _check_digit(digits: str) -> str:
+    """The last digit of an IMEI (3GPP TS 23.003 annex B)."""
+    total = 0
+    for index, digit in enumerate(digits):
+        number = int(digit) * (1 + index % 2)
+        total += number // 10 + number % 10
+    return str(-total % 10)
+
+
 async def _wake(port: AtPort) -> None:
-    """A modem finds out the rate from the first commands, and may be asleep."""
+    """A modem finds out the rate from the first commands, and may be asleep, or told to answer in digits or not at all
+    (V.250 sections 6.2.5 and 6.2.6). Whatever it says, it is awake."""
     for last in (False,) * (_WAKE_TRIES - 1) + (True,):
         try:
             await port.command("AT", seconds=_WAKE_SEC)
             return
+        except AtError:
+            return
         except AtSilent:
             if last:
                 raise
+        port.prod("ATQ0V1")
 
 
 async def prepare_network(port: AtPort, apn: str, user: str, password: "str | None") -> None:
@@ -82,7 +116,15 @@ def describe(state: dict) -> str:
 async def _signal(port: AtPort) -> "int | None":
     lines = await _ask(port, "AT+CSQ", r"\+CSQ: ?\d+,")
     level = number_at(values_of(lines[-1]), 0) if lines else None
-    return round(level * 100 / _SIGNAL_MAX) if level is not None and level <= _SIGNAL_MAX else None
+    if level is not None and level <= _SIGNAL_MAX:
+        return round(level * 100 / _SIGNAL_MAX)
+    lines = await _ask(port, "AT+CESQ", r"\+CESQ: ?\d+,")  # modems of LTE and later may tell it here alone
+    values = values_of(lines[-1]) if lines else []
+    for index, best in _LEVELS_MAX:
+        level = number_at(values, index)
+        if level is not None and level <= best:
+            return round(level * 100 / best)
+    return None
 
 
 async def _registered(port: AtPort) -> bool:
@@ -122,3 +164,11 @@ async def _ask(port: AtPort, command: str, wanted: str = "") -> "list[str]":
         return await port.command(command, wanted)
     except AtError:
         return []
+
+
+async def _takes(port: AtPort, command: str) -> bool:
+    try:
+        await port.command(command)
+    except AtError:
+        return False
+    return True

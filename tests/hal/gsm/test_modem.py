@@ -29,7 +29,9 @@ def short_waits(monkeypatch):
     monkeypatch.setattr(at, "SYNC_SEC", 0.3)
     monkeypatch.setattr(at, "QUIET_SEC", 0.01)
     monkeypatch.setattr(at, "PROMPT_SEC", 0.5)
+    monkeypatch.setattr(at, "ALONE_SEC", 0.05)
     monkeypatch.setattr(sim_pin, "READY_PAUSE", 0.01)
+    monkeypatch.setattr(sms_sender, "BUSY_PAUSE", 0.01)
 
 
 async def reached(condition, seconds=10):
@@ -728,7 +730,8 @@ async def test_on_micropython_the_same_driver_unlocks_the_card_and_sends_message
         MICROPYTHON, *["-X", "heapsize=512K", *arguments], env=environment(), stdout=PIPE, stderr=PIPE
     )
     output, errors = await asyncio.wait_for(run.communicate(), 30)
-    told = json.loads(output or errors)
+    assert errors == b"", errors.decode()
+    told = json.loads(output)
     assert told["status"] == {
         "signalLevel": 55,
         "ip": "10.64.0.2",
