@@ -30,7 +30,7 @@ def _is_hexadecimal(text: str) -> bool:
     return all(digit in "0123456789abcdef" for digit in text)
 
 
-_HEXADECIMAL = (_is_hexadecimal, "hexadecimal", {})
+_HEXADECIMAL: tuple = (_is_hexadecimal, "hexadecimal", {})
 _MARKS = ListOf(
     Object(
         Field("state", Choice("trying", "refused")),

@@ -35,10 +35,13 @@ async def introduce(port: AtPort) -> bool:
     With delivery to us on, and in text mode, what a message says could be taken for what the modem says (27.005
     section 3.4.1). Many modems take this only when the SIM card is ready.
     """
-    taken = [await _takes(port, command) for command in ("AT+CMEE=1", 'AT+CSCS="GSM"', "AT+CMGF=0")]
+    all_taken = True
+    for command in ("AT+CMEE=1", 'AT+CSCS="GSM"', "AT+CMGF=0"):
+        if not await _takes(port, command):
+            all_taken = False
     for indications in _NO_DELIVERY:
         if await _takes(port, "AT+CNMI=" + indications):
-            return all(taken)
+            return all_taken
     return False
 
 

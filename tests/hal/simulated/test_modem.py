@@ -622,11 +622,11 @@ async def test_the_simulated_boards_modem_sends_a_message_through_everything(tmp
     await modem.start()
     try:
         async with asyncio.timeout(_PATIENCE):
-            while "registered=home" not in await modem.control(["status"]) or not await _is_registered(modem):
+            while "registered=home" not in await modem.fake.control(["status"]) or not await _is_registered(modem):
                 await asyncio.sleep(0.005)
         text = "Zażółć gęślą jaźń, " * 5 + "\U0001f600"
         await modem.send_sms("+48600100200", text)
-        assert await modem.control(["outbox"]) == f"+48600100200 (2 parts) {text}"
+        assert await modem.fake.control(["outbox"]) == f"+48600100200 (2 parts) {text}"
         assert modem.fake.pin_tries == 1
     finally:
         await modem.stop()
