@@ -44,14 +44,16 @@ def settings_page() -> str:
         "",
         "The saved area is what `POST /api/settings/saved/set/` writes; it becomes the active one at the next start.",
         'Secrets read as `null` where unset and `"***"` where set; writing `"***"` keeps them.',
+        "What is marked as power is changed with a login or over the VPN; with the button alone only while the device",
+        "has no password.",
     ]
     for setting in SETTINGS:
-        lines += ["", f"## {setting.name}", "", setting.help + ".", ""]
+        lines += ["", f"## {setting.name}", "", setting.help + (" (power)." if setting.power else "."), ""]
         if isinstance(setting.kind, Object):
             lines += ["| field | value | default | meaning |", "|---|---|---|---|"]
             for field in setting.kind.fields:
-                secret = " (secret)" if field.secret else ""
-                value = field.kind.words() + secret
+                marks = (" (secret)" if field.secret else "") + (" (power)" if field.power else "")
+                value = field.kind.words() + marks
                 lines.append(f"| `{field.name}` | {value} | `{json.dumps(field.default)}` | {field.help} |")
         else:
             lines.append(f"{setting.kind.words()}, default `{json.dumps(setting.default)}`")

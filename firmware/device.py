@@ -8,6 +8,7 @@ from firmware.api.routes import add_routes
 from firmware.http.limits import HttpLimits
 from firmware.http.server import HttpServer
 from firmware.http.vpn_listener import VpnListener
+from firmware.services.access.authority import Authority
 from firmware.services.access.button import ButtonAccess
 from firmware.services.access.login import Login
 from firmware.services.access.sessions import Sessions
@@ -122,6 +123,7 @@ class Device:
         protect = settings["protect"]
         self.sessions = Sessions(settings["httpd"]["sessionTtlSec"])
         self.login = Login(protect["username"], protect["password"], self.sessions)
+        self.authority = Authority(self.settings, self.sessions)
         self.button = ButtonAccess(self.board.button, protect["buttonMinutes"])
 
     def _build_card_and_clock(self, settings: dict) -> None:

@@ -294,11 +294,24 @@ class AnyOf:
 
 
 class Field:
-    """A named member of an Object: kind, default (none: required), whether it is secret, what it means, its unit."""
+    """A named member of an Object: kind, default (none: required), what it means, its unit.
+
+    `secret`: it is never shown; `power`: whoever may change it has power over the device.
+    """
 
     unit = ""  # of the class, since most have none and a board's memory is small
+    power = False
 
-    def __init__(self, name: str, kind, default=REQUIRED, help: str = "", secret: bool = False, unit: str = ""):
+    def __init__(
+        self,
+        name: str,
+        kind,
+        default=REQUIRED,
+        help: str = "",
+        secret: bool = False,
+        unit: str = "",
+        power: bool = False,
+    ):
         self.name = name
         self.kind = kind
         self.default = default
@@ -306,6 +319,8 @@ class Field:
         self.secret = secret
         if unit:
             self.unit = unit
+        if power:
+            self.power = power
 
     def schema(self) -> dict:
         """JSON Schema of the member, with its description and unit and its default."""

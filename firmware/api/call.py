@@ -7,15 +7,19 @@ from hal.json_text import json_loads
 
 
 class Call:
-    """What a handler gets: the device's services, who calls, the checked query and body."""
+    """What a handler gets: the device's services, who calls, the checked query and body.
 
-    def __init__(self, device, address: str, level: int, token: "str | None", query, body):
+    `token` is that of the caller's session or None; `by_button`, whether the button alone has let him in.
+    """
+
+    def __init__(self, device, address: str, level: int, token: "str | None", query, body, by_button: bool = False):
         self.device = device
         self.address = address
         self.level = level
         self.token = token
         self.query = query
         self.body = body
+        self.by_button = by_button
 
 
 class Flag:

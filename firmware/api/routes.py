@@ -33,7 +33,7 @@ def _route(endpoint: Endpoint, device, guard: Guard):
             level = guard.admit(request, endpoint.level)
             query = endpoint.query.check(request.query_string) if endpoint.query is not None else None
             body = parse_body(request.body, endpoint.body) if endpoint.method == "POST" else None
-            call = Call(device, request.client_addr[0], level, request.g.token, query, body)
+            call = Call(device, request.client_addr[0], level, request.g.token, query, body, request.g.by_button)
             result = await endpoint.handler(call)
         except (Refused, BadField, PartError) as exc:
             return refusal(exc)

@@ -2,10 +2,15 @@
 
 from firmware.api.call import Call, Keys
 from firmware.api.endpoint import Anything, CardPath, Endpoint, nothing
+from firmware.services.access.authority import Author
 from firmware.services.settings.table import SETTINGS
 from hal.fields import Field, Object
 
 _SETTINGS_AREA = Keys(tuple(field.name for field in SETTINGS))
+
+
+def _author(call: Call) -> Author:
+    return Author(call.token, call.by_button)
 
 
 async def settings_active_get(call: Call) -> dict:
@@ -20,13 +25,13 @@ async def settings_saved_get(call: Call) -> dict:
 
 async def settings_saved_set(call: Call) -> dict:
     """POST /api/settings/saved/set/"""
-    await call.device.settings.set(call.body)
+    await call.device.settings.set(call.body, _author(call))
     return {}
 
 
 async def settings_reset(call: Call) -> dict:
     """POST /api/cmd/settings/reset/"""
-    await call.device.settings.reset()
+    await call.device.settings.reset(_author(call))
     return {}
 
 
@@ -37,7 +42,7 @@ async def settings_export(call: Call) -> dict:
 
 async def settings_import(call: Call) -> dict:
     """POST /api/cmd/settings/import/"""
-    await call.device.settings_files.import_(call.body["filePath"], call.body["settings"])
+    await call.device.settings_files.import_(call.body["filePath"], call.body["settings"], _author(call))
     return {}
 
 

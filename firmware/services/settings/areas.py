@@ -20,6 +20,9 @@ class Settings:
 
     `store` is a DocumentStore. `factory` holds the board's own defaults where they differ from the table's, key ->
     partial value; BadField where it is wrong. `problems` says what of the stored settings could not be used.
+
+    `checks` are functions of (saved area before, after, author) that raise BadField or Refused where a change must not
+    be stored; `followers` are called with the same once it is. An `author` is whatever they know somebody by.
     """
 
     def __init__(self, store, factory: dict, offload=offload):
@@ -38,6 +41,8 @@ class Settings:
             )
         self.problems = problems + unusable
         self.active = self.saved
+        self.checks: list = []
+        self.followers: list = []
 
     def get(self, area: str, keys: "list[str]") -> dict:
         """Values of these keys, of all without any; area is "active" or "saved". Refused UNKNOWN_KEY.
@@ -50,16 +55,16 @@ class Settings:
         values = self.active if area == "active" else self.saved
         return {field.name: _shown(field, values[field.name]) for field in SETTINGS if not keys or field.name in keys}
 
-    async def set(self, changes: dict) -> None:
+    async def set(self, changes: dict, author=None) -> None:
         """Store changes, key -> value, all or none; an object may be partial. BadField, Refused STORAGE_FAILED.
 
         The fields of an object that are not named stay; "***" keeps a secret, None clears it; lists are replaced whole.
         """
-        await self._change(lambda saved: _changed(changes, saved))
+        await self._change(lambda saved: self._checked(_changed(changes, saved), author), author)
 
-    async def reset(self) -> None:
+    async def reset(self, author=None) -> None:
         """Take the saved area back to factory defaults, no secret staying on the medium. Refused STORAGE_FAILED."""
-        await self._change(lambda saved: self._factory, self._store.overwrite)
+        await self._change(lambda saved: self._factory, author, self._store.overwrite)
 
     def export(self) -> dict:
         """The saved area with the format of exports, secrets left out."""
@@ -68,7 +73,7 @@ class Settings:
             exported[field.name] = _public(field, self.saved[field.name])
         return exported
 
-    async def import_(self, mapping: dict) -> None:
+    async def import_(self, mapping: dict, author=None) -> None:
         """Store an export; what it does not name stays, secrets too. BadField names every bad field; STORAGE_FAILED.
 
         An export of another format may name what is unknown here: that is left out. The rest must be valid.
@@ -80,29 +85,36 @@ class Settings:
             if version != FORMAT:
                 log(f"settings: an import of format {version}; what this firmware does not know is left out")
                 changes = _known(changes)
-        await self.set(changes)
+        await self.set(changes, author)
 
     async def finish(self) -> None:
         """Wait until every change begun is stored or refused."""
         for event, _ in list(self._writes):
             await event.wait()
 
-    async def _change(self, make, store=None) -> None:
+    def _checked(self, values: dict, author) -> dict:
+        for check in self.checks:
+            check(self.saved, values, author)
+        return values
+
+    async def _change(self, make, author, store=None) -> None:
         """Store what `make(saved area)` returns. Goes on to its end where the caller is cancelled."""
         done = asyncio.Event()
         outcome: list = []
-        commit = self._commit(make, store or self._store.save, outcome, done)
+        commit = self._commit(make, store or self._store.save, author, outcome, done)
         self._writes.append((done, asyncio.create_task(commit)))
         await done.wait()
         if outcome:
             raise outcome[0]
 
-    async def _commit(self, make, store, outcome: list, done: asyncio.Event) -> None:
+    async def _commit(self, make, store, author, outcome: list, done: asyncio.Event) -> None:
         try:
             async with self._lock:
                 values = make(self.saved)
                 await self._offload(store, values)
-                self.saved = values
+                before, self.saved = self.saved, values
+                for follow in self.followers:
+                    follow(before, values, author)
                 await self._offload(self._store.mark)
         except OSError as exc:
             log(f"settings: could not be stored: {exc}")

@@ -25,13 +25,13 @@ class SettingsFiles:
         await self._card_files.write_whole(path, json_dumps(exported).encode())
         return {"filePath": path}
 
-    async def import_(self, path: "str | None", settings: "dict | None") -> None:
+    async def import_(self, path: "str | None", settings: "dict | None", author=None) -> None:
         """Take over an export, given itself or as a file. BadField names every bad field; nothing changes then."""
         if (path is None) == (settings is None):
             raise BadField("body: must have either filePath or settings")
         if path is not None:
             settings = self._parse(await self._card_files.read_whole(path, SIZE_LIMIT))
-        await self._settings.import_(settings)  # type: ignore[arg-type]
+        await self._settings.import_(settings, author)  # type: ignore[arg-type]
 
     def _parse(self, data: bytes) -> dict:
         try:

@@ -38,9 +38,9 @@ _EXCEPTION = Integer(0, 255)
 _LOCAL_NETWORKS = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8"]  # RFC 1918, and loopback
 
 
-def _key(name: str, help: str, *fields: Field, rule=None) -> Field:
+def _key(name: str, help: str, *fields: Field, rule=None, power: bool = False) -> Field:
     kind = Object(*fields, rule=rule)
-    return Field(name, kind, kind.check({}, name), help)
+    return Field(name, kind, kind.check({}, name), help, power=power)
 
 
 def _secret(name: str, kind, help: str) -> Field:
@@ -123,7 +123,9 @@ SETTINGS = (
         Field("port", _PORT, 502, "TCP port"),
         Field("maxClients", Integer(1, 32), 8, "connections at once"),
         Field("idleSec", Integer(10, 86400), 300, "seconds without a request after which a connection is closed"),
-        Field("allow", ListOf(Text(18, 1, CIDR), 32), _LOCAL_NETWORKS, "networks that clients may come from"),
+        Field(
+            "allow", ListOf(Text(18, 1, CIDR), 32), _LOCAL_NETWORKS, "networks that clients may come from", power=True
+        ),
         Field("ownUid", Integer(0, 255), 111, "unit id of the device itself; 0: none"),
         Field("uidFrom", _UID, 1, "lowest unit id that is passed on"),
         Field("uidTo", _UID, 247, "highest unit id that is passed on"),
@@ -156,6 +158,7 @@ SETTINGS = (
         "the VPN that the system sets up: what arrives over it is the administrator",
         Field("enabled", Boolean(), False, "serve the API on the VPN interface"),
         Field("interface", Text(15, 1, INTERFACE), "wg0", "name of the WireGuard interface"),
+        power=True,
     ),
     _key(
         "wgManual",
@@ -169,6 +172,7 @@ SETTINGS = (
         Field("allowedIps", ListOf(Text(18, 1, CIDR), 32), [], "networks behind the peer"),
         Field("keepAliveSec", Integer(0, 65535), 25, "seconds between packets that keep the way open; 0: none"),
         rule=needs("privateKey", "address", "peerPublicKey", "endpoint", "allowedIps"),
+        power=True,
     ),
     _key(
         "protect",
@@ -176,6 +180,7 @@ SETTINGS = (
         Field("username", Text(64, 1), "admin", "user name of the login"),
         _secret("password", Text(64, 8), "password of the login; null: nobody can log in, the button remains"),
         Field("buttonMinutes", Integer(1, 60), 10, "minutes that a press of the button lets everybody in"),
+        power=True,
     ),
     _key(
         "httpd",
@@ -184,7 +189,13 @@ SETTINGS = (
         Field("sessionTtlSec", Integer(60, 86400), 600, "seconds that a login lives after its last use"),
         Field("keepAliveSec", Integer(1, 600), 30, "seconds that an idle connection is kept"),
         Field("maxConnections", Integer(4, 256), 32, "connections at once; the one idle longest makes room"),
-        Field("hosts", ListOf(Text(_HOST_LENGTH, 1, HOST), 16), [], "names under which browsers reach the device"),
+        Field(
+            "hosts",
+            ListOf(Text(_HOST_LENGTH, 1, HOST), 16),
+            [],
+            "names under which browsers reach the device",
+            power=True,
+        ),
         Field("headTimeoutSec", Integer(1, 120), 10, "seconds that a client has to send a request's head"),
         Field("bodyTimeoutSec", Integer(1, 600), 30, "seconds that a client has to send a request's body"),
         Field("maxHeadBytes", Integer(1024, 65536), 8192, "bytes of a request line and its headers"),
