@@ -31,6 +31,7 @@ from firmware.services.system.identity import Identity
 from firmware.services.system.network import Networking
 from firmware.services.system.problems import Problems
 from firmware.services.system.state import State
+from firmware.services.system.transfers import Transfers
 from firmware.services.system.vitals import SystemState
 from firmware.services.system.watchdog import Watchdog
 from firmware.services.time.clock import ClockService
@@ -57,6 +58,7 @@ class Device:
         for problem in self.settings.problems:
             self.problems.report("settings: " + problem, problem)
         self.identity = Identity(board.system)
+        self.transfers = Transfers()
         settings = self.settings.active
         self._build_access(settings)
         self._build_card_and_clock(settings)
@@ -128,20 +130,20 @@ class Device:
 
     def _build_card_and_clock(self, settings: dict) -> None:
         self.clock = ClockService(self.board.clock, settings)
-        self.card_files = CardFiles(self.board.card, self.clock.local_iso)
+        self.card_files = CardFiles(self.board.card, self.clock.local_iso, transfers=self.transfers)
         self.settings_files = SettingsFiles(self.settings, self.card_files)
 
     def _build_bus(self, settings: dict) -> None:
         serial, modbus_tcp = settings["serial"], settings["modbusTcp"]
         self.bus = Bus(self.board.rs485, serial) if self.board.rs485 is not None else None
-        self.modbus_requests = ModbusRequests(self.bus)
         self.discovery = Discovery(self.bus, serial)
         self.template_search = TemplateSearch(self.bus, self.card_files.read_whole, serial)
         self.forwarding = Forwarding(settings["forwarding"])
         self.registers = OwnRegisters(
             self.identity.full(), modbus_tcp["maxClients"], self._uptime_minutes, self._client_count, self._is_called
         )
-        router = ModbusRouter(self.bus, self.registers, self.forwarding, modbus_tcp)
+        router = ModbusRouter(self.bus, self.registers, self.forwarding, modbus_tcp, self.transfers)
+        self.modbus_requests = ModbusRequests(router)
         self.gateway = ModbusGateway(router, modbus_tcp)
         self.cloud = CloudConnections(router, self.registers, settings)
 
@@ -186,7 +188,7 @@ class Device:
         return [type(service).__name__ for service in services if service is not None and not service.is_alive()]
 
     def _last_transfer(self) -> "float | None":
-        return None if self.bus is None else self.bus.last_transfer
+        return self.transfers.last
 
     def _restart_by_itself(self) -> None:
         self.request_restart("AUTO_RESTART")

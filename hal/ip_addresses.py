@@ -67,6 +67,15 @@ def overlap(network: "tuple[int, int, int]", other: "tuple[int, int, int]") -> b
     return contains(wider, (narrower[0], narrower[2]))
 
 
+def is_local(address: "tuple[int, int]") -> bool:
+    """Whether an address of `parse_address` means this machine or only its link: loopback or unspecified (RFC 1122
+    section 3.2.1.3, RFC 4291 section 2.5), or link-local (RFC 3927, RFC 4291 section 2.5.6)."""
+    number, bits = address
+    if bits == 32:
+        return number >> 24 in (0, 127) or number >> 16 == 0xA9FE
+    return number in (0, 1) or number >> 118 == 0xFE80 >> 6
+
+
 def source_of(address: str) -> "int | str":
     """What is counted together as one client: an IPv4 address, or the /64 of an IPv6 one, which one host has whole.
 

@@ -42,9 +42,12 @@ if MICROPYTHON:
 
     def peer_address(writer: object) -> str:
         """The address of the other end of a stream, without its port."""
-        raw = writer.get_extra_info("peername")  # type: ignore[attr-defined]
+        return _address_text(writer.get_extra_info("peername"))  # type: ignore[attr-defined]
+
+    def _address_text(raw: object) -> str:
+        """The address in a socket address: a tuple on boards, packed bytes on the unix port."""
         if not isinstance(raw, (bytes, bytearray)):
-            return str(raw[0])
+            return str(raw[0])  # type: ignore[index]
         family_address = socket.sockaddr(raw)  # type: ignore[attr-defined]
         return ".".join(str(byte) for byte in family_address[1])
 
@@ -380,6 +383,10 @@ if MICROPYTHON:
         """What socket.getaddrinfo finds; it blocks, for there are no threads here."""
         return socket.getaddrinfo(host, port)
 
+    async def addresses_of(host: str, port: int) -> "list[str]":
+        """The addresses of a host, best first. OSError where it has none."""
+        return [_address_text(found[-1]) for found in await _resolve(host, port)]
+
     async def _receive(sock) -> bytes:
         """The next datagram that comes to a socket."""
         while True:
@@ -396,6 +403,10 @@ else:
     async def _resolve(host: str, port: int) -> list:
         """What socket.getaddrinfo finds, in a thread."""
         return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+
+    async def addresses_of(host: str, port: int) -> "list[str]":
+        """The addresses of a host, best first. OSError where it has none."""
+        return [str(found[4][0]) for found in await _resolve(host, port)]
 
     async def _receive(sock) -> bytes:
         """The next datagram that comes to a socket."""

@@ -31,8 +31,9 @@ class Transaction:
 
     `timeout` is seconds until the answer must begin, None for the setting. `retries` of None is the setting, which
     repeats only functions that change nothing; a number repeats any function. `line` is None for the bus's own
-    settings. `error` is None or an Exchange's error, "EXCEPTION" with the code in `exception`, "DEVICE_DOWN" or
-    "CANCELLED". `answer` is the answer's PDU. `done` is set and `on_end()` called at the end.
+    settings. `error` is None or an Exchange's error, "EXCEPTION" with the code in `exception`, "DEVICE_DOWN", "NO_PATH"
+    (forwarded to a server that cannot be reached) or "CANCELLED". `answer` is the answer's PDU. `done` is set and
+    `on_end()` called at the end.
     """
 
     def __init__(self, uid: int, pdu: bytes, lane: int, source, timeout=None, retries: "int | None" = None, line=None):
@@ -54,8 +55,18 @@ class Transaction:
         self.on_end: object = None
         self.sharers: list = []  # transactions that get the same answer
 
+    def answered(self, pdu: bytes, now: float) -> None:
+        """End with the answer's PDU, an exception perhaps."""
+        self.answer = pdu
+        is_exception = pdu[0] & 0x80 != 0
+        if is_exception:
+            self.exception = pdu[1]
+        self.finish("EXCEPTION" if is_exception else None, now)
+
     def finish(self, error: "str | None", now: float) -> None:
-        """End, and tell whoever waits."""
+        """End, and tell whoever waits; once."""
+        if self.done.is_set():
+            return
         self.error = error
         self.ended = now
         self.done.set()
@@ -139,7 +150,6 @@ class Bus:
         self._task: asyncio.Task | None = None
         self._asking: Transaction | None = None  # what is on the line
         self._since_search = 0
-        self.last_transfer: float | None = None  # monotonic time of the last answer to somebody outside
         self._counts = {"sent": 0, "ok": 0, "timeouts": 0, "crcErrors": 0, "exceptions": 0}
         self._load_marks = [(clock(), 0.0), (clock(), 0.0)]
 
@@ -364,8 +374,6 @@ class Bus:
 
     def _answer(self, transaction: Transaction, pdu: bytes) -> None:
         transaction.answer = pdu
-        if transaction.lane != SEARCH:
-            self.last_transfer = self._clock()
         if pdu and pdu[0] & 0x80:
             self._counts["exceptions"] += 1
             transaction.exception = pdu[1]

@@ -1,8 +1,10 @@
 """Modbus requests of HTTP clients: accepted at once, their results fetched by transaction id."""
 
-from firmware.services.bus.arbiter import INTERACTIVE, Bus, Transaction
+from firmware.services.bus.arbiter import INTERACTIVE, Transaction
 from firmware.services.bus.pdu import READ_BITS, READ_REGISTERS, build, read_values
 from firmware.services.errors import Refused
+from firmware.services.gateway.router import ModbusRouter
+from hal.framing import answer_fits
 from hal.runtime import b64encode, monotonic, wait_until
 
 RESULTS_LIMIT = 256
@@ -10,10 +12,10 @@ RESULT_SEC = 60  # how long a result can be read
 
 
 class ModbusRequests:
-    """Accepts requests and keeps their results. `bus` is None on a board without an RS-485 port."""
+    """Accepts requests and keeps their results."""
 
-    def __init__(self, bus: "Bus | None", clock=monotonic):
-        self._bus = bus
+    def __init__(self, router: ModbusRouter, clock=monotonic):
+        self._router = router
         self._clock = clock
         self._entries: dict = {}  # tid -> (transaction, count of values of a typed read or None)
         self._last_tid = 0
@@ -21,11 +23,9 @@ class ModbusRequests:
     def submit(self, fields: dict, source: str) -> dict:
         """Queue a request of the API's fields; {"tid", "status": "QUEUED"}. BadField, Refused NO_PORT or BUS_BUSY."""
         pdu = build(fields)
-        if self._bus is None:
-            raise Refused("NO_PORT", "this board has no RS-485 port")
         timeout = None if fields["timeoutMs"] is None else fields["timeoutMs"] / 1000
         transaction = Transaction(fields["uid"], pdu, INTERACTIVE, source, timeout, fields["retries"])
-        self._bus.submit(transaction)
+        self._router.submit(transaction)
         self._make_room()
         self._last_tid += 1
         typed_read = fields["data"] is None and fields["func"] in READ_BITS + READ_REGISTERS and fields["uid"] != 0
@@ -40,8 +40,10 @@ class ModbusRequests:
         transaction, count = self._entries[tid]
         await wait_until(transaction.done, wait_ms / 1000)
         status = "PENDING"
+        error = None
         if transaction.done.is_set():
-            status = "DONE" if transaction.error is None else "ERROR"
+            error = _error(transaction, count)
+            status = "DONE" if error is None else "ERROR"
         done = status == "DONE"
         return {
             "tid": tid,
@@ -50,7 +52,7 @@ class ModbusRequests:
             "func": transaction.pdu[0],
             "data": b64encode(transaction.answer[1:]) if done else None,
             "values": read_values(transaction.pdu[0], count, transaction.answer) if done and count else None,
-            "errorCode": transaction.error,
+            "errorCode": error,
             "exception": transaction.exception,
             "elapsedMs": round(transaction.elapsed * 1000),
         }
@@ -68,3 +70,10 @@ class ModbusRequests:
             ended = [tid for tid, (transaction, _) in self._entries.items() if transaction.ended is not None]
             if ended:
                 del self._entries[min(ended)]
+
+
+def _error(transaction: Transaction, count: "int | None") -> "str | None":
+    """The error of a request; a typed read whose answer has not the values asked for is one too."""
+    if count and transaction.error is None and not answer_fits(transaction.pdu, transaction.answer):
+        return "BAD_FRAME"
+    return transaction.error

@@ -5,6 +5,7 @@ import os
 from firmware.services.card.paths import UPLOADS_FOLDER, CardTree, bad_path, fold, is_folder, split_path
 from firmware.services.card.uploads import BLOCK, Part, Uploads, check_block, close_anyway
 from firmware.services.errors import Refused
+from firmware.services.system.transfers import Transfers
 from hal.contracts import NoCard, PartError
 from hal.fields import BadField
 from hal.runtime import (
@@ -61,8 +62,9 @@ class CardFiles:
     its own line says.
     """
 
-    def __init__(self, card, local_iso, offload=None, clock=monotonic):
+    def __init__(self, card, local_iso, offload=None, clock=monotonic, transfers: "Transfers | None" = None):
         self._card = card
+        self._transfers = transfers or Transfers(clock)
         self._offload = offload or serial_offload()
         self._local_iso = local_iso
         self._clock = clock
@@ -96,7 +98,9 @@ class CardFiles:
 
     async def read(self, path: str, block_idx: int) -> dict:
         """{"blockIdx", "blockCount", "data" Base64} of a file. IS_DIRECTORY; BadField for a block past the end."""
-        return await self._do(self._read, path, block_idx)
+        block = await self._do(self._read, path, block_idx)
+        self._transfers.mark()
+        return block
 
     async def write(self, path: str, block_idx: int, block_count: int, data: bytes, owner: str = "") -> dict:
         """Take the next block of an upload: {"blockIdx", "blockCount"}.
@@ -105,7 +109,9 @@ class CardFiles:
         CARD_BUSY: too many uploads, CARD_FULL, CARD_READ_ONLY, IS_DIRECTORY, TOO_LARGE: over 4 GiB, BadField. A card
         that fails ends the upload.
         """
-        return await self._do(self._write, path, block_idx, block_count, data, owner)
+        taken = await self._do(self._write, path, block_idx, block_count, data, owner)
+        self._transfers.mark()
+        return taken
 
     async def remove(self, path: str, recursive: bool = False) -> dict:
         """Remove a file, a link or a folder: {}. NOT_EMPTY unless recursive, CARD_READ_ONLY."""

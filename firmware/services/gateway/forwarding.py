@@ -2,150 +2,254 @@
 
 import asyncio
 
+from firmware.services.bus.arbiter import Transaction
+from firmware.services.bus.pdu import READ_ONLY
+from firmware.services.errors import Refused
 from firmware.services.gateway.mbap import BadMbap, MbapReader, frame
-from hal.runtime import CONNECTION_ERRORS, abort_stream, log_exception, monotonic, wait_until
+from hal.ip_addresses import is_local, parse_address
+from hal.runtime import CONNECTION_ERRORS, abort_stream, addresses_of, log, log_exception, monotonic, wait_until
 
 CONNECT_SEC = 3
-ANSWER_SEC = 3
 IDLE_SEC = 60  # an unused connection is closed after so long
 RETRY_SEC = 2  # a server that could not be reached is not tried again before
-IN_FLIGHT_LIMIT = 32  # requests to one server that wait for its answers
+WAITING_LIMIT = 32  # requests that wait for one server, those in flight besides
 
 
-class _Pending:
-    def __init__(self, func: int, uid: int, answer, deadline: float):
-        self.func = func
-        self.uid = uid
-        self.answer = answer
-        self.deadline = deadline
+async def dial(host: str, port: int) -> tuple:
+    """(reader, writer) of a connection to a host. OSError, for loopback and link-local addresses too: there are the
+    services of this machine and of its boot, which no client is meant to reach through it."""
+    failure = OSError(f"{host} has no address that may be forwarded to")
+    for address in await addresses_of(host, port):
+        if is_local(parse_address(address)):
+            continue
+        try:
+            return await asyncio.open_connection(address, port)
+        except OSError as exc:
+            failure = exc
+    raise failure
+
+
+class Question:
+    """A request and its way to a server."""
+
+    def __init__(self, transaction: Transaction, uid: int, now: float, wait: float):
+        self.transaction = transaction
+        self.uid = uid  # by which the server knows the unit
+        self.asked = now
+        self.deadline = now + wait
+        self.may_repeat = transaction.pdu[0] in READ_ONLY
 
 
 class RemoteServer:
-    """A connection to one Modbus TCP server, made when it is needed and shared by all requests to it."""
+    """A connection to one Modbus TCP server, made when it is needed and shared by all requests to it.
 
-    def __init__(self, host: str, port: int, clock=monotonic):
-        self._host = host
-        self._port = port
+    `row` is the first row of the setting forwarding that names it; `connect(host, port)` opens the connection.
+    """
+
+    def __init__(self, row: dict, connect=dial, clock=monotonic):
+        self._host = row["host"]
+        self._port = row["port"]
+        self._in_flight = row["inFlight"]
+        self._pause = row["connectPauseMs"] / 1000
+        self._connect = connect
         self._clock = clock
-        self._pending: dict = {}  # our transaction id -> _Pending
+        self._waiting: list = []  # questions that have not been sent, in their order
+        self._sent: dict = {}  # our transaction id -> question that waits for its answer
         self._last_tid = 0
-        self._queue: list = []  # frames that wait for the connection
         self._wake = asyncio.Event()
         self._task: asyncio.Task | None = None
         self._barred_until = 0.0
+        self._failure = ""  # why it could not be reached the last time
 
-    def ask(self, uid: int, pdu: bytes, answer):
-        """Send a request; `answer` is called once with the answer's PDU, "TIMEOUT" or "NO_PATH". Returns a handle."""
-        if len(self._pending) >= IN_FLIGHT_LIMIT or (self._task is None and self._clock() < self._barred_until):
-            answer("NO_PATH")
-            return None
-        self._last_tid = self._last_tid % 0xFFFF + 1
-        while self._last_tid in self._pending:
-            self._last_tid = self._last_tid % 0xFFFF + 1
-        tid = self._last_tid
-        self._pending[tid] = _Pending(pdu[0], uid, answer, self._clock() + ANSWER_SEC)
-        self._queue.append(frame(tid, uid, pdu))
+    def ask(self, transaction: Transaction, uid: int, wait: float) -> None:
+        """Have the server answer within `wait` seconds, or end the transaction with TIMEOUT or NO_PATH.
+
+        `uid` is the unit id by which the server knows the unit. Refused BUS_BUSY.
+        """
+        now = self._clock()
+        if self._task is None and now < self._barred_until:
+            transaction.finish("NO_PATH", now)
+            return
+        if len(self._waiting) >= WAITING_LIMIT:
+            raise Refused("BUS_BUSY", f"{WAITING_LIMIT} requests wait for {self._host} already", 1)
+        self._waiting.append(Question(transaction, uid, now, wait))
         self._wake.set()
         if self._task is None:
             self._task = asyncio.create_task(self._run())
-        return tid
 
-    def cancel(self, tid: int) -> None:
-        """Nobody waits for this answer any more."""
-        self._pending.pop(tid, None)
+    def cancel(self, transaction: Transaction) -> bool:
+        """End a transaction for which nobody waits any more; False where it does not wait here."""
+        for question in self._questions():
+            if question.transaction is transaction:
+                self._end(question, "CANCELLED")
+                return True
+        return False
 
     def close(self) -> None:
         """Close the connection; whoever waits gets NO_PATH."""
         if self._task is not None:
             self._task.cancel()
-        self._fail_all("NO_PATH")
+        self._fail_all()
 
     async def _run(self) -> None:
-        writer = None
-        reading = None
+        """One connection after another while somebody waits for an answer."""
         try:
-            reader, writer = await asyncio.wait_for(asyncio.open_connection(self._host, self._port), CONNECT_SEC)
-            reading = asyncio.create_task(self._read(MbapReader(reader)))
-            used = self._clock()
-            while not reading.done() and (self._pending or self._clock() - used < IDLE_SEC):
-                self._wake.clear()
-                queue, self._queue = self._queue, []
-                if queue:
-                    used = self._clock()
-                    writer.write(b"".join(queue))
-                    await asyncio.wait_for(writer.drain(), ANSWER_SEC)
-                self._expire()
-                await wait_until(self._wake, self._next_deadline())
-        except (asyncio.TimeoutError,) + CONNECTION_ERRORS:
+            while self._waiting:
+                await self._serve()
+            self._failure = ""
+        except (asyncio.TimeoutError,) + CONNECTION_ERRORS as exc:
             self._barred_until = self._clock() + RETRY_SEC
+            self._tell(str(exc) or f"no connection within {CONNECT_SEC} s")
         except Exception as exc:
             log_exception(exc)
         finally:
+            self._task = None
+            self._fail_all()
+
+    async def _serve(self) -> None:
+        """One connection, until either side ends it."""
+        reader, writer = await asyncio.wait_for(self._connect(self._host, self._port), CONNECT_SEC)
+        frames = MbapReader(reader)
+        reading = None
+        try:
+            if self._pause:
+                await asyncio.sleep(self._pause)
+            reading = asyncio.create_task(self._read(frames))
+            used = self._clock()
+            while not reading.done() and (self._waiting or self._sent or self._clock() - used < IDLE_SEC):
+                self._wake.clear()
+                self._expire()
+                if self._send(writer):
+                    used = self._clock()
+                    await asyncio.wait_for(writer.drain(), CONNECT_SEC)
+                await wait_until(self._wake, self._next_deadline())
+        finally:
             if reading is not None:
                 reading.cancel()
-            if writer is not None:
-                abort_stream(writer)
-            self._task = None
-            self._queue = []
-            self._fail_all("NO_PATH")
+            abort_stream(writer)
+        self._ask_again(frames.is_empty())
+
+    def _send(self, writer) -> bool:
+        """Send what waits, as far as the server takes so many at once; whether there was anything."""
+        sent = False
+        while self._waiting and len(self._sent) < self._in_flight:
+            question = self._waiting.pop(0)
+            tid = self._next_tid()
+            self._sent[tid] = question
+            writer.write(frame(tid, question.uid, question.transaction.pdu))
+            sent = True
+        return sent
+
+    def _next_tid(self) -> int:
+        self._last_tid = self._last_tid % 0xFFFF + 1
+        while self._last_tid in self._sent:
+            self._last_tid = self._last_tid % 0xFFFF + 1
+        return self._last_tid
 
     def _next_deadline(self) -> float:
-        """Seconds until the first waiting request must have been answered."""
+        """Seconds until the first request that waits must have been answered."""
         now = self._clock()
-        return max(0.001, min([pending.deadline - now for pending in self._pending.values()] or [IDLE_SEC]))
+        return max(0.001, min([question.deadline - now for question in self._questions()] or [IDLE_SEC]))
 
     async def _read(self, frames: MbapReader) -> None:
         try:
             answer = await frames.next()
             while answer is not None:
-                tid, uid, pdu = answer
-                pending = self._pending.get(tid)
-                if pending is not None and pending.uid == uid and pdu[0] & 0x7F == pending.func:
-                    del self._pending[tid]
-                    pending.answer(pdu)
+                self._take(answer[0], answer[2])
                 answer = await frames.next()
         except (BadMbap,) + CONNECTION_ERRORS:
             pass
         self._wake.set()
 
+    def _take(self, tid: int, pdu: bytes) -> None:
+        """An answer is known by its transaction id: there are servers that put 0 in place of the unit id."""
+        question = self._sent.get(tid)
+        if question is None or pdu[0] & 0x7F != question.transaction.pdu[0] or len(pdu) < 2:
+            return
+        now = self._clock()
+        self._leave(question)
+        question.transaction.elapsed = now - question.asked
+        question.transaction.answered(pdu, now)
+        self._wake.set()
+
+    def _ask_again(self, untouched: bool) -> None:
+        """The connection has ended. Reads of whose answers nothing had come are sent on the next one, once: a server
+        that closes after each answer has not read them."""
+        again = []
+        for tid in sorted(self._sent, key=self._place):
+            question = self._sent[tid]
+            if untouched and question.may_repeat:
+                question.may_repeat = False
+                again.append(question)
+            else:
+                self._end(question, "NO_PATH")
+        self._sent = {}
+        self._waiting = again + self._waiting
+
+    def _place(self, tid: int) -> int:
+        """A transaction id's place in the order in which they were given."""
+        return (tid - self._last_tid - 1) & 0xFFFF
+
+    def _questions(self) -> list:
+        return self._waiting + list(self._sent.values())
+
     def _expire(self) -> None:
         now = self._clock()
-        for tid in [tid for tid, pending in self._pending.items() if pending.deadline <= now]:
-            self._pending.pop(tid).answer("TIMEOUT")
+        for question in self._questions():
+            if question.deadline <= now:
+                self._end(question, "TIMEOUT")
 
-    def _fail_all(self, reason: str) -> None:
-        waiting, self._pending = self._pending, {}
-        for pending in waiting.values():
-            pending.answer(reason)
+    def _fail_all(self) -> None:
+        for question in self._questions():
+            self._end(question, "NO_PATH")
+
+    def _end(self, question: Question, error: str) -> None:
+        self._leave(question)
+        now = self._clock()
+        question.transaction.elapsed = now - question.asked
+        question.transaction.finish(error, now)
+
+    def _leave(self, question: Question) -> None:
+        """Wait for this answer no more."""
+        if question in self._waiting:
+            self._waiting.remove(question)
+        for tid, other in list(self._sent.items()):
+            if other is question:
+                del self._sent[tid]
+
+    def _tell(self, failure: str) -> None:
+        """Log why it cannot be reached, once for each reason."""
+        if failure != self._failure:
+            log(f"forwarding to {self._host}:{self._port}: {failure}")
+        self._failure = failure
 
 
 class Forwarding:
-    """The forwarding table. `rows` is the active value of the setting of that name."""
+    """The forwarding table. `rows` is the active value of the setting of that name, `connect` as for RemoteServer."""
 
-    def __init__(self, rows: "list[dict]"):
+    def __init__(self, rows: "list[dict]", connect=dial):
         self._rows = rows
         self._servers: dict = {}  # (host, port) -> RemoteServer
         for row in rows:
             address = (row["host"], row["port"])
             if address not in self._servers:
-                self._servers[address] = RemoteServer(row["host"], row["port"])
+                self._servers[address] = RemoteServer(row, connect)
 
     def covers(self, uid: int) -> bool:
         """Whether requests to a unit id are forwarded."""
         return self._row(uid) is not None
 
-    def ask(self, uid: int, pdu: bytes, answer):
-        """As RemoteServer.ask, for the server of a covered unit id; returns a handle for `cancel`."""
-        row = self._row(uid)
+    def ask(self, transaction: Transaction) -> None:
+        """Have the server of a covered unit id answer: within the transaction's own timeout, or else the row's; it ends
+        with TIMEOUT or NO_PATH where it has no answer. Refused BUS_BUSY."""
+        row = self._row(transaction.uid)
         assert row is not None
-        server = self._servers[(row["host"], row["port"])]
-        tid = server.ask(uid + row["uidOffset"], pdu, answer)
-        return None if tid is None else (server, tid)
+        wait = row["answerMs"] / 1000 if transaction.timeout is None else transaction.timeout
+        self._servers[(row["host"], row["port"])].ask(transaction, transaction.uid + row["uidOffset"], wait)
 
-    def cancel(self, handle) -> None:
-        """Nobody waits for this answer any more."""
-        server, tid = handle
-        server.cancel(tid)
+    def cancel(self, transaction: Transaction) -> bool:
+        """End a transaction for which nobody waits any more; False where it does not wait here."""
+        return any(server.cancel(transaction) for server in self._servers.values())
 
     def stop(self) -> None:
         """Close all connections."""

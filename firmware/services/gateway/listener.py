@@ -4,7 +4,7 @@ import asyncio
 
 from firmware.services.gateway.router import ModbusRouter
 from firmware.services.gateway.session import ModbusSession
-from hal.ip_addresses import contains, parse_address, parse_network
+from hal.ip_addresses import contains, parse_address, parse_network, source_of
 from hal.runtime import abort_stream, log_exception, monotonic, peer_address
 
 GRACE_SEC = 5  # who asked within so many seconds gives way only to an address that has fewer connections
@@ -21,7 +21,7 @@ class ModbusGateway:
         self._allowed = [parse_network(network) for network in settings["allow"]]
         self._clock = clock
         self._sessions: dict = {}  # ModbusSession -> its task
-        self._origins: dict = {}  # ModbusSession -> where it comes from, as `_origin` has it
+        self._origins: dict = {}  # ModbusSession -> where it comes from, as `source_of` has it
         self._listener: asyncio.AbstractServer | None = None
         self._watchdog: asyncio.Task | None = None
 
@@ -52,13 +52,13 @@ class ModbusGateway:
         return len(self._sessions)
 
     async def _accept(self, reader, writer) -> None:
-        address = _parse(peer_address(writer))
-        if address is None or not self._admits(address) or not self._has_room(_origin(address)):
+        address = peer_address(writer)
+        if not self._admits(address) or not self._has_room(source_of(address)):
             abort_stream(writer)
             return
         session = ModbusSession(reader, writer, self._router, clock=self._clock)
         self._sessions[session] = asyncio.current_task()
-        self._origins[session] = _origin(address)
+        self._origins[session] = source_of(address)
         try:
             await session.serve()
         except asyncio.CancelledError:
@@ -68,10 +68,14 @@ class ModbusGateway:
         finally:
             self._forget(session)
 
-    def _admits(self, address: "tuple[int, int]") -> bool:
-        return any(contains(network, address) for network in self._allowed)
+    def _admits(self, address: str) -> bool:
+        try:
+            parsed = parse_address(address)
+        except ValueError:
+            return False
+        return any(contains(network, parsed) for network in self._allowed)
 
-    def _has_room(self, origin: tuple) -> bool:
+    def _has_room(self, origin) -> bool:
         """Whether one more client from there has a place; where all are taken, somebody else's is given up for it."""
         if len(self._sessions) < self._settings["maxClients"]:
             return True
@@ -82,7 +86,7 @@ class ModbusGateway:
         self._forget(session)
         return True
 
-    def _gives_way(self, origin: tuple) -> "ModbusSession | None":
+    def _gives_way(self, origin) -> "ModbusSession | None":
         """The client that gives way to one from there: of those whose address has more connections than that one would
         have, or who have asked nothing for GRACE_SEC, the idlest of the address with most."""
         taken: dict = {}
@@ -108,16 +112,3 @@ class ModbusGateway:
             for session, task in list(self._sessions.items()):
                 if session.idle_sec() > self._settings["idleSec"]:
                     task.cancel()
-
-
-def _parse(address: str) -> "tuple[int, int] | None":
-    try:
-        return parse_address(address.split("%")[0])
-    except ValueError:
-        return None
-
-
-def _origin(address: "tuple[int, int]") -> "tuple[int, int]":
-    """What counts as one address: an IPv4 address, the first half of an IPv6 address, which one host has whole."""
-    number, bits = address
-    return (number >> 64, bits) if bits == 128 else address

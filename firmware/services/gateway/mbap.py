@@ -44,6 +44,10 @@ class MbapReader:
             else:
                 await asyncio.sleep(0)
 
+    def is_empty(self) -> bool:
+        """Whether nothing of a further frame has come."""
+        return not self._buffer
+
     def _cut(self) -> "bytes | None":
         """Take the first whole ADU out of the buffer."""
         data = self._buffer

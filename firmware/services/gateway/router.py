@@ -1,26 +1,75 @@
-"""Where a Modbus TCP request goes by its unit id: the device's own registers, a remote server, or the RS-485 line."""
+"""Where a Modbus request goes by its unit id: the device's own registers, a remote server, or the RS-485 line."""
 
 import asyncio
 
 from firmware.services.bus.arbiter import GATEWAY, Bus, Transaction
+from firmware.services.bus.pdu import READ_ONLY
 from firmware.services.errors import Refused
 from firmware.services.gateway.forwarding import Forwarding
 from firmware.services.gateway.own_registers import OwnRegisters
+from firmware.services.system.transfers import Transfers
+from hal.fields import BadField
+from hal.runtime import monotonic
 
-SERVER_BUSY = 6  # exception codes of the application protocol specification, section 7
-PATH_UNAVAILABLE = 10
-NO_ANSWER = 11
+SERVER_BUSY = 6  # exception code of the application protocol specification, section 7
 
 
 class ModbusRouter:
-    """Answers Modbus PDUs that arrive over TCP. `settings` is the active value of modbusTcp."""
+    """Has the requests of every entrance answered. `bus` is None on a board without an RS-485 port, `settings` the
+    active value of modbusTcp."""
 
-    def __init__(self, bus: "Bus | None", registers: OwnRegisters, forwarding: Forwarding, settings: dict):
+    def __init__(
+        self,
+        bus: "Bus | None",
+        registers: OwnRegisters,
+        forwarding: Forwarding,
+        settings: dict,
+        transfers: "Transfers | None" = None,
+        clock=monotonic,
+    ):
         self._bus = bus
         self._registers = registers
         self._forwarding = forwarding
         self._settings = settings
+        self._transfers = transfers or Transfers(clock)
+        self._clock = clock
         self._turn = asyncio.Lock()
+
+    def own_uid(self) -> int:
+        """The device's own unit id, 0 where it has none."""
+        return self._settings["ownUid"]
+
+    def submit(self, transaction: Transaction, on_end=None, from_cloud: bool = False) -> None:
+        """Have a request answered, now or later: by the device itself, by a remote server or by a unit on the line.
+
+        `on_end()` is called when the transaction has ended. BadField for a question to all units; Refused NO_PORT,
+        BUS_BUSY.
+        """
+        uid = transaction.uid
+        if uid == 0 and transaction.pdu[0] in READ_ONLY:
+            raise BadField("uid: must be 1..255 for a read: only writes go to all units")  # serial line 2.1
+        transaction.on_end = lambda: self._ended(transaction, on_end)
+        if uid != 0 and uid == self._settings["ownUid"]:
+            transaction.answered(self._registers.answer(transaction.pdu, from_cloud), self._clock())
+        elif self._forwarding.covers(uid):
+            self._forwarding.ask(transaction)
+        elif self._bus is None:
+            raise Refused("NO_PORT", "this board has no RS-485 port")
+        else:
+            self._bus.submit(transaction)
+
+    def cancel(self, transaction: Transaction) -> None:
+        """Nobody waits for this answer any more."""
+        if not self._forwarding.cancel(transaction) and self._bus is not None:
+            self._bus.cancel(transaction)
+
+    def _ended(self, transaction: Transaction, on_end) -> None:
+        if transaction.error in (None, "EXCEPTION"):
+            self._transfers.mark()
+        if on_end is not None:
+            on_end()
+
+    # Modbus TCP
 
     async def turn(self) -> None:
         """Wait for a connection's turn: of all connections together one request is begun in a turn of the event loop,
@@ -28,59 +77,32 @@ class ModbusRouter:
         async with self._turn:
             await asyncio.sleep(0)
 
-    def own_uid(self) -> int:
-        """The device's own unit id, 0 where it has none."""
-        return self._settings["ownUid"]
-
-    def ask(self, uid: int, pdu: bytes, source, answer, from_cloud: bool = False):
-        """Have a request answered: `answer(pdu)` is called once, now or later, with None where none is to be sent.
-
-        Returns a handle for `cancel`, or None where the answer was given at once.
+    def ask(self, uid: int, pdu: bytes, source, answer, from_cloud: bool = False) -> "Transaction | None":
+        """As `submit` for a request over TCP: `answer(pdu)` is called once, now or later, with None where none is to be
+        sent. Returns what `cancel` takes, or None where there was nothing to wait for.
         """
         settings = self._settings
-        if uid != 0 and uid == settings["ownUid"]:
-            answer(self._registers.answer(pdu, from_cloud))
-            return None
-        if uid != 0 and not settings["uidFrom"] <= uid <= settings["uidTo"]:
+        transaction = Transaction(uid, pdu, GATEWAY, source)
+        if uid not in (0, settings["ownUid"]) and not settings["uidFrom"] <= uid <= settings["uidTo"]:
             answer(_exception(pdu, settings["excDenied"]))
             return None
-        if self._forwarding.covers(uid):
-            return self._forwarding.ask(uid, pdu, lambda result: answer(self._forwarded(pdu, result)))
-        return self._ask_line(uid, pdu, source, answer)
-
-    def cancel(self, handle) -> None:
-        """Nobody waits for this answer any more."""
-        if isinstance(handle, Transaction):
-            self._bus.cancel(handle)  # type: ignore[union-attr]
-        elif handle is not None:
-            self._forwarding.cancel(handle)
-
-    def _ask_line(self, uid: int, pdu: bytes, source, answer):
-        if self._bus is None:
-            answer(_exception(pdu, self._settings["excNoPath"]))
-            return None
-        transaction = Transaction(uid, pdu, GATEWAY, source)
-        transaction.on_end = lambda: answer(self._line_answer(transaction))
         try:
-            self._bus.submit(transaction)
+            self.submit(transaction, lambda: answer(self._tcp_answer(transaction)), from_cloud)
+        except BadField:
+            answer(_exception(pdu, settings["excDenied"]))
+            return None
         except Refused as exc:
-            busy = exc.code == "BUS_BUSY"
-            answer(_exception(pdu, SERVER_BUSY if busy else self._settings["excNoPath"]))
+            answer(_exception(pdu, SERVER_BUSY if exc.code == "BUS_BUSY" else settings["excNoPath"]))
             return None
         return transaction
 
-    def _line_answer(self, transaction: Transaction) -> "bytes | None":
+    def _tcp_answer(self, transaction: Transaction) -> "bytes | None":
         if transaction.uid == 0:
             return None  # a broadcast has no answer: serial line specification, section 2.1
-        if transaction.error is None or transaction.error == "EXCEPTION":
+        if transaction.error in (None, "EXCEPTION"):
             return transaction.answer
-        lost = transaction.error in ("PORT_LOST", "CANCELLED")
+        lost = transaction.error in ("PORT_LOST", "NO_PATH", "CANCELLED")
         return _exception(transaction.pdu, self._settings["excNoPath" if lost else "excNoAnswer"])
-
-    def _forwarded(self, pdu: bytes, result: "bytes | str") -> "bytes | None":
-        if isinstance(result, bytes):
-            return result
-        return _exception(pdu, self._settings["excNoAnswer" if result == "TIMEOUT" else "excNoPath"])
 
 
 def _exception(pdu: bytes, code: int) -> "bytes | None":

@@ -4,7 +4,7 @@ import asyncio
 
 from firmware.services.gateway.mbap import BadMbap, MbapReader, frame
 from firmware.services.gateway.router import ModbusRouter
-from hal.runtime import CONNECTION_ERRORS, abort_stream, monotonic
+from hal.runtime import CONNECTION_ERRORS, abort_stream, close_stream, monotonic
 
 IN_FLIGHT_LIMIT = 16  # requests of one client that wait for their answers; the next is read when one is answered
 
@@ -39,6 +39,7 @@ class ModbusSession:
             while True:
                 request = await self._frames.next()
                 if request is None:
+                    await self._finish()
                     return
                 self._used = self._clock()
                 self._check(request)
@@ -56,6 +57,15 @@ class ModbusSession:
                 self._router.cancel(handle)
             self._handles = {}
             abort_stream(self._writer)
+
+    async def _finish(self) -> None:
+        """The other end sends no more, but may wait for answers: a client such as nc closes its half of the
+        connection first."""
+        while self._handles:
+            self._free.clear()
+            await self._free.wait()
+        self._closed = True
+        await close_stream(self._writer)
 
     def idle_sec(self) -> float:
         """Seconds since the last request or answer; 0 while a request waits for its answer."""

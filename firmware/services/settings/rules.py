@@ -1,6 +1,6 @@
 """Rules over several settings keys: together they must leave a device that can be reached, and have an effect."""
 
-from hal.ip_addresses import ipv4_number, overlap, parse_network
+from hal.ip_addresses import ipv4_number, is_ipv4, is_local, overlap, parse_address, parse_network
 
 _SERVERS = ("cbCloud", "ownSrv", "rmSrv")
 
@@ -58,6 +58,8 @@ def _forwarding(values: dict) -> "list[str]":
     gateway = values["modbusTcp"]
     problems = []
     for index, row in enumerate(values["forwarding"]):
+        if is_ipv4(row["host"]) and is_local(parse_address(row["host"])):
+            problems.append(f"forwarding[{index}].host: must not be a loopback or link-local address")
         low, high = max(row["uidFrom"], gateway["uidFrom"]), min(row["uidTo"], gateway["uidTo"])
         if low > high:
             problems.append(

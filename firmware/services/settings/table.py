@@ -140,9 +140,24 @@ SETTINGS = (
             Object(
                 Field("uidFrom", _UID, help="lowest unit id that goes to the server"),
                 Field("uidTo", _UID, help="highest unit id that goes to the server"),
-                Field("host", Text(_HOST_LENGTH, 1, HOST), help="the server's name or address"),
+                Field(
+                    "host", Text(_HOST_LENGTH, 1, HOST), help="the server's name or address; not loopback or link-local"
+                ),
                 Field("port", _PORT, 502, "the server's TCP port"),
                 Field("uidOffset", Integer(-255, 254), 0, "what is added to the unit id; the sum must be 0..255"),
+                Field(
+                    "inFlight",
+                    Integer(1, 32),
+                    1,
+                    "requests that the server is sent at once; the first row of a server says it",
+                ),
+                Field("answerMs", Integer(10, 60000), 3000, "milliseconds to wait for an answer from when it is asked"),
+                Field(
+                    "connectPauseMs",
+                    Integer(0, 5000),
+                    0,
+                    "milliseconds between connecting and asking; the first row of a server says it",
+                ),
                 rule=forwarded_uids,
             ),
             32,

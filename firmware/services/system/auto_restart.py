@@ -9,7 +9,7 @@ CHECK_SEC = 5
 
 class AutoRestart:
     """Watches the time. `settings` is the active value of areset; `last_transfer()` is the monotonic time of the last
-    answered Modbus exchange, or None; `restart()` is called once when it is time."""
+    transfer (transfers.py), or None; `restart()` is called once when it is time."""
 
     def __init__(self, settings: dict, last_transfer, restart, clock=monotonic):
         self._settings = settings

@@ -4,20 +4,28 @@ import asyncio
 import ctypes
 import ctypes.util
 import shutil
+import socket
 import struct
 import time
 
 import pytest
 from pymodbus.client import AsyncModbusTcpClient
 
+from firmware.api.endpoints import ENDPOINTS
 from firmware.services.bus.arbiter import Bus
+from firmware.services.bus.requests import ModbusRequests
+from firmware.services.errors import Refused
 from firmware.services.gateway.forwarding import Forwarding
 from firmware.services.gateway.listener import ModbusGateway
 from firmware.services.gateway.own_registers import OwnRegisters
 from firmware.services.gateway.router import ModbusRouter
 from firmware.services.settings.table import SETTINGS
+from firmware.services.system.transfers import Transfers
+from hal.fields import BadField
 from hal.simulated.rs485 import SimulatedPort
 
+ROWS = next(field for field in SETTINGS if field.name == "forwarding")
+BODY = next(endpoint.body for endpoint in ENDPOINTS if endpoint.path == "/api/modbus/req/")
 DEFAULTS = {field.name: field.default for field in SETTINGS}
 IDENTITY = {"mac": "02:00:00:00:02:52", "uniqueMac": True, "firmwareType": 1, "firmwareVer": 7}
 
@@ -32,8 +40,10 @@ class Rig:
         self.registers = OwnRegisters(
             IDENTITY, self.settings["maxClients"], lambda: 70000, lambda: self.gateway.client_count(), lambda: False
         )
-        self.forwarding = Forwarding(forwarding or [])
-        self.router = ModbusRouter(self.bus, self.registers, self.forwarding, self.settings)
+        self.forwarding = Forwarding(forwarding or [], asyncio.open_connection)  # to loopback too
+        self.transfers = Transfers()
+        self.router = ModbusRouter(self.bus, self.registers, self.forwarding, self.settings, self.transfers)
+        self.requests = ModbusRequests(self.router)
         self.now = 0.0  # what is added to the gateway's time
         self.gateway = ModbusGateway(self.router, self.settings, lambda: time.monotonic() + self.now)
         self.tcp = 0
@@ -69,6 +79,11 @@ class Rig:
     async def fault(self, **fault):
         """Have the world do something wrong."""
         assert "error" not in await self.port.world.command(dict(fault, cmd="fault"))
+
+    async def ask_http(self, **fields):
+        """The result of a request as HTTP has it."""
+        tid = self.requests.submit(BODY.check(fields), "test")["tid"]
+        return await self.requests.result(tid, 10000)
 
 
 def request(tid, uid, pdu):
@@ -414,12 +429,24 @@ async def test_identical_reads_share_one_exchange(tmp_path):
 
 
 class Remote:
-    """A Modbus TCP server that answers function 3 with its unit id and the address asked for."""
+    """A Modbus TCP server that answers function 3 with its unit id and the address asked for.
 
-    def __init__(self, delay=0.0, deaf=False):
+    `as_unit` is the unit id of its answers where it is not the one asked; `once`: it closes after each answer;
+    `careless`: of what it receives at once it answers the first request and forgets the rest; `late_start`: it forgets
+    what comes within so many seconds of connecting.
+    """
+
+    def __init__(self, delay=0.0, deaf=False, as_unit=None, once=False, careless=False, late_start=0.0):
         self.delay = delay
         self.deaf = deaf
+        self.as_unit = as_unit
+        self.once = once
+        self.careless = careless
+        self.late_start = late_start
         self.connections = 0
+        self.asked = 0
+        self.most = 0  # requests that had no answer yet, at most
+        self.open = 0
 
     async def __aenter__(self):
         self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -432,20 +459,37 @@ class Remote:
     async def _serve(self, reader, writer):
         self.connections += 1
         try:
+            if self.late_start:
+                await asyncio.sleep(self.late_start)
+                reader._buffer.clear()
             while True:
                 tid, uid, pdu = await answer(reader, 60)
+                self.asked += 1
+                self.open += 1
+                self.most = max(self.most, self.open)
+                if self.careless:
+                    await asyncio.sleep(0.02)
+                    reader._buffer.clear()
+                unit = uid if self.as_unit is None else self.as_unit
+                if self.once:
+                    if not self.deaf:
+                        self._answer(writer, tid, unit, uid, pdu)
+                    return
                 if not self.deaf:
-                    asyncio.get_running_loop().call_later(
-                        self.delay, writer.write, request(tid, uid, bytes([3, 4, 0, uid]) + pdu[1:3])
-                    )
+                    asyncio.get_running_loop().call_later(self.delay, self._answer, writer, tid, unit, uid, pdu)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
             writer.close()
 
+    def _answer(self, writer, tid, unit, uid, pdu):
+        self.open -= 1
+        writer.write(request(tid, unit, bytes([3, 4, 0, uid]) + pdu[1:3]))
 
-def row(first, last, port, offset=0):
-    return {"uidFrom": first, "uidTo": last, "host": "127.0.0.1", "port": port, "uidOffset": offset}
+
+def row(first, last, port, offset=0, **more):
+    fields = {"uidFrom": first, "uidTo": last, "host": "host.example", "port": port, "uidOffset": offset, **more}
+    return dict(ROWS.kind.check([fields], "forwarding")[0], host="127.0.0.1")
 
 
 async def test_forwarded_units_are_answered_by_their_server(tmp_path):
@@ -456,10 +500,9 @@ async def test_forwarded_units_are_answered_by_their_server(tmp_path):
         assert await ask(rig, 1, READ_4) == NAMEPLATE
 
 
-async def test_a_failing_server_does_not_delay_the_others(tmp_path, monkeypatch):
-    monkeypatch.setattr("firmware.services.gateway.forwarding.ANSWER_SEC", 0.3)
+async def test_a_failing_server_does_not_delay_the_others(tmp_path):
     async with Remote() as good, Remote(deaf=True) as deaf:
-        table = [row(200, 200, good.port), row(201, 201, deaf.port), row(202, 202, 1)]
+        table = [row(200, 200, good.port), row(201, 201, deaf.port, answerMs=300), row(202, 202, 1)]
         async with Rig(tmp_path, forwarding=table) as rig:
             silent = asyncio.create_task(ask(rig, 201, READ_4))
             refused = asyncio.create_task(ask(rig, 202, READ_4))
@@ -467,3 +510,167 @@ async def test_a_failing_server_does_not_delay_the_others(tmp_path, monkeypatch)
             assert await refused == bytes([0x83, 10])
             assert not silent.done()
             assert await silent == bytes([0x83, 11])
+
+
+def forwarded(uid, register):
+    """The answer of a Remote."""
+    return bytes([3, 4, 0, uid]) + struct.pack(">H", register)
+
+
+async def ask_together(rig, uid, count):
+    reader, writer = await rig.connect()
+    for number in range(count):
+        writer.write(request(number, uid, struct.pack(">BHH", 3, number, 2)))
+    answers = dict([(await answer(reader))[::2] for _ in range(count)])
+    return [answers[number] for number in range(count)]
+
+
+async def test_http_goes_where_the_gateway_goes(tmp_path):
+    async with Remote() as remote, Rig(tmp_path, forwarding=[row(200, 200, remote.port)]) as rig:
+        assert (await rig.ask_http(uid=200, func=3, addr=5, count=2))["values"] == [200, 5]
+        assert (await rig.ask_http(uid=111, func=3, addr=0, count=2))["values"] == [1, 7]
+        assert (await rig.ask_http(uid=1, func=3, addr=0, count=4))["values"] == [252, 104, 2300, 5000]
+        assert rig.bus.state()["sent"] == 1
+        odd = await rig.ask_http(uid=200, func=3, addr=5, count=9)  # it answers two registers whatever it is asked
+        assert (odd["status"], odd["errorCode"], odd["values"]) == ("ERROR", "BAD_FRAME", None)
+
+
+async def test_http_is_told_of_a_server_that_is_silent_or_not_there(tmp_path):
+    table = [row(202, 202, 1)]
+    async with Remote(deaf=True) as deaf, Rig(tmp_path, forwarding=[*table, row(201, 201, deaf.port)]) as rig:
+        silent = await rig.ask_http(uid=201, func=3, addr=5, count=2, timeoutMs=200)
+        assert (silent["status"], silent["errorCode"]) == ("ERROR", "TIMEOUT")
+        assert (await rig.ask_http(uid=202, func=3, addr=5, count=2))["errorCode"] == "NO_PATH"
+
+
+async def test_a_server_that_closes_after_each_answer_loses_no_read(tmp_path):
+    async with Remote(once=True) as remote, Rig(tmp_path, forwarding=[row(200, 200, remote.port)]) as rig:
+        assert await ask_together(rig, 200, 6) == [forwarded(200, number) for number in range(6)]
+
+
+async def test_a_write_is_not_sent_twice(tmp_path):
+    async with Remote(deaf=True, once=True) as remote, Rig(tmp_path, forwarding=[row(200, 200, remote.port)]) as rig:
+        assert await ask(rig, 200, bytes([6, 0, 1, 0, 2])) == bytes([0x86, 10])
+        assert remote.asked == 1
+        assert await ask(rig, 200, READ_4) == bytes([0x83, 10])
+        assert remote.asked == 3
+
+
+@pytest.mark.parametrize("unit", [0, 255])
+async def test_an_answer_is_known_by_its_transaction_id_whatever_unit_it_names(tmp_path, unit):
+    async with Remote(as_unit=unit) as remote, Rig(tmp_path, forwarding=[row(200, 200, remote.port)]) as rig:
+        assert await ask(rig, 200, bytes([3, 0, 9, 0, 2])) == forwarded(200, 9)
+
+
+async def test_a_server_gets_one_request_after_another_unless_the_setting_says_more(tmp_path):
+    async with Remote(careless=True) as remote, Remote(delay=0.05) as quick:
+        table = [row(200, 200, remote.port), row(201, 201, quick.port, inFlight=4)]
+        async with Rig(tmp_path, forwarding=table) as rig:
+            assert await ask_together(rig, 200, 8) == [forwarded(200, number) for number in range(8)]
+            assert await ask_together(rig, 201, 8) == [forwarded(201, number) for number in range(8)]
+            assert (remote.most, quick.most) == (1, 4)
+
+
+async def test_a_server_that_forgets_what_comes_too_soon_is_given_its_pause(tmp_path):
+    pause = {"connectPauseMs": 300}
+    async with Remote(late_start=0.1) as slow, Rig(tmp_path, forwarding=[row(200, 200, slow.port, **pause)]) as rig:
+        assert await ask(rig, 200, bytes([3, 0, 9, 0, 2])) == forwarded(200, 9)
+
+
+async def test_more_requests_than_may_wait_for_a_server_are_exception_6(tmp_path):
+    async with Remote(deaf=True) as deaf, Rig(tmp_path, forwarding=[row(200, 200, deaf.port, answerMs=300)]) as rig:
+        readers = [await rig.connect() for _ in range(4)]
+        for _, writer in readers:
+            for number in range(12):
+                writer.write(request(number, 200, READ_4))
+        codes = [(await answer(reader))[2][1] for reader, _ in readers for _ in range(12)]
+        assert sorted(set(codes)) == [6, 11]
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "0.0.0.0", "169.254.1.1", "::1", "::ffff:127.0.0.1", "fe80::1"]
+)
+async def test_nothing_is_forwarded_to_the_device_itself_or_its_link(tmp_path, host):
+    async with Remote() as remote, Rig(tmp_path) as rig:
+        table = [dict(row(200, 200, remote.port), host=host)]
+        rig.router._forwarding = rig.forwarding = Forwarding(table)
+        assert await ask(rig, 200, READ_4) == bytes([0x83, 10])
+        assert remote.connections == 0
+
+
+async def test_a_client_that_has_closed_its_half_gets_its_answers(tmp_path):
+    async with Rig(tmp_path) as rig:
+        reader, writer = await rig.connect()
+        writer.write(request(1, 1, READ_4) + request(2, 77, READ_4))
+        writer.write_eof()
+        assert await answer(reader) == (1, 1, NAMEPLATE)
+        assert await answer(reader) == (2, 77, bytes([0x83, 11]))
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+async def test_what_a_client_that_has_gone_still_waits_for_is_not_asked(tmp_path):
+    async with Rig(tmp_path, serial={"responseTimeoutMs": 300}) as rig:
+        _, writer = await rig.connect()
+        for uid in (77, 78, 79, 80):
+            writer.write(request(uid, uid, READ_4))
+        while not rig.bus.state()["sent"]:
+            await asyncio.sleep(0.01)
+        sock = writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+        while rig.gateway.client_count():
+            await asyncio.sleep(0.01)
+        assert await ask(rig, 1, READ_4) == NAMEPLATE
+        assert rig.bus.state()["sent"] == 2
+
+
+@pytest.mark.parametrize("func", [1, 3, 4, 17, 43])
+async def test_a_read_of_all_units_is_refused(tmp_path, func):
+    async with Rig(tmp_path) as rig:
+        assert await ask(rig, 0, bytes([func, 0, 0, 0, 1])) == bytes([func | 0x80, 1])
+        with pytest.raises(BadField, match=r"uid: must be 1\.\.255 for a read"):
+            await rig.ask_http(uid=0, func=func, data="AAAAAQ==")
+        assert rig.bus.state()["sent"] == 0
+
+
+async def test_with_own_uid_0_a_broadcast_still_reaches_all(tmp_path):
+    async with Rig(tmp_path, {"ownUid": 0}) as rig:
+        reader, writer = await rig.connect()
+        writer.write(request(1, 0, bytes([6, 0, 10, 0, 99])) + request(2, 100, bytes([3, 0, 10, 0, 1])))
+        assert await answer(reader) == (2, 100, bytes([3, 2, 0, 99]))
+
+
+async def test_a_full_queue_is_exception_6(tmp_path):
+    async with Rig(tmp_path, serial={"responseTimeoutMs": 300}) as rig:
+        connections = [await rig.connect() for _ in range(6)]
+        for number, (_, writer) in enumerate(connections):
+            for uid in range(15):
+                writer.write(request(uid, 120 + number * 15 + uid, READ_4))
+        first = (await answer(connections[5][0]))[2]
+        assert first == bytes([0x83, 6])
+
+
+async def test_a_board_without_a_line_answers_for_itself_and_says_10_for_the_others(tmp_path):
+    async with Rig(tmp_path) as rig:
+        rig.router._bus = None
+        assert await ask(rig, 111, bytes([3, 0, 0, 0, 2])) == bytes([3, 4, 0, 1, 0, 7])
+        assert await ask(rig, 1, READ_4) == bytes([0x83, 10])
+        assert (await rig.ask_http(uid=111, func=3, addr=0, count=2))["values"] == [1, 7]
+        with pytest.raises(Refused, match="no RS-485 port"):
+            await rig.ask_http(uid=1, func=3, addr=0, count=2)
+
+
+@pytest.mark.parametrize("uid", [1, 111, 200])
+async def test_whoever_answers_it_is_a_transfer(tmp_path, uid):
+    async with Remote() as remote, Rig(tmp_path, forwarding=[row(200, 200, remote.port)]) as rig:
+        assert (await ask(rig, uid, bytes([3, 0, 0, 0, 2])))[0] == 3
+        by_tcp = rig.transfers.last
+        assert (await rig.ask_http(uid=uid, func=3, addr=0, count=2))["status"] == "DONE"
+        assert rig.transfers.last > by_tcp
+
+
+async def test_a_request_that_nobody_answers_is_no_transfer(tmp_path):
+    async with Rig(tmp_path) as rig:
+        await ask(rig, 77, READ_4)
+        await rig.ask_http(uid=77, func=3, addr=0, count=2)
+        assert rig.transfers.last is None

@@ -34,6 +34,7 @@ SERVER: dict = {
     "sendId": False,
 }
 
+PACE = {"inFlight": 32, "answerMs": 60000, "connectPauseMs": 5000}
 OTHER: dict = {  # every field of every key, each different from its default
     "timeGmt": -720,
     "tsMode": 2,
@@ -112,8 +113,8 @@ OTHER: dict = {  # every field of every key, each different from its default
     "rmSrv": dict(SERVER, host="x1"),
     "bodVoltage": 8.5,
     "forwarding": [
-        {"uidFrom": 1, "uidTo": 5, "host": "plc.example.org", "port": 502, "uidOffset": 250},
-        {"uidFrom": 6, "uidTo": 6, "host": "10.0.0.9", "port": 1502, "uidOffset": -6},
+        {"uidFrom": 1, "uidTo": 5, "host": "plc.example.org", "port": 502, "uidOffset": 250, **PACE},
+        {"uidFrom": 6, "uidTo": 6, "host": "10.0.0.9", "port": 1502, "uidOffset": -6, **PACE},
     ],
     "modbusTcp": {
         "enabled": False,

@@ -1,0 +1,20 @@
+"""What counts as a transfer, for all who serve somebody outside.
+
+A transfer is an answer that somebody outside has got: to a Modbus request, whoever sent it (HTTP, Modbus TCP, the
+cloud) and whoever answered it (a unit on the line, a remote server, the device itself), or to a request for a block of
+a file on the card. Searches, requests that nobody answered, and what is only looked at (state, settings) are none.
+"""
+
+from hal.runtime import monotonic
+
+
+class Transfers:
+    """Notes when the last transfer was."""
+
+    def __init__(self, clock=monotonic):
+        self._clock = clock
+        self.last: float | None = None  # monotonic time
+
+    def mark(self) -> None:
+        """One has just been."""
+        self.last = self._clock()
