@@ -20,6 +20,10 @@ _MODBUS_REQUEST = Object(
 )
 
 
+_LINE_ERRORS = ("TIMEOUT", "BAD_FRAME", "FOREIGN", "ECHO", "DEVICE_DOWN", "EXCEPTION", "PORT_LOST")
+_REQUEST_ERRORS = _LINE_ERRORS + ("NO_PATH", "CANCELLED")
+
+
 def _modbus_result() -> Object:
     """A result, or that there is none yet."""
     return Object(
@@ -31,9 +35,7 @@ def _modbus_result() -> Object:
         Field("values", Nullable(ListOf(AnyOf(Boolean(), Integer(0, 65535)), 2000)), help="values of a typed read"),
         Field(
             "errorCode",
-            Nullable(
-                Choice("TIMEOUT", "BAD_FRAME", "FOREIGN", "ECHO", "DEVICE_DOWN", "EXCEPTION", "PORT_LOST", "CANCELLED")
-            ),
+            Nullable(Choice(*_REQUEST_ERRORS)),
         ),
         Field("exception", Nullable(Integer(0, 255)), help="Modbus exception code"),
         Field("elapsedMs", UINT32, help="time on the line, all tries together"),

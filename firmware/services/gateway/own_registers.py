@@ -1,5 +1,7 @@
 """The device's own holding registers, read over Modbus TCP under its own unit id. docs/registers.md lists them."""
 
+from firmware import VERSION
+
 ILLEGAL_FUNCTION = 1
 ILLEGAL_ADDRESS = 2
 ILLEGAL_VALUE = 3
@@ -10,6 +12,9 @@ CODE_ADDRESS = 1009
 CODE_ACTIVE = 0  # the device is activated
 CODE_NONE = 100000000  # no code is set
 CODE_FIRST, CODE_LAST = 10000000, 99999999  # the code to type into the cloud
+SERVER_RUNS = 0xFF  # run indicator of function 17
+READ_DEVICE_ID = 14  # MEI type of function 43
+BASIC_CONFORMITY = 0x81  # the three basic objects, in one answer or one by one
 CALL_ADDRESS, CALL_COUNT = 1000, 11  # what a device tells unasked when it calls the cloud
 
 
@@ -30,13 +35,17 @@ class OwnRegisters:
         self.code_wanted = False
 
     def answer(self, pdu: bytes, from_cloud: bool) -> bytes:
-        """The answer PDU to functions 3, 6 and 16; others and bad addresses get an exception.
+        """The answer PDU to functions 3, 6, 16, 17 and 43; others and bad addresses get an exception.
 
         Only the cloud connection may write, and only registers 1009 and 1010.
         """
         func = pdu[0]
         if func == 3:
             return self._read(pdu)
+        if func == 17:
+            return self._server_id()
+        if func == 43 and pdu[1:2] == bytes([READ_DEVICE_ID]):
+            return self._device_id(pdu)
         if func in (6, 16) and from_cloud:
             return self._write(pdu)
         return bytes([func | 0x80, ILLEGAL_FUNCTION])
@@ -95,6 +104,33 @@ class OwnRegisters:
                 return bytes([pdu[0] | 0x80, ILLEGAL_ADDRESS])
             data += bytes([values[register] >> 8, values[register] & 0xFF])
         return bytes(data)
+
+    def _server_id(self) -> bytes:
+        """Who the device is, by function 17 (application protocol 6.13)."""
+        data = " ".join(self._names()).encode() + bytes([SERVER_RUNS])
+        return bytes([17, len(data)]) + data
+
+    def _device_id(self, pdu: bytes) -> bytes:
+        """Who the device is, by function 43/14 (application protocol 6.21)."""
+        names = self._names()
+        if len(pdu) != 4 or not 1 <= pdu[2] <= 4:
+            return bytes([pdu[0] | 0x80, ILLEGAL_VALUE])
+        first, last = pdu[3], len(names) - 1
+        if pdu[2] == 4:
+            last = first
+            if first >= len(names):
+                return bytes([pdu[0] | 0x80, ILLEGAL_ADDRESS])
+        elif first > last:
+            first = 0  # an object that is not there: from the beginning
+        data = bytearray([43, READ_DEVICE_ID, pdu[2], BASIC_CONFORMITY, 0, 0, last - first + 1])
+        for number in range(first, last + 1):
+            text = names[number].encode()
+            data += bytes([number, len(text)]) + text
+        return bytes(data)
+
+    def _names(self) -> "list[str]":
+        """The basic objects of function 43/14 in their order: vendor, product code, revision."""
+        return [self._identity["manufacturer"], self._identity["device"], VERSION]
 
     def _write(self, pdu: bytes) -> bytes:
         """Function 16 on both code registers at once, or function 6 on either of them."""

@@ -20,7 +20,10 @@ from firmware.services.gateway.router import ModbusRouter
 from firmware.services.settings.table import SETTINGS
 
 DEFAULTS = {field.name: field.default for field in SETTINGS}
-IDENTITY = {"mac": "02:00:00:00:02:52", "uniqueMac": True, "firmwareType": 1, "firmwareVer": 7}
+IDENTITY = {"mac": "02:00:00:00:02:52", "uniqueMac": True, "firmwareType": 1, "firmwareVer": 7} | {
+    "manufacturer": "Maker",
+    "device": "MC252",
+}
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ import time
 import pytest
 from pymodbus.client import AsyncModbusTcpClient
 
+from firmware import VERSION
 from firmware.api.endpoints import ENDPOINTS
 from firmware.services.bus.arbiter import Bus
 from firmware.services.bus.requests import ModbusRequests
@@ -27,7 +28,10 @@ from hal.simulated.rs485 import SimulatedPort
 ROWS = next(field for field in SETTINGS if field.name == "forwarding")
 BODY = next(endpoint.body for endpoint in ENDPOINTS if endpoint.path == "/api/modbus/req/")
 DEFAULTS = {field.name: field.default for field in SETTINGS}
-IDENTITY = {"mac": "02:00:00:00:02:52", "uniqueMac": True, "firmwareType": 1, "firmwareVer": 7}
+IDENTITY = {"mac": "02:00:00:00:02:52", "uniqueMac": True, "firmwareType": 1, "firmwareVer": 7} | {
+    "manufacturer": "Maker",
+    "device": "MC252",
+}
 
 
 class Rig:
@@ -234,6 +238,23 @@ async def test_own_registers(tmp_path):
         assert await ask(rig, 111, bytes([3, 0, 2, 0, 1])) == bytes([0x83, 2])
         assert await ask(rig, 111, bytes([4, 0, 0, 0, 1])) == bytes([0x84, 1])
         assert await ask(rig, 111, bytes([6, 3, 0xF1, 0, 0])) == bytes([0x86, 1])  # only the cloud may write
+
+
+async def test_its_own_unit_says_who_it_is(tmp_path):
+    async with Rig(tmp_path) as rig:
+        client = AsyncModbusTcpClient("127.0.0.1", port=rig.tcp)
+        assert await client.connect()
+        identity = await client.read_device_information(device_id=111)
+        assert list(identity.information.values()) == [b"Maker", b"MC252", VERSION.encode()]
+        one = await client.read_device_information(read_code=4, object_id=1, device_id=111)
+        assert one.information == {1: b"MC252"}
+        server = await client.report_device_id(device_id=111)
+        assert (server.status, server.identifier) == (True, b"Maker MC252 " + VERSION.encode())
+        client.close()
+        assert await ask(rig, 111, bytes([43, 14, 3, 77])) == await ask(rig, 111, bytes([43, 14, 3, 0]))
+        assert await ask(rig, 111, bytes([43, 14, 4, 3])) == bytes([0xAB, 2])
+        assert await ask(rig, 111, bytes([43, 14, 5, 0])) == bytes([0xAB, 3])
+        assert await ask(rig, 111, bytes([43, 13, 1, 0])) == bytes([0xAB, 1])
 
 
 @pytest.mark.parametrize(
