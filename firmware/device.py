@@ -64,6 +64,7 @@ class Device:
         self._build_card_and_clock(settings)
         self._build_bus(settings)
         self.networking = Networking(board.network, settings, self.problems)
+        self.settings.checks.append(self.networking.check)
         self.gsm = Gsm(self.board.modem, settings["gsm"])
         self.auto_restart = AutoRestart(settings["areset"], self._last_transfer, self._restart_by_itself)
         self._build_state()

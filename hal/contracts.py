@@ -180,6 +180,10 @@ class Network(Part):
         """The kernel's number of an interface, another one whenever it has been made anew; None: there is none."""
         return None
 
+    def is_tunnel(self, interface: str) -> bool:
+        """Whether an interface is there whose packets come from nobody but the peers of a tunnel, by its kind."""
+        return False
+
     def listen_on(self, interface: str, port: int, beside: list):
         """A listening socket that takes connections to a TCP port only where they arrive on one interface.
 

@@ -74,7 +74,10 @@ class VpnListener:
                 log(f"VPN: cannot listen on {name}: {exc}")
             self._failures[name] = str(exc)
             return
-        self._open[name] = (index, await self._server.listen_on(sock, self._level_of))
+        self._open[name] = (
+            index,
+            await self._server.listen_on(sock, lambda address: self._level_of(name, index, address)),
+        )
         self._failures.pop(name, None)
         log(f"VPN: listening on {name}")
 
@@ -82,6 +85,11 @@ class VpnListener:
         self._server.close_listener(self._open.pop(name)[1])
         log(f"VPN: listening on {name} no more")
 
-    def _level_of(self, address: str) -> int:
-        """The level of who calls from an address. The kernel also takes connections of this machine to itself."""
+    def _level_of(self, name: str, index: int, address: str) -> int:
+        """The level of who calls from an address, judged when he comes: the interface may have become another one.
+
+        The kernel also takes connections of this machine to itself.
+        """
+        if self._network.interface_index(name) != index or not self._network.is_tunnel(name):
+            return self._own_level
         return self._own_level if self._network.is_own_address(address) else self._level

@@ -3,6 +3,7 @@
 from firmware.services.settings.table import default
 from firmware.services.system.problems import Problems
 from hal.contracts import NotManaged, PartError
+from hal.fields import BadField
 
 TUNNEL = "wgmanual"  # interface of the tunnel that setting wgManual describes
 
@@ -20,6 +21,14 @@ class Networking:
             self.vpn_interfaces.append(settings["wgCloud"]["interface"])
         if network is not None and self._tunnel is not None and TUNNEL not in self.vpn_interfaces:
             self.vpn_interfaces.append(TUNNEL)
+
+    def check(self, before: dict, after: dict, author) -> None:
+        """BadField where a change of settings would make administrators of those on an interface that is no tunnel."""
+        name = after["wgCloud"]["interface"]
+        if after["wgCloud"] == before["wgCloud"] or self._network is None or self._network.is_tunnel(name):
+            return
+        if self._network.interface_index(name) is not None:
+            raise BadField(f"wgCloud.interface: {name} is no tunnel; whoever comes over it would be the administrator")
 
     async def start(self) -> None:
         """Have the system use the settings; what it does not take is a problem and costs nothing else."""

@@ -19,6 +19,8 @@ _SYS = "/sys/class/net"
 _ROUTES = "/proc/net/route"
 _SIOCGIFADDR = 0x8915  # bits/ioctls.h
 _IFF_UP = 0x1  # net/if.h
+_IFF_TUN = 0x1  # linux/if_tun.h
+_TUN_OR_TAP = 0x3
 _BACKLOG = 64
 
 
@@ -86,14 +88,20 @@ class LinuxNetwork(Network):
         except OSError:
             return None
 
+    def is_tunnel(self, interface: str) -> bool:
+        """WireGuard of the kernel, or a TUN device, which a program such as wireguard-go has made (tuntap.rst)."""
+        if "DEVTYPE=wireguard" in (_read(interface, "uevent") or "").splitlines():
+            return True
+        return int(_read(interface, "tun_flags") or "0", 16) & _TUN_OR_TAP == _IFF_TUN
+
     def listen_on(self, interface: str, port: int, beside: list) -> socket.socket:
         """A socket bound to the interface (SO_BINDTODEVICE, socket(7)).
 
         The kernel asks for SO_REUSEPORT on all where several sockets listen on one port. A second server that does not
         ask for it is refused as ever.
         """
-        if interface == self._interface or interface == default_interface() != "lo":
-            raise OSError(errno.EINVAL, f"{interface} is the wired network, not a VPN")
+        if not self.is_tunnel(interface):
+            raise OSError(errno.EINVAL, f"{interface} is no tunnel")
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())

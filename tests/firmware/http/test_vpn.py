@@ -1,7 +1,7 @@
 """The VPN listener, with the device, its LAN and its VPN in network namespaces of their own.
 
-A veth pair stands for the VPN interface where the kernel's rules are looked at; the last tests run WireGuard itself, by
-wireguard-go, because not every kernel has it.
+A pair of TUN devices, between which a program carries the packets, stands for the VPN where the kernel's rules are
+looked at; the last tests run WireGuard itself, by wireguard-go, because not every kernel has it.
 """
 
 import contextlib
@@ -29,6 +29,22 @@ connection = http.client.HTTPConnection(sys.argv[1], 80, timeout=float(sys.argv[
 connection.request("GET", "/api/state/get/?access&vpn")
 answer = connection.getresponse()
 print(answer.status, answer.read().decode())
+"""
+
+CARRY = """
+import contextlib, ctypes, fcntl, os, select, struct, sys
+libc = ctypes.CDLL(None)
+tunnels = []
+for namespace in sys.argv[1:]:
+    assert libc.setns(os.open("/run/netns/" + namespace, os.O_RDONLY), 0x40000000) == 0
+    tunnels.append(os.open("/dev/net/tun", os.O_RDWR))
+    fcntl.ioctl(tunnels[-1], 0x400454CA, struct.pack("16sH22x", b"wg0", 0x1001))
+print("ready", flush=True)
+while True:
+    for tunnel in select.select(tunnels, [], [])[0]:
+        packet = os.read(tunnel, 65536)
+        with contextlib.suppress(OSError):  # that end is not up yet
+            os.write(tunnels[1 - tunnels.index(tunnel)], packet)
 """
 
 
@@ -70,7 +86,20 @@ class Site:
             ip("-n", namespace, "link", "set", name, "up")
 
     def vpn(self):
-        self.cable("wg0", DEVICE_VPN, PEER_VPN)
+        """A tunnel between the two, in place of the one that was there."""
+        for namespace in (self.device, self.peer):
+            subprocess.run(["ip", "-n", namespace, "link", "del", "wg0"], capture_output=True)
+            ip("-n", namespace, "tuntap", "add", "name", "wg0", "mode", "tun")
+        self.carry()
+
+    def carry(self):
+        carrier = [sys.executable, "-c", CARRY, self.device, self.peer]
+        program = subprocess.Popen(carrier, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.programs.append(program)
+        assert program.stdout.readline() == "ready\n"
+        for namespace, address in ((self.device, DEVICE_VPN), (self.peer, PEER_VPN)):
+            ip("-n", namespace, "address", "add", address + "/24", "dev", "wg0")
+            ip("-n", namespace, "link", "set", "wg0", "up")
 
     def run_in(self, namespace, *command, **options):
         program = subprocess.Popen(["ip", "netns", "exec", namespace, *command], **options)
@@ -176,11 +205,10 @@ def test_an_interface_made_anew_in_a_moment_is_listened_on(site):
     site.vpn()
     site.start_device()
     batch = site.tmp_path / "batch"
-    batch.write_text(f"link del wg0\nlink add wg0 type veth peer name wg0 netns {site.peer}\n")
-    ip("-n", site.device, "-batch", str(batch))
-    for namespace, address in ((site.device, DEVICE_VPN), (site.peer, PEER_VPN)):
-        ip("-n", namespace, "address", "add", address + "/24", "dev", "wg0")
-        ip("-n", namespace, "link", "set", "wg0", "up")
+    batch.write_text("link del wg0\ntuntap add name wg0 mode tun\n")
+    for namespace in (site.device, site.peer):
+        ip("-n", namespace, "-batch", str(batch))
+    site.carry()
     site.wait_for_log("VPN: listening on wg0\n", 2)
     assert site.level(site.peer, DEVICE_VPN) == 2
 
@@ -191,6 +219,46 @@ def test_a_second_server_on_the_port_is_refused_as_ever(site):
     script = "import socket; socket.create_server(('0.0.0.0', 80), reuse_port=False)"
     second = ["ip", "netns", "exec", site.device, sys.executable, "-c", script]
     assert "Address already in use" in subprocess.run(second, capture_output=True, text=True).stderr
+
+
+def test_what_is_no_tunnel_makes_nobody_the_administrator(site):
+    """A cable by the name of the tunnel, while nothing says which interface the wired network is."""
+    site.cable("wg0", DEVICE_VPN, PEER_VPN)
+    site.start_device()
+    assert site.level(site.peer, DEVICE_VPN) == 0
+    site.wait_for_log("VPN: cannot listen on wg0: [Errno 22] wg0 is no tunnel")
+
+
+def test_a_tunnel_that_gives_way_to_a_cable_makes_nobody_the_administrator(site):
+    site.vpn()
+    site.start_device()
+    assert site.level(site.peer, DEVICE_VPN) == 2
+    batch = site.tmp_path / "batch"
+    batch.write_text(f"link del wg0\nlink add wg0 type veth peer name cable netns {site.peer}\n")
+    ip("-n", site.device, "-batch", str(batch))
+    ip("-n", site.peer, "link", "del", "wg0")
+    for namespace, name, address in ((site.device, "wg0", DEVICE_VPN), (site.peer, "cable", PEER_VPN)):
+        ip("-n", namespace, "address", "add", address + "/24", "dev", name)
+        ip("-n", namespace, "link", "set", name, "up")
+    assert site.level(site.peer, DEVICE_VPN) == 0
+
+
+def test_an_interface_that_is_no_tunnel_cannot_be_set(site):
+    site.vpn()
+    site.start_device()
+    script = """
+import http.client, json, sys
+connection = http.client.HTTPConnection(sys.argv[1], 80, timeout=10)
+body = json.dumps({"wgCloud": {"interface": "lan"}})
+connection.request("POST", "/api/settings/saved/set/", body, {"Content-Type": "application/json"})
+answer = connection.getresponse()
+print(answer.status, answer.read().decode())
+"""
+    status, answer = site.ask(site.peer, DEVICE_VPN, script=script)
+    assert (status, answer["error"]) == (400, "BAD_FIELD")
+    assert answer["message"].startswith("wgCloud.interface: lan is no tunnel")
+    status, answer = site.ask(site.peer, DEVICE_VPN, script=script.replace('"lan"', '"wg-to-come"'))
+    assert (status, answer) == (200, {})
 
 
 def test_without_the_setting_the_vpn_is_a_network_like_others(site):
