@@ -176,7 +176,7 @@ class Device:
             httpd["bodyTimeoutSec"],
             httpd["keepAliveSec"],
         )
-        self.server = HttpServer(limits, error_answer)
+        self.server = HttpServer(limits, error_answer, self.clock.utc)
         add_routes(self.server, self, Guard(self.sessions, self.button, self._own_names()))
         self.vpn_listener = VpnListener(
             self.server, self.board.network, self.networking.vpn_interfaces, ADMINISTRATOR, GUEST

@@ -35,6 +35,8 @@ class JsonStream(JsonResponse):
 
 REASONS = {
     200: "OK",
+    204: "No Content",
+    304: "Not Modified",
     400: "Bad Request",
     401: "Unauthorized",
     403: "Forbidden",
@@ -44,7 +46,6 @@ REASONS = {
     409: "Conflict",
     413: "Content Too Large",
     414: "URI Too Long",
-    415: "Unsupported Media Type",
     429: "Too Many Requests",
     431: "Request Header Fields Too Large",
     500: "Internal Server Error",
@@ -54,21 +55,48 @@ REASONS = {
 }
 
 
-def render(status: int, headers: dict, body: bytes, keep_alive: bool, head_only: bool = False) -> bytes:
-    """One answer as bytes, ready for a single write."""
-    head = render_head(status, headers, f"Content-Length: {len(body)}\r\n", keep_alive)
+def check(response: Response) -> Response:
+    """An answer that is no JsonResponse, completed as Microdot does it; ValueError for a field that is none."""
+    response.complete()
+    _render_fields(response.headers)
+    if isinstance(response.body, (bytearray, memoryview)):
+        response.body = bytes(response.body)
+    return response
+
+
+def render(response: Response, keep_alive: bool, date: str = "", head_only: bool = False) -> bytes:
+    """An answer whose body is there, as bytes ready for a single write."""
+    body = response.body
+    if response.headers is not _COMMON_HEADERS and response.status_code in _BODILESS:
+        return render_head(response, "", keep_alive, date)
+    head = render_head(response, f"Content-Length: {len(body)}\r\n", keep_alive, date)
     return head if head_only else head + body
 
 
-def render_head(status: int, headers: dict, framing: str, keep_alive: bool) -> bytes:
-    """The head of an answer; `framing` is the header line that says where its body ends, or empty."""
-    head = f"HTTP/1.1 {status} {REASONS.get(status, 'Unknown')}\r\n{framing}"
+def render_head(response: Response, framing: str, keep_alive: bool, date: str) -> bytes:
+    """Status line and fields of an answer; `framing` is the field that tells where its body ends, `date` its Date."""
+    headers = response.headers
+    fields = _COMMON_FIELDS if headers is _COMMON_HEADERS else _render_fields(headers)
+    status = response.status_code
+    reason = response.reason or REASONS.get(status, "")
+    connection = "keep-alive" if keep_alive else "close"
+    return f"HTTP/1.1 {status} {reason}\r\n{date}{framing}{fields}Connection: {connection}\r\n\r\n".encode()
+
+
+def _render_fields(headers) -> str:
+    fields = ""
     for name in headers:
-        head += f"{name}: {headers[name]}\r\n"
-    head += "Connection: keep-alive\r\n\r\n" if keep_alive else "Connection: close\r\n\r\n"
-    return head.encode()
+        if name.lower() in _FRAMING:
+            continue
+        values = headers[name]
+        for value in values if isinstance(values, list) else [values]:
+            line = f"{name}: {value}"
+            if "\r" in line or "\n" in line:
+                raise ValueError("a header field with a line break in it")
+            fields += line + "\r\n"
+    return fields
 
 
-def chunk(data: bytes) -> bytes:
-    """A part of a body as a chunk (RFC 9112 section 7.1); nothing of an empty one, which would end the body."""
-    return b"%x\r\n" % len(data) + data + b"\r\n" if data else b""
+_BODILESS = (204, 304)
+_FRAMING = ("content-length", "transfer-encoding", "connection", "date")  # said by the server, not by handlers
+_COMMON_FIELDS = _render_fields(_COMMON_HEADERS)

@@ -2,9 +2,15 @@
 
 from microdot import Microdot
 
-from firmware.http.answers import JsonResponse
+from firmware.http.answers import JsonResponse, check
+from firmware.http.dates import http_date
 from firmware.http.limits import HttpLimits
 from hal.runtime import log_exception, monotonic
+
+
+def no_clock() -> "float | None":
+    """The time where there is no clock."""
+    return None
 
 
 class Application(Microdot):
@@ -12,16 +18,20 @@ class Application(Microdot):
 
     `error_answer(code, message, headers)` makes the answers to what goes wrong here: BAD_REQUEST, TIMEOUT, TOO_LARGE,
     URI_TOO_LONG, HEADERS_TOO_LARGE, NOT_IMPLEMENTED, HTTP_VERSION, NOT_FOUND, METHOD_NOT_ALLOWED, BUSY and INTERNAL.
-    What a handler raises is unexpected: it is logged, counted in `errors` and answered with INTERNAL.
+    What a handler raises is unexpected: it is logged, counted in `errors` and answered with INTERNAL. `utc()` is the
+    time for the field Date in seconds since 1970, None while nobody knows it.
     """
 
-    def __init__(self, limits: HttpLimits, error_answer, clock=monotonic):
+    def __init__(self, limits: HttpLimits, error_answer, utc=no_clock, clock=monotonic):
         super().__init__()
         self.limits = limits
         self.error_answer = error_answer
         self.monotonic = clock
         self.closing = False
         self.errors = 0
+        self._utc = utc
+        self._date = ""
+        self._date_at: float | None = None
         self._paths: dict = {}  # path without trailing slash -> {method: handler}
 
     def add(self, method: str, path: str, handler) -> None:
@@ -50,9 +60,10 @@ class Application(Microdot):
         if not callable(handler):
             return await self.error_response(req, handler)
         try:
-            return await handler(req)
+            response = await handler(req)
+            return response if isinstance(response, JsonResponse) else check(response)
         except Exception as exc:
-            log_exception(exc)
+            self.count_error(exc)
             return await self.error_response(req, 500)
 
     async def error_response(self, req, status_code, reason=None):
@@ -62,8 +73,20 @@ class Application(Microdot):
         if status_code == 405:
             allow = req.g.allow
             return self.error_answer("METHOD_NOT_ALLOWED", "allowed here: " + allow, {"Allow": allow})
-        self.errors += 1
         return self.error_answer("INTERNAL", "an unexpected error, written to the device's log")
+
+    def count_error(self, exc: BaseException) -> None:
+        """Log and count what nobody has expected."""
+        self.errors += 1
+        log_exception(exc)
+
+    def date_field(self, now: float) -> str:
+        """The field Date (RFC 9110 section 6.6.1) at a moment of the server's clock, "" where the time is not known."""
+        if self._date_at is None or not 0 <= now - self._date_at < 1:
+            self._date_at = now
+            seconds = self._utc()
+            self._date = "" if seconds is None else f"Date: {http_date(int(seconds))}\r\n"
+        return self._date
 
 
 def allowed_methods(methods) -> str:

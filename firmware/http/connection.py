@@ -4,131 +4,230 @@ import asyncio
 
 from microdot import Request
 
-from firmware.http.answers import chunk, render, render_head
+from firmware.http.answers import render, render_head
 from firmware.http.application import Application
+from firmware.http.bodies import BrokenBody, Parts
 from firmware.http.http1 import ConnectionClosed, HttpError, RequestHead, RequestReader, body_length
+from firmware.http.slots import FRESH, HANDLING, IDLE, LINGERING, READING, STREAMING, WRITING, Client, Slots
 from firmware.http.targets import split_target
-from hal.runtime import abort_stream, close_stream, peer_address
+from hal.ip_addresses import source_of
+from hal.runtime import abort_stream, close_stream, keep_alive, peer_address, peer_is_gone
 
-IDLE, READING, HANDLING, WRITING, LINGERING = range(5)
+GONE_SEC = 1  # a client may have closed only its own half, as `nc` does; an answer that is ready by then is sent
 
 _LINGER_SEC = 1  # how long a refused client may go on sending before the connection is cut
 _LINGER_BYTES = 1 << 20
+_PROBE_SEC = 30  # TCP probes a silent stream's client so often
 
 
-class Connection:
-    """One client connection: reads requests, has them answered in order, keeps to the limits."""
+class Connection(Client):
+    """One client connection: reads requests, has them answered in order, keeps to the limits.
 
-    def __init__(self, application: Application, reader, writer, level: int):
-        self.application = application
-        self.level = level  # access level that the listener gives to whoever arrives on it
+    `slots` are the places of connections, `streams` those of answers without an end.
+    """
+
+    def __init__(self, application: Application, slots: Slots, streams: Slots, reader, writer, level: int):
         self.address = peer_address(writer)
-        self.phase = IDLE
-        self.deadline: float | None = application.monotonic() + application.limits.head_sec
-        self.idle_since = application.monotonic()
-        self.expired = False
-        self.writer = writer
-        self.requests = RequestReader(reader, application.limits)
-        self.task = asyncio.current_task()
+        super().__init__(source_of(self.address), level, application.monotonic())
+        self.deadline: float | None = self.since + application.limits.head_sec
+        self._application = application
+        self._slots = slots
+        self._streams = streams
+        self._writer = writer
+        self._requests = RequestReader(reader, application.limits)
+        self._task = asyncio.current_task()
+        self._expired = False
+        self._crowded_out = False
+        self._gone = False
+        self._safe = True  # whether what is asked for may be given up when nobody waits for it any more
+
+    # What others do to it
 
     def expire(self) -> None:
         """End the connection where it stands; a client in the middle of a request is told 408."""
-        if not self.expired:
-            self.expired = True
-            self.task.cancel()  # type: ignore[union-attr]
+        if not self._expired:
+            self._expired = True
+            self._task.cancel()  # type: ignore[union-attr]
+
+    def is_gone(self) -> bool:
+        """Whether the client has closed while it is being served."""
+        return self.phase in (HANDLING, STREAMING) and peer_is_gone(self._writer)
+
+    def give_way(self) -> None:
+        """Its place is another's; its answer is finished where the client has gone, else it ends here."""
+        if self.is_gone():
+            self.let_go()
+        else:
+            self._crowded_out = True
+            self.expire()
+
+    def let_go(self) -> None:
+        """The client has gone: its places are free. What a POST has begun is done, anything else soon given up."""
+        if not self._gone:
+            self._gone = True
+            self._leave()
+            if self._safe:
+                self.deadline = self._application.monotonic() + GONE_SEC
+
+    # Serving
 
     async def serve(self) -> None:
         """Answer requests until either side ends the connection."""
         kept = True
         try:
-            while kept and not self.application.closing:
+            while kept and not self._application.closing:
                 kept = await self._serve_one()
-            self._enter(WRITING, self.application.limits.idle_sec)
-            await close_stream(self.writer)
+            self._enter(WRITING, self._application.limits.idle_sec)
+            await close_stream(self._writer)
         except ConnectionClosed:
-            self._enter(WRITING, self.application.limits.idle_sec)
-            await close_stream(self.writer)
+            self._enter(WRITING, self._application.limits.idle_sec)
+            await close_stream(self._writer)
         except HttpError as exc:
             await self._refuse(exc)
         except asyncio.CancelledError:
-            if not self.expired:
+            if not self._expired:
                 raise
-            if self.phase == READING and not self.application.closing:
-                await self._refuse(HttpError("TIMEOUT", "the request did not arrive in time"))
-            else:
-                abort_stream(self.writer)
+            await self._end()
+        except BrokenBody as exc:
+            self._application.count_error(exc)
+            abort_stream(self._writer)
+        finally:
+            self._leave()
+
+    async def turn_away(self) -> None:
+        """Tell a client for whom there is no place to try again."""
+        await self._refuse(HttpError("BUSY", "too many connections"))
 
     def _enter(self, phase: int, seconds: "float | None") -> None:
         self.phase = phase
-        self.deadline = None if seconds is None else self.application.monotonic() + seconds
+        self.since = self._application.monotonic()
+        self.deadline = None if seconds is None else self.since + seconds
+
+    def _leave(self) -> None:
+        self._slots.leave(self)
+        self._streams.leave(self)
+
+    async def _end(self) -> None:
+        """End what has expired."""
+        if self._crowded_out and self.phase in (FRESH, READING):
+            await self.turn_away()
+        elif self.phase == READING and not self._application.closing:
+            await self._refuse(HttpError("TIMEOUT", "the request did not arrive in time"))
+        else:
+            abort_stream(self._writer)
 
     async def _serve_one(self) -> bool:
-        limits = self.application.limits
-        await self.requests.wait()
+        limits = self._application.limits
+        await self._requests.wait()
         self._enter(READING, limits.head_sec)
-        head = await self.requests.head()
-        length = body_length(head)
-        body = b""
-        if length != 0:
-            if length is not None and length > limits.body_bytes:
-                raise HttpError("TOO_LARGE", f"the body must not be longer than {limits.body_bytes} bytes")
-            self._enter(READING, limits.body_sec)
-            if head.expects_continue() and not self.requests.pending():
-                await self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
-                self._enter(READING, limits.body_sec)
-            body = await self.requests.body(length)
+        head = await self._requests.head()
+        body = await self._body(head)
         self._enter(HANDLING, None)
-        path, query = split_target(head.target)
-        request = Request(self.application, (self.address, 0), head.method, "", head.version, head.headers, body)  # type: ignore[arg-type]
-        request.url, request.path, request.query_string = head.target, path, query  # decoded, so not for it to split
-        request.g.level = self.level
-        response = await self.application.dispatch_request(request)
-        kept = head.keep_alive() and not self.application.closing
-        if isinstance(response.body, bytes):
-            answer = render(response.status_code, response.headers, response.body, kept, head.method == "HEAD")
+        self._safe = head.method != "POST"
+        request = self._request(head, body)
+        response = await self._application.dispatch_request(request)
+        kept = head.keep_alive() and not self._application.closing and not self._gone
+        if type(response.body) is bytes:
+            date = self._application.date_field(self.since)
+            answer = render(response, kept, date, head.method == "HEAD")
             self._enter(WRITING, limits.body_sec)
             await self._send(answer)
         else:
-            kept = kept and head.version == "1.1"
-            await self._stream(response, head, kept)
-        if response.after_sent is not None:
+            kept = await self._send_body(response, head, kept)
+        if getattr(response, "after_sent", None) is not None:
             response.after_sent()
         if kept:
             self._enter(IDLE, limits.idle_sec)
-            self.idle_since = self.application.monotonic()
-            if self.requests.pending():
+            if self._requests.pending():
                 await asyncio.sleep(0)  # a client with a full pipeline must not keep the others waiting
         return kept
 
-    async def _stream(self, response, head: RequestHead, kept: bool) -> None:
-        """Send a body of unknown length part by part: in chunks, or to HTTP/1.0 until the connection closes."""
-        chunked = head.version == "1.1"
-        framing = "Transfer-Encoding: chunked\r\n" if chunked else ""
-        self._enter(WRITING, self.application.limits.body_sec)
-        await self._send(render_head(response.status_code, response.headers, framing, kept))
-        if head.method == "HEAD":
-            return
-        async for part in response.body_iter():
-            self._enter(WRITING, self.application.limits.body_sec)
-            data = part.encode() if isinstance(part, str) else part
-            await self._send(chunk(data) if chunked else data)
+    async def _body(self, head: RequestHead) -> bytes:
+        length = body_length(head)
+        if length == 0:
+            return b""
+        limits = self._application.limits
+        if length is not None and length > limits.body_bytes:
+            raise HttpError("TOO_LARGE", f"the body must not be longer than {limits.body_bytes} bytes")
+        self._enter(READING, limits.body_sec)
+        if head.expects_continue() and not self._requests.pending():
+            await self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._enter(READING, limits.body_sec)
+        return await self._requests.body(length)
+
+    def _request(self, head: RequestHead, body: bytes) -> Request:
+        path, query = split_target(head.target)
+        peer = (self.address, 0)
+        request = Request(self._application, peer, head.method, "", head.version, head.headers, body)  # type: ignore[arg-type]
+        request.url, request.path, request.query_string = head.target, path, query  # decoded, so not for it to split
+        request.g.level = self.level
+        request.g.welcome = self._welcome
+        return request
+
+    def _welcome(self) -> None:
+        """For handlers: the client has proved to be a user."""
+        self._slots.welcome(self.source)
+        self._streams.welcome(self.source)
+
+    # Answering
+
+    async def _send(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def _send_body(self, response, head: RequestHead, kept: bool) -> bool:
+        """Send an answer whose body comes in parts; whether the connection can be used again (RFC 9112 section 6.3)."""
+        parts = Parts(response.body)
+        try:
+            whole = head.method != "HEAD"
+            if parts.live and whole:
+                self._take_stream()
+            length = await parts.length()
+            chunked = length is None and head.version != "1.0"
+            ends = length is not None or (chunked and not parts.live)
+            kept = kept and (ends or not whole)
+            framing = f"Content-Length: {length}\r\n" if length is not None else ""
+            framing = "Transfer-Encoding: chunked\r\n" if chunked else framing
+            date = self._application.date_field(self.since)
+            self._enter(WRITING, self._application.limits.body_sec)
+            await self._send(render_head(response, framing, kept, date))
+            if whole:
+                await self._send_parts(parts, chunked)
+        finally:
+            await parts.close()
+        return kept
+
+    def _take_stream(self) -> None:
+        """A stream has a place of its own for as long as it lasts, and the connection's is free for others."""
+        if not self._streams.enter(self, self._application.monotonic()):
+            raise HttpError("BUSY", "too many streams are open")
+        self._slots.leave(self)
+        keep_alive(self._writer, _PROBE_SEC)
+
+    async def _send_parts(self, parts: Parts, chunked: bool) -> None:
+        body_sec = self._application.limits.body_sec
+        while not (self._gone and parts.live):
+            self._enter(STREAMING if parts.live else WRITING, None if parts.live else body_sec)
+            part = await parts.next()
+            if part is None:
+                break
+            self._enter(WRITING, body_sec)
+            await self._send(f"{len(part):x}\r\n".encode() + part + b"\r\n" if chunked else part)
+            await asyncio.sleep(0)  # a client that takes all at once must not keep the others waiting
         if chunked:
             await self._send(b"0\r\n\r\n")
 
-    async def _send(self, data: bytes) -> None:
-        self.writer.write(data)
-        await self.writer.drain()
-
     async def _refuse(self, error: HttpError) -> None:
         """Send an error and let the client finish sending: closing at once would take the answer from it."""
-        self.expired = False
+        self._expired = False
         self._enter(LINGERING, _LINGER_SEC)
-        answer = self.application.error_answer(error.code, str(error))
+        self._leave()
+        answer = self._application.error_answer(error.code, str(error))
         try:
-            await self._send(render(answer.status_code, answer.headers, answer.body, False))
-            self.writer.write_eof()
-            await self.requests.discard(_LINGER_BYTES)
+            await self._send(render(answer, False, self._application.date_field(self.since)))
+            self._writer.write_eof()
+            await self._requests.discard(_LINGER_BYTES)
         except (asyncio.CancelledError, AttributeError):  # MicroPython's streams have no write_eof
-            if not self.expired:
+            if not self._expired:
                 await asyncio.sleep(0)
-        abort_stream(self.writer)
+        abort_stream(self._writer)

@@ -2,7 +2,7 @@
 
 
 class HttpLimits:
-    """What a client may use: bytes of head and body, seconds for each phase, connections at once."""
+    """What a client may use: bytes of head and body, seconds for each phase, connections and streams at once."""
 
     def __init__(
         self,
@@ -12,6 +12,7 @@ class HttpLimits:
         head_sec: float = 10,
         body_sec: float = 30,
         idle_sec: float = 30,
+        streams: int = 8,
     ):
         self.head_bytes = head_bytes
         self.body_bytes = body_bytes
@@ -19,3 +20,4 @@ class HttpLimits:
         self.head_sec = head_sec
         self.body_sec = body_sec
         self.idle_sec = idle_sec
+        self.streams = streams

@@ -8,11 +8,11 @@ write an answer).
 
 import asyncio
 
-from firmware.http.answers import render
-from firmware.http.application import Application
-from firmware.http.connection import HANDLING, IDLE, WRITING, Connection
+from firmware.http.application import Application, no_clock
+from firmware.http.connection import Connection
 from firmware.http.limits import HttpLimits
-from hal.runtime import CONNECTION_ERRORS, abort_stream, close_stream, log_exception, monotonic, peer_address
+from firmware.http.slots import HANDLING, LINGERING, WRITING, Slots
+from hal.runtime import CONNECTION_ERRORS, abort_stream, log, monotonic, peer_address
 
 _STOP_SEC = 1  # how long answers in progress may take when the server stops
 
@@ -20,8 +20,11 @@ _STOP_SEC = 1  # how long answers in progress may take when the server stops
 class HttpServer(Application):
     """Serves an application over HTTP/1.1 within limits."""
 
-    def __init__(self, limits: HttpLimits, error_answer, clock=monotonic):
-        super().__init__(limits, error_answer, clock)
+    def __init__(self, limits: HttpLimits, error_answer, utc=no_clock, clock=monotonic):
+        super().__init__(limits, error_answer, utc, clock)
+        places = limits.connections
+        self._slots = Slots(places, places - places // 4, places // 8)
+        self._streams = Slots(limits.streams, max(1, limits.streams // 2), limits.streams // 8)
         self._connections: set = set()
         self._listeners: list = []
         self._watchdog: asyncio.Task | None = None
@@ -84,48 +87,44 @@ class HttpServer(Application):
         return len(self._connections)
 
     async def _accept(self, reader, writer, level: int) -> None:
-        connection = Connection(self, reader, writer, level)
+        connection = Connection(self, self._slots, self._streams, reader, writer, level)
+        self._connections.add(connection)
         try:
-            if self.closing or not self._make_room():
-                answer = self.error_answer("BUSY", "too many connections")
-                writer.write(render(answer.status_code, answer.headers, answer.body, False))
-                await writer.drain()
-                await close_stream(writer)
-                return
-            self._connections.add(connection)
-            await self.handle_request(connection, writer)
+            if self._is_overrun():
+                abort_stream(writer)
+            elif not self.closing and self._slots.enter(connection, self.monotonic()):
+                await self.handle_request(connection, writer)
+            else:
+                log(f"HTTP: no place for a connection from {connection.address}")
+                await connection.turn_away()
         except CONNECTION_ERRORS:
             abort_stream(writer)
         except asyncio.CancelledError:
             abort_stream(writer)
         except Exception as exc:
-            self.errors += 1
-            log_exception(exc)
+            self.count_error(exc)
             abort_stream(writer)
         finally:
             self._connections.discard(connection)
+
+    def _is_overrun(self) -> bool:
+        """Whether too many hold no place: who are turned away or gone, or have streams. The former are cut first."""
+        if len(self._connections) <= 2 * self.limits.connections + self.limits.streams:
+            return False
+        lingering = [connection for connection in self._connections if connection.phase == LINGERING]
+        if not lingering:
+            return True
+        oldest = min(lingering, key=lambda connection: connection.since)
+        self._connections.discard(oldest)
+        oldest.expire()
+        return False
 
     async def handle_request(self, reader, writer):
         """Microdot's hook for a new client: `reader` is the Connection made for it."""
         await reader.serve()
 
-    def _make_room(self) -> bool:
-        """Whether one more connection fits; the one idle longest gives way, never one in the middle of a request."""
-        if len(self._connections) < self.limits.connections:
-            return True
-        idle = [connection for connection in self._connections if connection.phase == IDLE and not connection.expired]
-        if not idle:
-            return False
-        longest = idle[0]
-        for connection in idle:
-            if connection.idle_since < longest.idle_since:
-                longest = connection
-        self._connections.discard(longest)
-        longest.expire()
-        return True
-
     async def _watch(self) -> None:
-        """Expire connections past their deadline."""
+        """Expire connections past their deadline, and let go of those whose clients have gone."""
         limits = self.limits
         pause = min(1, limits.head_sec / 4, limits.body_sec / 4, limits.idle_sec / 4)
         while True:
@@ -134,3 +133,5 @@ class HttpServer(Application):
             for connection in list(self._connections):
                 if connection.deadline is not None and now >= connection.deadline:
                     connection.expire()
+                elif connection.is_gone():
+                    connection.let_go()

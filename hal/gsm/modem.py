@@ -6,7 +6,7 @@
 import asyncio
 
 from hal.contracts import Modem, ModemFailed, NoModem
-from hal.gsm.at import AtError, AtPort, AtSilent, announces_text
+from hal.gsm.at import AtError, AtPort, AtSilent
 from hal.gsm.sim_pin import PinMemory, SimProblem, sim_state, unlock
 from hal.gsm.sms import submit_pdus
 from hal.gsm.sms_sender import send_pdus
@@ -20,7 +20,7 @@ from hal.gsm.state import (
     introduce,
     prepare_network,
 )
-from hal.runtime import in_time, log, log_exception, monotonic, random_bytes, wait_until
+from hal.runtime import log, log_exception, monotonic, random_bytes, wait_until
 
 POLL_SEC = 10.0  # between two looks at the state
 LEAST_SEC = 1.0  # between two looks however much the modem has to tell
@@ -58,7 +58,6 @@ class GsmModem(Modem):
         self._prepared = False  # whether the modem has been told of the network and the data connection
         self._restarted = False
         self._echoes = False
-        self._text_follows = False
         self._wake = asyncio.Event()
         self._task: asyncio.Task | None = None
         self._sending = asyncio.Lock()
@@ -89,6 +88,7 @@ class GsmModem(Modem):
     async def stop(self) -> None:
         """Let the port go."""
         task, self._task = self._task, None
+        self._close()
         if task is not None:
             task.cancel()
             try:
@@ -97,7 +97,6 @@ class GsmModem(Modem):
                 pass
             self._status = None
             self._absence = _OFF
-        self._close()
 
     async def status(self) -> dict:
         """As last heard, a few seconds ago at most."""
@@ -114,7 +113,7 @@ class GsmModem(Modem):
             raise ModemFailed(f"{SENDING_MAX} messages are waiting already", "BUSY")
         self._waiting += 1
         try:
-            await in_time(self._sending.acquire(), TURN_SEC)
+            await asyncio.wait_for(self._sending.acquire(), TURN_SEC)
         except asyncio.TimeoutError:
             raise ModemFailed("the messages before this one take too long", "BUSY") from None
         finally:
@@ -150,7 +149,7 @@ class GsmModem(Modem):
 
     async def _run(self) -> None:
         tries = 0
-        while True:
+        while self._task is not None:  # a wait that ends in the moment of a cancellation swallows it (CPython 3.11)
             try:
                 self._port = self._open(self._hear, self._wake.set)
                 while True:
@@ -162,6 +161,8 @@ class GsmModem(Modem):
             except Exception as exc:
                 log_exception(exc)
                 self._lose(f"unexpected {type(exc).__name__}")
+            if self._task is None:
+                return
             await asyncio.sleep(RETRY_PAUSES[min(tries, len(RETRY_PAUSES) - 1)])
             tries += 1
 
@@ -245,9 +246,6 @@ class GsmModem(Modem):
 
     def _hear(self, line: str) -> None:
         """A line that answers nothing."""
-        is_text, self._text_follows = self._text_follows, not self._text_follows and announces_text(line)
-        if is_text:
-            return
         if line in _BOOT_LINES and self._status is not None and not self._restarted:
             self._restarted = True
             if self._port is not None:
@@ -256,7 +254,7 @@ class GsmModem(Modem):
             self._wake.set()
 
     def _lose(self, reason: str) -> None:
-        if reason != self._absence:  # once for each
+        if reason != self._absence and self._task is not None:  # once for each
             log(f"modem: {reason}")
         self._absence = reason
         self._status = None

@@ -1,5 +1,6 @@
 """How the device speaks HTTP, good clients and bad ones."""
 
+import datetime
 import json
 import socket
 import struct
@@ -375,3 +376,11 @@ def test_a_long_answer_to_http_1_0_ends_with_the_connection(device):
     head, _, body = text.partition(b"\r\n\r\n")
     assert b"transfer-encoding" not in head.lower()
     assert json.loads(body)["openapi"].startswith("3.1")
+
+
+def test_answers_are_dated_where_the_clock_is_set(device, authorized):
+    _, body, headers = device.ask("GET", "/api/state/get/?time", headers=authorized)
+    assert ("date" in headers) == (body["time"] is not None)
+    if body["time"] is not None:
+        stated = datetime.datetime.strptime(headers["date"], "%a, %d %b %Y %H:%M:%S GMT")
+        assert abs(stated - datetime.datetime.strptime(body["time"]["utc"], "%Y-%m-%dT%H:%M:%SZ")).total_seconds() <= 2

@@ -8,6 +8,7 @@ from firmware.services.time.local_time import LocalTime, iso, parse_moment
 from hal.contracts import PartError
 from hal.runtime import log, log_exception, monotonic
 
+NEVER_SET = 1704067200  # 1 January 2024: clocks that were never set begin long before
 FIRST_SYNC_SEC = 2  # after start
 RETRY_SEC = 30  # after a failure; doubles up to the period
 LONGEST_SLEEP_SEC = 3600  # MicroPython's timers do not reach a week
@@ -64,6 +65,11 @@ class ClockService:
     def utc_iso_ago(self, age: float) -> "str | None":
         """UTC time of so many seconds ago, ISO 8601; None without a clock."""
         return None if self._clock is None else iso(self._clock.now() - age) + "Z"
+
+    def utc(self) -> "float | None":
+        """Seconds since 1970, None where there is no clock or it was never set."""
+        now = None if self._clock is None else self._clock.now()
+        return None if now is None or now < NEVER_SET else now
 
     def set(self, text: str) -> None:
         """Set system clock and RTC to an ISO 8601 moment. BadField, Refused NO_CLOCK, PartError."""

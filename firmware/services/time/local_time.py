@@ -12,7 +12,6 @@ LATEST = 4102444800 - 1e-6  # the end of 2099
 
 OFF, EUROPEAN, MANUAL = range(3)  # values of the setting tsMode
 EUROPEAN_SHIFT = 3600
-ANY_DAY = 7  # as day of the week in setting tsManual
 
 _MONTH_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
@@ -33,8 +32,8 @@ def month_days(year: int, month: int) -> int:
 
 
 def date_of(days: int) -> "tuple[int, int, int]":
-    """(year, month, day) of a day counted from 1970-01-01, from the year 1 on."""
-    year = 1970 + days // (366 if days >= 0 else 365)  # at most the right one
+    """(year, month, day) of a day counted from 1970-01-01."""
+    year = 1970 + days // 366
     while days_of(year + 1, 1, 1) <= days:
         year += 1
     month = 1
@@ -52,21 +51,6 @@ def weekday_date(year: int, month: int, week: int, weekday: int) -> int:
     return day
 
 
-def switch_over(rule: dict, which: str, year: int) -> int:
-    """The start or the end, as `which` says, of daylight saving time in a year by a value of setting tsManual.
-
-    Seconds as clocks on the wall show them, from 1970-01-01 on.
-    """
-    month, weekday, first = rule[which + "Month"], rule[which + "Day"], rule[which + "From"]
-    if first == 0:
-        day = weekday_date(year, month, rule[which + "Week"], weekday)
-    else:
-        day = days_of(year, month, first)
-        if weekday != ANY_DAY:
-            day += (weekday - (day + 4)) % 7
-    return day * DAY + rule[which + "Hour"] * 3600 + rule[which + "Min"] * 60
-
-
 def iso(seconds: float) -> str:
     """ISO 8601 text without a zone, whole seconds."""
     whole = int(seconds // 1)
@@ -78,9 +62,9 @@ def iso(seconds: float) -> str:
 def parse_iso(text: str) -> "tuple[float, int | None]":
     """(seconds as written, seconds that its zone is ahead of UTC or None) of YYYY-MM-DDThh:mm[:ss[.f]][Z|+hh[:]mm].
 
-    A leap second, ss 60, is the second after it. ValueError where it is none.
+    ValueError where it is none.
     """
-    date, mark, rest = text.strip().replace(" ", "T").replace("t", "T").partition("T")
+    date, mark, rest = text.strip().replace(" ", "T").partition("T")
     if not mark:
         raise ValueError("no time")
     year, month, day = (_number(part, size) for part, size in _split(date, "-", (4, 2, 2)))
@@ -91,13 +75,11 @@ def parse_iso(text: str) -> "tuple[float, int | None]":
     if point and not (fraction and len(parts) == 3):
         raise ValueError("a fraction of no second")
     hour, minute, second = (parts + [0])[:3]
-    last = 60 if minute % 15 == 14 else 59  # leap seconds come at 23:59:60 UTC, zones are apart by quarters of an hour
-    if not (1 <= month <= 12 and 1 <= day <= month_days(year, month) and hour < 24 and minute < 60 and second <= last):
+    if not (1 <= month <= 12 and 1 <= day <= month_days(year, month) and hour < 24 and minute < 60 and second < 60):
         raise ValueError("no such moment")
     seconds: float = days_of(year, month, day) * DAY + hour * 3600 + minute * 60 + second
     if fraction:
-        _digits(fraction)
-        seconds += int(fraction[:6]) / 10 ** len(fraction[:6])
+        seconds += _number(fraction, len(fraction)) / 10 ** len(fraction)
     return seconds, zone
 
 
@@ -109,15 +91,9 @@ def _split(text: str, separator: str, sizes: tuple) -> list:
 
 
 def _number(text: str, size: int) -> int:
-    if len(text) != size:
+    if len(text) != size or size > 9 or not all("0" <= digit <= "9" for digit in text):
         raise ValueError("not a number")
-    return int(_digits(text))
-
-
-def _digits(text: str) -> str:
-    if not all("0" <= digit <= "9" for digit in text):
-        raise ValueError("not a number")
-    return text
+    return int(text)
 
 
 def _cut_zone(text: str) -> "tuple[str, int | None]":
@@ -179,9 +155,11 @@ class LocalTime:
     def _manual(self, year: int) -> "tuple[int, int]":
         """Start by standard time, end by daylight saving time, as clocks on the wall show them."""
         rule = self._rule
+        start = weekday_date(year, rule["startMonth"], rule["startWeek"], rule["startDay"])
+        end = weekday_date(year, rule["endMonth"], rule["endWeek"], rule["endDay"])
         return (
-            switch_over(rule, "start", year) - self._standard,
-            switch_over(rule, "end", year) - self._standard - self._shift,
+            start * DAY + rule["startHour"] * 3600 - self._standard,
+            end * DAY + rule["endHour"] * 3600 - self._standard - self._shift,
         )
 
 

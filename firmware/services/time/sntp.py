@@ -1,8 +1,7 @@
 """SNTP, client side (RFC 4330)."""
 
 from firmware.services.time.local_time import LATEST
-from hal.runtime import random_bytes
-from hal.runtime.datagrams import NoSuchHost, datagram_exchange
+from hal.runtime import NoSuchHost, datagram_exchange, random_bytes
 
 PORT = 123
 PACKET = 48  # bytes

@@ -5,71 +5,7 @@ import json
 
 import pytest
 
-from firmware.api.errors import error_answer
-from firmware.http.answers import JsonResponse
-from firmware.http.limits import HttpLimits
-from firmware.http.server import HttpServer
-
-SMALL = {"head_sec": 0.2, "body_sec": 0.2, "idle_sec": 0.2, "connections": 3}
-HELLO = b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"
-
-
-class Rig:
-    def __init__(self, **limits):
-        self.server = HttpServer(HttpLimits(**dict(SMALL, **limits)), error_answer)
-        self.release = asyncio.Event()
-        self.writers: list = []
-        self.server.add("GET", "/hello", self.hello)
-        self.server.add("GET", "/slow", self.slow)
-        self.server.add("GET", "/big", self.big)
-        self.server.add("GET", "/broken", self.broken)
-        self.server.add("POST", "/hello", self.hello)
-
-    async def hello(self, request):
-        return JsonResponse({"hello": len(request.body)})
-
-    async def slow(self, request):
-        await self.release.wait()
-        return JsonResponse({"slow": True})
-
-    async def big(self, request):
-        return JsonResponse({"big": "x" * 100000})
-
-    async def broken(self, request):
-        raise ValueError("a secret detail")
-
-    async def __aenter__(self):
-        self.tasks = asyncio.all_tasks()
-        self.port = await self.server.start("127.0.0.1", 0, 0)
-        return self
-
-    async def __aexit__(self, *exc):
-        await self.server.stop()
-        for writer in self.writers:
-            writer.transport.abort()
-        await asyncio.sleep(0.01)
-        assert self.server.connection_count() == 0
-        assert asyncio.all_tasks() - self.tasks == set()
-
-    async def connect(self):
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        self.writers.append(writer)
-        return reader, writer
-
-    async def until(self, condition, seconds=5.0):
-        for _ in range(int(seconds / 0.01)):
-            if condition():
-                return
-            await asyncio.sleep(0.01)
-        raise AssertionError("it did not come about")
-
-
-async def answer(reader):
-    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
-    lines = head.decode().split("\r\n")
-    headers = dict(line.lower().split(": ", 1) for line in lines[1:-2])
-    body = await asyncio.wait_for(reader.readexactly(int(headers["content-length"])), 5)
-    return int(lines[0].split()[1]), json.loads(body), headers
+from tests.firmware.http.rig import HELLO, Rig, answer
 
 
 @pytest.mark.parametrize(
@@ -259,3 +195,20 @@ async def test_bodies_arrive_whole_however_they_are_cut():
             )
             assert (await answer(reader))[1] == {"hello": size // 1000 * 1000}
         writer.close()
+
+
+async def test_answers_are_dated_once_the_time_is_known():
+    times = {"passed": 0.0, "utc": None}
+    async with Rig(idle_sec=30, utc=lambda: times["utc"], clock=lambda: times["passed"]) as rig:
+        reader, writer = await rig.connect()
+        for passed, utc, date in [
+            (0.0, None, None),
+            (1.0, 784111777, "sun, 06 nov 1994 08:49:37 gmt"),
+            (1.5, 784111778, "sun, 06 nov 1994 08:49:37 gmt"),
+            (2.0, 784111778.5, "sun, 06 nov 1994 08:49:38 gmt"),
+            (3.0, 1709164800, "thu, 29 feb 2024 00:00:00 gmt"),
+            (4.0, None, None),
+        ]:
+            times.update(passed=passed, utc=utc)
+            writer.write(HELLO)
+            assert (await answer(reader))[2].get("date") == date
