@@ -24,7 +24,7 @@ ENDPOINTS = (
         "Set time",
         time_set,
         nothing,
-        body=Object(Field("datetime", Text(40, 1), help="ISO 8601; without zone: device local time")),
+        body=Object(Field("datetime", Text(64, 1), help="ISO 8601; without zone: device local time")),
     ),
     Endpoint(
         "POST",

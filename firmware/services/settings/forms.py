@@ -4,30 +4,51 @@ A form is a triple for `hal.fields.Text`: predicate, words for the error message
 pattern take the same texts.
 """
 
+from firmware.services.time import local_time
 from hal.fields import BadField, ListOf
 from hal.ip_addresses import ipv4_number, is_decimal, is_ipv4
 from hal.runtime import b64decode
 
 _OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _IPV4 = "(?:" + _OCTET + "[.]){3}" + _OCTET
+_UNICAST = "(?:22[0-3]|2[01][0-9]|1[0-9]{2}|[1-9][0-9]?)(?:[.]" + _OCTET + "){3}"
+_OWN = "(?!127[.])" + _UNICAST
 _MASK_OCTET = "(?:255|254|252|248|240|224|192|128|0)"
 _MASK = (
-    "(?:" + _MASK_OCTET + "(?:[.]0){3}|255[.]" + _MASK_OCTET + "(?:[.]0){2}"
+    "(?:(?!0)" + _MASK_OCTET + "(?:[.]0){3}|255[.]" + _MASK_OCTET + "(?:[.]0){2}"
     "|(?:255[.]){2}" + _MASK_OCTET + "[.]0|(?:255[.]){3}" + _MASK_OCTET + ")"
 )
 _LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _NAME_END = "(?![A-Za-z0-9.-])"
-_HOST = "(?:" + _IPV4 + _NAME_END + "|(?:" + _LABEL + "[.])*(?![0-9]+" + _NAME_END + ")" + _LABEL + _NAME_END + ")"
+_HOST = "(?:" + _UNICAST + _NAME_END + "|(?:" + _LABEL + "[.])*(?![0-9]+" + _NAME_END + ")" + _LABEL + _NAME_END + ")"
 _PORT = "(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
 _CIDR = _IPV4 + "/(?:3[0-2]|[12]?[0-9])"
 
+_NAME_RANGES = (  # first and last of each, in pairs
+    "!~\u00c0\u00d6\u00d8\u00f6\u00f8\u0131\u0134\u013e\u0141\u0148\u014a\u017e"  # Latin
+    "\u0386\u0386\u0388\u038a\u038c\u038c\u038e\u03a1\u03a3\u03ce\u0400\u0481\u048a\u052f"  # Greek, Cyrillic
+)
+_WORD = "[" + "".join(_NAME_RANGES[at] + "-" + _NAME_RANGES[at + 1] for at in range(0, len(_NAME_RANGES), 2)) + "]+"
+
+_SOME_YEAR, _CALENDARS = 2000, 28  # after so many years days of the week come again on the same dates
+_NO_HOST = "must be the address of a host, not the first or last of its network"
 _HOST_LENGTH = 253  # RFC 1035 section 2.3.4, without the dot of the root
 _LABEL_LENGTH = 63
 
 
+def is_unicast(text: str) -> bool:
+    """Whether a text is an IPv4 address that one host can have: not 0.x, multicast, reserved or broadcast."""
+    return is_ipv4(text) and 1 <= int(text.split(".")[0]) <= 223
+
+
+def is_own_ipv4(text: str) -> bool:
+    """Whether a text is an IPv4 address that a host can have in a network: loopback is out too."""
+    return is_unicast(text) and text[:4] != "127."
+
+
 def is_mask(text: str) -> bool:
-    """Whether a text is an IPv4 network mask: ones, then zeros."""
-    if not is_ipv4(text):
+    """Whether a text is an IPv4 network mask: ones, then zeros; not that of the whole Internet."""
+    if not is_ipv4(text) or text == "0.0.0.0":
         return False
     host_bits = ipv4_number(text) ^ 0xFFFFFFFF
     return host_bits & (host_bits + 1) == 0
@@ -37,6 +58,11 @@ def is_cidr(text: str) -> bool:
     """Whether a text is an IPv4 address and a prefix length, such as 192.168.0.0/16."""
     address, _, prefix = text.partition("/")
     return is_ipv4(address) and is_decimal(prefix, 32)
+
+
+def is_own_cidr(text: str) -> bool:
+    """Whether a text is a host's IPv4 address and the prefix length of its network, such as 10.8.0.2/24."""
+    return is_cidr(text) and is_own_ipv4(text.partition("/")[0]) and text[-2:] != "/0"
 
 
 def is_label(text: str) -> bool:
@@ -51,7 +77,7 @@ def is_host(text: str) -> bool:
     labels = text.split(".")
     if len(text) > _HOST_LENGTH or not all(is_label(label) for label in labels):
         return False
-    return is_ipv4(text) or not _is_digits(labels[-1])
+    return is_unicast(text) or not _is_digits(labels[-1])
 
 
 def is_endpoint(text: str) -> bool:
@@ -104,6 +130,19 @@ def is_interface(text: str) -> bool:
     return all(_is_letter_or_digit(character) or character in "._-" for character in text)
 
 
+def is_username(text: str) -> bool:
+    """Whether a text is a user name after RFC 8265 section 3.4, in alphabets that firmware on a small board knows.
+
+    Letters of Latin, Greek and Cyrillic, each one code point that no normalisation changes, digits and the signs of
+    ASCII; words of them with one space between. What cannot be seen, and what can be written in two ways, is out.
+    """
+    return all(word != "" and all(_is_in_name(character) for character in word) for word in text.split(" "))
+
+
+def _is_in_name(character: str) -> bool:
+    return any(_NAME_RANGES[at] <= character <= _NAME_RANGES[at + 1] for at in range(0, len(_NAME_RANGES), 2))
+
+
 def _is_digits(text: str) -> bool:
     return text != "" and all("0" <= character <= "9" for character in text)
 
@@ -120,10 +159,13 @@ def _or_empty(predicate, words: str, pattern: str) -> tuple:
     return lambda text: text == "" or predicate(text), words + ", or empty", {"pattern": "^(?:" + pattern + ")?$"}
 
 
-IPV4_OR_EMPTY = _or_empty(is_ipv4, "an IPv4 address such as 192.168.1.20", _IPV4)
+UNICAST_OR_EMPTY = _or_empty(is_unicast, "an IPv4 address of a host, such as 192.168.1.1", _UNICAST)
+OWN_OR_EMPTY = _or_empty(is_own_ipv4, "an IPv4 address of a host in a network, such as 192.168.1.20", _OWN)
 MASK_OR_EMPTY = _or_empty(is_mask, "a network mask such as 255.255.255.0", _MASK)
 CIDR = _form(is_cidr, "an IPv4 network such as 192.168.0.0/16", _CIDR)
-CIDR_OR_EMPTY = _or_empty(is_cidr, "an IPv4 address with its prefix such as 10.8.0.2/24", _CIDR)
+OWN_CIDR_OR_EMPTY = _or_empty(
+    is_own_cidr, "an IPv4 address with its prefix such as 10.8.0.2/24", _OWN + "/(?:3[0-2]|[12][0-9]|[1-9])"
+)
 LABEL = _form(is_label, "a host name without dots: letters, digits and -", _LABEL)
 HOST = _form(is_host, "a host name or an IPv4 address", _HOST)
 HOST_OR_EMPTY = _or_empty(is_host, "a host name or an IPv4 address", _HOST)
@@ -138,6 +180,7 @@ QUOTABLE = _form(is_quotable, 'text without "', '[^"]*')
 PIN = _form(is_pin, "4..8 digits", "[0-9]{4,8}")
 KEY = _form(is_key, "Base64 of 32 bytes", "[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=")
 KEY_OR_EMPTY = _or_empty(is_key, "Base64 of 32 bytes", "[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=")
+USERNAME = _form(is_username, "letters, digits and signs, one space between words", _WORD + "(?: " + _WORD + ")*")
 INTERFACE = _form(is_interface, "an interface name such as wg0", "[A-Za-z][A-Za-z0-9._-]{0,14}")
 
 
@@ -152,38 +195,70 @@ def needs(*names: str):
     return rule
 
 
+def needs_one_of(*names: str):
+    """A rule: while `enabled` is true, one of the members of these names is not empty."""
+
+    def rule(value: dict) -> "list[str]":
+        if not value["enabled"] or any(value[name] for name in names):
+            return []
+        return [f"{names[0]}: is needed while enabled is true, or {' or '.join(names[1:])}"]
+
+    return rule
+
+
 def static_address(ethernet: dict) -> "list[str]":
-    """A rule: without DHCP, address, mask and gateway are given and fit together."""
+    """A rule: without DHCP, address and mask are given; a router, where there is one, is in their network."""
     if ethernet["dhcp"]:
         return []
-    missing = [f"{name}: is needed while dhcp is false" for name in ("ip", "mask", "gateway") if not ethernet[name]]
+    missing = [f"{name}: is needed while dhcp is false" for name in ("ip", "mask") if not ethernet[name]]
     if missing:
         return missing
+    if ethernet["mask"] == "255.255.255.255":
+        return ["mask: must leave room for other hosts"]
     problems = []
     mask = ipv4_number(ethernet["mask"])
-    network = ipv4_number(ethernet["ip"]) & mask
-    if ipv4_number(ethernet["gateway"]) & mask != network:
-        problems.append("gateway: must be in one network with ip, by mask")
-    if ethernet["gateway"] == ethernet["ip"]:
-        problems.append("gateway: must differ from ip")
-    for name in ("ip", "gateway"):
-        if ipv4_number(ethernet[name]) in (network, network | mask ^ 0xFFFFFFFF):
-            problems.append(f"{name}: must be the address of a host, not the first or last of its network")
+    if ethernet["gateway"]:
+        if (ipv4_number(ethernet["gateway"]) ^ ipv4_number(ethernet["ip"])) & mask:
+            problems.append("gateway: must be in one network with ip, by mask")
+        if ethernet["gateway"] == ethernet["ip"]:
+            problems.append("gateway: must differ from ip")
+    given = [name for name in ("ip", "gateway") if ethernet[name]]
+    return problems + [f"{name}: {_NO_HOST}" for name in given if not _is_host_in(ethernet[name], mask)]
+
+
+def tunnel(value: dict) -> "list[str]":
+    """A rule: an enabled tunnel has all that it needs, and an address that a host can have in its network."""
+    problems = needs("privateKey", "address", "peerPublicKey", "endpoint", "allowedIps")(value)
+    address, _, prefix = value["address"].partition("/")
+    if address and not _is_host_in(address, 0xFFFFFFFF << (32 - int(prefix)) & 0xFFFFFFFF):
+        problems.append(f"address: {_NO_HOST}")
     return problems
 
 
-def end_after_start(rule: dict) -> "list[str]":
-    """A rule: daylight saving time does not end at or before its start.
+def _is_host_in(address: str, mask: int) -> bool:
+    """Whether an address is none of the two that name a network and all of its hosts; RFC 3021 knows no such in /31."""
+    hosts = mask ^ 0xFFFFFFFF
+    return hosts <= 1 or ipv4_number(address) & hosts not in (0, hosts)
 
-    An end in an earlier month is in the next year (southern hemisphere). Inside one month only what comes later in
-    every year counts: the last week can be the fourth.
+
+def daylight(rule: dict) -> "list[str]":
+    """A rule over setting tsManual: both days exist, no hour is after 24:00, the end comes after the start.
+
+    An end in an earlier month is in the next year (southern hemisphere). Otherwise it must come later in every year.
     """
-    if rule["startMonth"] != rule["endMonth"] or min(rule["endWeek"], 4) > rule["startWeek"]:
-        return []
-    same_day = rule["startWeek"] == rule["endWeek"] and rule["startDay"] == rule["endDay"]
-    if same_day and rule["endHour"] > rule["startHour"]:
-        return []
-    return ["endMonth: the end must come after the start"]
+    problems = []
+    for which in ("start", "end"):
+        if rule[which + "From"] > local_time.month_days(2000, rule[which + "Month"]):
+            problems.append(f"{which}From: must be a day of {which}Month")
+        if rule[which + "Day"] == local_time.ANY_DAY and rule[which + "From"] == 0:
+            problems.append(f"{which}Day: {local_time.ANY_DAY}, any day, goes with {which}From alone")
+        if rule[which + "Hour"] == 24 and rule[which + "Min"] > 0:
+            problems.append(f"{which}Min: must be 0 at hour 24")
+    if not problems and 0 <= rule["endMonth"] - rule["startMonth"] <= 1:
+        for year in range(_SOME_YEAR, _SOME_YEAR + _CALENDARS):
+            if local_time.switch_over(rule, "end", year) <= local_time.switch_over(rule, "start", year):
+                return ["endMonth: the end must come after the start"]
+    return problems
 
 
 def ordered_uids(value: dict) -> "list[str]":

@@ -12,6 +12,7 @@ LATEST = 4102444800 - 1e-6  # the end of 2099
 
 OFF, EUROPEAN, MANUAL = range(3)  # values of the setting tsMode
 EUROPEAN_SHIFT = 3600
+ANY_DAY = 7  # as day of the week in setting tsManual
 
 _MONTH_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
@@ -32,8 +33,8 @@ def month_days(year: int, month: int) -> int:
 
 
 def date_of(days: int) -> "tuple[int, int, int]":
-    """(year, month, day) of a day counted from 1970-01-01."""
-    year = 1970 + days // 366
+    """(year, month, day) of a day counted from 1970-01-01, from the year 1 on."""
+    year = 1970 + days // (366 if days >= 0 else 365)  # at most the right one
     while days_of(year + 1, 1, 1) <= days:
         year += 1
     month = 1
@@ -51,6 +52,21 @@ def weekday_date(year: int, month: int, week: int, weekday: int) -> int:
     return day
 
 
+def switch_over(rule: dict, which: str, year: int) -> int:
+    """The start or the end, as `which` says, of daylight saving time in a year by a value of setting tsManual.
+
+    Seconds as clocks on the wall show them, from 1970-01-01 on.
+    """
+    month, weekday, first = rule[which + "Month"], rule[which + "Day"], rule[which + "From"]
+    if first == 0:
+        day = weekday_date(year, month, rule[which + "Week"], weekday)
+    else:
+        day = days_of(year, month, first)
+        if weekday != ANY_DAY:
+            day += (weekday - (day + 4)) % 7
+    return day * DAY + rule[which + "Hour"] * 3600 + rule[which + "Min"] * 60
+
+
 def iso(seconds: float) -> str:
     """ISO 8601 text without a zone, whole seconds."""
     whole = int(seconds // 1)
@@ -62,9 +78,9 @@ def iso(seconds: float) -> str:
 def parse_iso(text: str) -> "tuple[float, int | None]":
     """(seconds as written, seconds that its zone is ahead of UTC or None) of YYYY-MM-DDThh:mm[:ss[.f]][Z|+hh[:]mm].
 
-    ValueError where it is none.
+    A leap second, ss 60, is the second after it. ValueError where it is none.
     """
-    date, mark, rest = text.strip().replace(" ", "T").partition("T")
+    date, mark, rest = text.strip().replace(" ", "T").replace("t", "T").partition("T")
     if not mark:
         raise ValueError("no time")
     year, month, day = (_number(part, size) for part, size in _split(date, "-", (4, 2, 2)))
@@ -75,11 +91,13 @@ def parse_iso(text: str) -> "tuple[float, int | None]":
     if point and not (fraction and len(parts) == 3):
         raise ValueError("a fraction of no second")
     hour, minute, second = (parts + [0])[:3]
-    if not (1 <= month <= 12 and 1 <= day <= month_days(year, month) and hour < 24 and minute < 60 and second < 60):
+    last = 60 if minute % 15 == 14 else 59  # leap seconds come at 23:59:60 UTC, zones are apart by quarters of an hour
+    if not (1 <= month <= 12 and 1 <= day <= month_days(year, month) and hour < 24 and minute < 60 and second <= last):
         raise ValueError("no such moment")
     seconds: float = days_of(year, month, day) * DAY + hour * 3600 + minute * 60 + second
     if fraction:
-        seconds += _number(fraction, len(fraction)) / 10 ** len(fraction)
+        _digits(fraction)
+        seconds += int(fraction[:6]) / 10 ** len(fraction[:6])
     return seconds, zone
 
 
@@ -91,9 +109,15 @@ def _split(text: str, separator: str, sizes: tuple) -> list:
 
 
 def _number(text: str, size: int) -> int:
-    if len(text) != size or size > 9 or not all("0" <= digit <= "9" for digit in text):
+    if len(text) != size:
         raise ValueError("not a number")
-    return int(text)
+    return int(_digits(text))
+
+
+def _digits(text: str) -> str:
+    if not all("0" <= digit <= "9" for digit in text):
+        raise ValueError("not a number")
+    return text
 
 
 def _cut_zone(text: str) -> "tuple[str, int | None]":
@@ -155,11 +179,9 @@ class LocalTime:
     def _manual(self, year: int) -> "tuple[int, int]":
         """Start by standard time, end by daylight saving time, as clocks on the wall show them."""
         rule = self._rule
-        start = weekday_date(year, rule["startMonth"], rule["startWeek"], rule["startDay"])
-        end = weekday_date(year, rule["endMonth"], rule["endWeek"], rule["endDay"])
         return (
-            start * DAY + rule["startHour"] * 3600 - self._standard,
-            end * DAY + rule["endHour"] * 3600 - self._standard - self._shift,
+            switch_over(rule, "start", year) - self._standard,
+            switch_over(rule, "end", year) - self._standard - self._shift,
         )
 
 

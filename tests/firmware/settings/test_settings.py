@@ -41,12 +41,16 @@ OTHER: dict = {  # every field of every key, each different from its default
     "tsManual": {
         "startMonth": 10,
         "startWeek": 1,
+        "startFrom": 31,
         "startDay": 6,
         "startHour": 23,
+        "startMin": 45,
         "endMonth": 4,
         "endWeek": 1,
-        "endDay": 3,
+        "endFrom": 1,
+        "endDay": 7,
         "endHour": 0,
+        "endMin": 59,
         "shiftMin": 30,
     },
     "ethernet": {
@@ -423,6 +427,25 @@ BAD = [
     ({"download": {"url": "ftp://example.org/"}}, "download.url"),
     ({"download": {"url": "http://me:secret@example.org/"}}, "download.url"),
     ({"ntp": {"enabled": True, "server1": ""}}, "ntp.server1"),
+    ({"ntp": {"server1": "255.255.255.255"}}, "ntp.server1"),
+    ({"cbCloud": {"host": "255.255.255.255"}}, "cbCloud.host"),
+    ({"forwarding": [{"uidFrom": 1, "uidTo": 1, "host": "224.0.0.1"}]}, "forwarding[0].host"),
+    ({"ethernet": {"dns1": "0.0.0.0"}}, "ethernet.dns1"),
+    ({"ethernet": {"dns2": "239.1.1.1"}}, "ethernet.dns2"),
+    ({"wgManual": {"address": "10.8.0.0/24"}}, "wgManual.address"),
+    ({"wgManual": {"address": "10.8.0.255/24"}}, "wgManual.address"),
+    ({"wgManual": {"address": "10.8.0.2/0"}}, "wgManual.address"),
+    ({"wgManual": {"address": "127.0.0.1/8"}}, "wgManual.address"),
+    ({"wgManual": {"endpoint": "0.0.0.0:51820"}}, "wgManual.endpoint"),
+    ({"protect": {"username": "ad\u200bmin"}}, "protect.username"),
+    ({"protect": {"username": "e\u0301"}}, "protect.username"),
+    ({"protect": {"username": "\uff41dmin"}}, "protect.username"),
+    ({"protect": {"username": " admin"}}, "protect.username"),
+    ({"protect": {"username": "two  spaces"}}, "protect.username"),
+    ({"protect": {"username": "\u00a0"}}, "protect.username"),
+    ({"tsManual": {"startFrom": 31, "startMonth": 4}}, "tsManual.startFrom"),
+    ({"tsManual": {"endDay": 7}}, "tsManual.endDay"),
+    ({"tsManual": {"endHour": 24, "endMin": 1}}, "tsManual.endMin"),
     ({"astro": {"latitude": 90.001}}, "astro.latitude"),
     ({"forwarding": {}}, "forwarding"),
     ({"ethernet": {"hostname": "a.b"}}, "ethernet.hostname"),
@@ -441,8 +464,8 @@ STATIC = {"dhcp": False, "ip": "192.168.1.20", "mask": "255.255.255.0", "gateway
 @pytest.mark.parametrize(
     ("ethernet", "named"),
     [
-        ({"dhcp": False}, ["gateway", "ip", "mask"]),
-        (dict(STATIC, gateway=""), ["gateway"]),
+        ({"dhcp": False}, ["ip", "mask"]),
+        (dict(STATIC, gateway=""), None),
         (dict(STATIC, mask=""), ["mask"]),
         (dict(STATIC, mask="255.0.255.0"), ["mask"]),
         (dict(STATIC, gateway="192.168.2.1"), ["gateway"]),
@@ -451,6 +474,13 @@ STATIC = {"dhcp": False, "ip": "192.168.1.20", "mask": "255.255.255.0", "gateway
         (dict(STATIC, gateway="192.168.1.20"), ["gateway"]),
         (dict(STATIC, ip="192.168.1.255"), ["ip"]),
         (dict(STATIC, ip="192.168.1.0"), ["ip"]),
+        (dict(STATIC, ip="127.0.0.1"), ["ip"]),
+        (dict(STATIC, ip="224.0.0.5"), ["ip"]),
+        (dict(STATIC, ip="240.0.0.5"), ["ip"]),
+        (dict(STATIC, ip="0.1.2.3"), ["ip"]),
+        (dict(STATIC, mask="0.0.0.0"), ["mask"]),
+        (dict(STATIC, mask="255.255.255.255", gateway=""), ["mask"]),
+        (dict(STATIC, mask="255.255.255.254", ip="192.168.1.0", gateway="192.168.1.1"), None),
         (dict(STATIC, gateway="192.168.1.255"), ["gateway"]),
         (dict(STATIC, mask="255.255.0.0", gateway="192.168.200.1"), None),
         ({"dhcp": True, "gateway": "10.0.0.1"}, None),
@@ -499,6 +529,20 @@ async def test_daylight_saving_time_ends_after_its_start(tmp_path, first, last, 
         await settings.set({"tsManual": rule})
     else:
         assert await refused(settings, {"tsManual": rule}) == ["tsManual.endMonth: the end must come after the start"]
+
+
+NAMES = ["admin", "Zo\u00eb M\u00fcller", "\u041a\u0438\u0457\u0432", "\u0394\u03ac", "a.b+c@d"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_user_names_are_words_of_letters_digits_and_signs(tmp_path, name) -> None:
+    await start(tmp_path).set({"protect": {"username": name}})
+    assert start(tmp_path).active["protect"]["username"] == name
+
+
+async def test_the_second_time_server_alone_is_enough(tmp_path) -> None:
+    await start(tmp_path).set({"ntp": {"enabled": True, "server1": "", "server2": "ntp.test"}})
+    assert start(tmp_path).problems == []
 
 
 @pytest.mark.parametrize(
@@ -634,7 +678,6 @@ def test_values_in_the_file_that_are_out_of_limits_fall_back_to_defaults_and_are
     settings = start(tmp_path)
     named = sorted(problem.split(":")[0] for problem in settings.problems)
     assert named == [
-        "saved setting ethernet.gateway",
         "saved setting ethernet.ip",
         "saved setting ethernet.mask",
         "saved setting forwarding[0].uidFrom",
@@ -882,6 +925,8 @@ def test_every_field_is_explained_in_one_line_and_has_a_good_default() -> None:
 
 
 TEXTS = """
+|223.255.255.255|224.0.0.1|127.0.0.1|0.1.2.3|1.0.0.0/24|10.8.0.2/9|224.0.0.1/24|127.0.0.1:80|0.0.0.0:1|http://240.0.0.1/
+Zo\u00eb|\u0490|a\u00d7b|\u0132|\u0482|\u0301|a\u0301|\u200b|two words|two  words|a |\u00a0|\u1e00|\U0001f600
 |0.0.0.0|255.255.255.255|192.168.1.1|256.1.1.1|1.2.3|1.2.3.4.5|01.2.3.4|1.2.3.04|1.2.3.|.1.2.3|1.2.3.4 |1..2.3|+1.2.3.4
 \u0661.2.3.4|255.0.0.0|255.255.128.0|255.255.255.254|128.0.0.0|255.0.255.0|254.255.0.0|255.255.255.253|0.0.0.255
 10.0.0.0/8|10.0.0.1/0|10.0.0.0/32|10.0.0.0/33|10.0.0.0/08|10.0.0.0/|10.0.0.0|10.0.0/8|10.0.0.0/8/8|10.0.0.0/-1|/8

@@ -17,6 +17,12 @@ EPOCH = datetime.date(1970, 1, 1)
 # Tasmania from 2008 on: first Sunday of October 02:00 standard time to first Sunday of April 03:00 daylight time.
 SOUTH = dict(RULE, startMonth=10, startWeek=1, startHour=2, endMonth=4, endWeek=1, endHour=3)
 # The United States from 2007 on: second Sunday of March 02:00 to first Sunday of November 02:00.
+# Chatham Islands: last Sunday of September 02:45 standard time to first Sunday of April 03:45 daylight time.
+CHATHAM = dict(SOUTH, startMonth=9, startWeek=5, startMin=45, endMin=45)
+# Egypt from 2023 on: last Friday of April 00:00 to last Thursday of October 24:00.
+EGYPT = dict(RULE, startMonth=4, startDay=5, startHour=0, endDay=4, endHour=24)
+# Israel from 2013 on: the Friday before the last Sunday of March 02:00 to the last Sunday of October 02:00.
+ISRAEL = dict(RULE, startFrom=23, startDay=5, startHour=2, endHour=2)
 AMERICA = dict(RULE, startMonth=3, startWeek=2, startHour=2, endMonth=11, endWeek=1, endHour=2)
 
 
@@ -69,7 +75,7 @@ def test_iso_texts_are_read(text, zone):
             "1999-12-31T23:59:59Z",
             "2100-01-01T00:00:00Z",
             "\uff12\uff1026-11-23T12:00:00",
-            "2026-11-23T12:00:00." + "9" * 40,
+            "2026-11-23T12:00:00." + "9" * 39 + "\u0665",
             "2026-11-23T12:00:00.",
             "2026-11-23T12:34.5",
             "2026-11-23T12:00:00+02:99",
@@ -94,6 +100,8 @@ def test_what_is_no_moment_is_refused_by_name(text):
         (-300, 2, AMERICA, "2026-03-08T07:00:00", "01:59:59", "03:00:00"),
         (-300, 2, AMERICA, "2026-11-01T06:00:00", "01:59:59", "01:00:00"),
         (630, 2, dict(SOUTH, shiftMin=30), "2026-10-03T15:30:00", "01:59:59", "02:30:00"),
+        (0, 2, dict(RULE, startMonth=3, startFrom=21, startDay=7), "2026-03-21T02:00:00", "01:59:59", "03:00:00"),
+        (0, 2, dict(RULE, endMonth=9, endFrom=21, endDay=7, endHour=0), "2026-09-20T23:00:00", "23:59:59", "23:00:00"),
     ],
 )
 def test_the_switch_over_second(time_gmt, mode, rule, moment, before, after):
@@ -115,6 +123,9 @@ def test_the_switch_over_second(time_gmt, mode, rule, moment, before, after):
         ("Australia/Lord_Howe", 630, 2, dict(SOUTH, endHour=2, shiftMin=30), 2009),
         ("America/New_York", -300, 2, AMERICA, 2008),
         ("Asia/Tokyo", 540, 0, RULE, 2000),
+        ("Pacific/Chatham", 765, 2, CHATHAM, 2009),
+        ("Africa/Cairo", 120, 2, EGYPT, 2024),
+        ("Asia/Jerusalem", 120, 2, ISRAEL, 2014),
     ],
 )
 def test_local_time_agrees_with_the_tz_database(zone, time_gmt, mode, rule, first):
@@ -142,6 +153,29 @@ def test_a_rule_that_ends_at_new_year_ends_in_the_old_one():
 
 def test_the_last_second_that_can_be_set():
     assert parse_moment("2099-12-31T23:59:59.5Z", LocalTime(0, 0, RULE)) == 4102444799.5
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("2026-11-23t12:00:00z", 0),
+        ("2026-11-23T12:00:00.250000000000000000000000001Z", 0.25),
+        ("2026-11-23T11:59:60Z", 0),  # a leap second has no number of its own
+        ("2026-11-23T21:44:60+09:45", 0),
+    ],
+)
+def test_what_other_devices_and_databases_write_is_read(text, seconds):
+    assert parse_moment(text, LocalTime(0, 0, RULE)) == utc("2026-11-23T12:00:00") + seconds
+
+
+@pytest.mark.parametrize(("day", "text"), [(-1, "1969-12-31"), (-5114, "1956-01-01"), (-5113, "1956-01-02")])
+def test_days_before_1970_have_their_dates(day, text):
+    assert iso(day * 86400) == text + "T00:00:00"
+
+
+def test_days_agree_with_the_calendar_before_1970():
+    for number in range(-150000, 0, 37):
+        assert iso(number * 86400) == (EPOCH + datetime.timedelta(days=number)).isoformat() + "T00:00:00"
 
 
 def test_a_skipped_hour_is_refused_and_a_doubled_one_is_its_first():
