@@ -260,7 +260,7 @@ class AtPort:
         line = line.lstrip("\0").strip()
         if not line:
             return
-        if self._text_follows or _announces_text(line):
+        if self._text_follows or announces_text(line):
             self._text_follows = not self._text_follows
             self._unsolicited(line)
         elif line == ">" and exchange is not None:
@@ -281,7 +281,7 @@ class AtPort:
             self._unsolicited(line)
 
 
-def _announces_text(line: str) -> bool:
+def announces_text(line: str) -> bool:
     """Whether the next line is a message; a status report is one line of its own in text mode, two in PDU mode."""
     return line.startswith(_WITH_TEXT) or (line.startswith("+CDS:") and "," not in line)
 

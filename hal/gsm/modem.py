@@ -6,7 +6,7 @@
 import asyncio
 
 from hal.contracts import Modem, ModemFailed, NoModem
-from hal.gsm.at import AtError, AtPort, AtSilent
+from hal.gsm.at import AtError, AtPort, AtSilent, announces_text
 from hal.gsm.sim_pin import PinMemory, SimProblem, sim_state, unlock
 from hal.gsm.sms import submit_pdus
 from hal.gsm.sms_sender import send_pdus
@@ -58,6 +58,7 @@ class GsmModem(Modem):
         self._prepared = False  # whether the modem has been told of the network and the data connection
         self._restarted = False
         self._echoes = False
+        self._text_follows = False
         self._wake = asyncio.Event()
         self._task: asyncio.Task | None = None
         self._sending = asyncio.Lock()
@@ -246,6 +247,9 @@ class GsmModem(Modem):
 
     def _hear(self, line: str) -> None:
         """A line that answers nothing."""
+        is_text, self._text_follows = self._text_follows, not self._text_follows and announces_text(line)
+        if is_text:
+            return
         if line in _BOOT_LINES and self._status is not None and not self._restarted:
             self._restarted = True
             if self._port is not None:
