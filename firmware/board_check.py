@@ -6,7 +6,7 @@ from firmware.services.settings.areas import factory_settings
 from hal.board import PARTS, BadBoard, check_ttys, make_part, read_config
 from hal.contracts import PartError
 from hal.fields import BadField
-from hal.runtime import log_exception
+from hal.runtime import in_time, log_exception
 
 PROBE_SEC = 60  # for a part to show what it can: modems take their time
 
@@ -47,7 +47,7 @@ async def _try(config: dict, part: str, state_dir: str) -> "tuple[str, str]":
     if backend is None:
         return ABSENT, ""
     try:
-        return WORKS, await asyncio.wait_for(_start_and_probe(backend), PROBE_SEC)
+        return WORKS, await in_time(_start_and_probe(backend), PROBE_SEC)
     except asyncio.TimeoutError:
         return FAILS, f"says nothing for {PROBE_SEC} s"
     except (PartError, OSError) as exc:

@@ -10,7 +10,8 @@ import asyncio
 from hal.contracts import NotPermitted, PartError
 from hal.fields import BadField
 from hal.json_text import json_loads
-from hal.runtime import log, log_exception, real_path
+from hal.runtime import log, log_exception
+from hal.runtime.files import real_path
 
 PARTS = ("system", "network", "rs485", "card", "clock", "modem", "button")
 

@@ -2,7 +2,8 @@
 
 import os
 
-from hal.runtime import ENOENT, MICROPYTHON, fsync_file, open_regular, sync_folder
+from hal.runtime import ENOENT, MICROPYTHON, fsync_file
+from hal.runtime.files import open_regular, sync_folder
 
 SIZE_LIMIT = 65536  # bytes
 

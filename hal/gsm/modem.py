@@ -20,7 +20,7 @@ from hal.gsm.state import (
     introduce,
     prepare_network,
 )
-from hal.runtime import log, log_exception, monotonic, random_bytes, wait_until
+from hal.runtime import in_time, log, log_exception, monotonic, random_bytes, wait_until
 
 POLL_SEC = 10.0  # between two looks at the state
 LEAST_SEC = 1.0  # between two looks however much the modem has to tell
@@ -89,7 +89,6 @@ class GsmModem(Modem):
     async def stop(self) -> None:
         """Let the port go."""
         task, self._task = self._task, None
-        self._close()
         if task is not None:
             task.cancel()
             try:
@@ -98,6 +97,7 @@ class GsmModem(Modem):
                 pass
             self._status = None
             self._absence = _OFF
+        self._close()
 
     async def status(self) -> dict:
         """As last heard, a few seconds ago at most."""
@@ -114,7 +114,7 @@ class GsmModem(Modem):
             raise ModemFailed(f"{SENDING_MAX} messages are waiting already", "BUSY")
         self._waiting += 1
         try:
-            await asyncio.wait_for(self._sending.acquire(), TURN_SEC)
+            await in_time(self._sending.acquire(), TURN_SEC)
         except asyncio.TimeoutError:
             raise ModemFailed("the messages before this one take too long", "BUSY") from None
         finally:
@@ -150,7 +150,7 @@ class GsmModem(Modem):
 
     async def _run(self) -> None:
         tries = 0
-        while self._task is not None:  # a wait that ends in the moment of a cancellation swallows it (CPython 3.11)
+        while True:
             try:
                 self._port = self._open(self._hear, self._wake.set)
                 while True:
@@ -162,8 +162,6 @@ class GsmModem(Modem):
             except Exception as exc:
                 log_exception(exc)
                 self._lose(f"unexpected {type(exc).__name__}")
-            if self._task is None:
-                return
             await asyncio.sleep(RETRY_PAUSES[min(tries, len(RETRY_PAUSES) - 1)])
             tries += 1
 
@@ -258,7 +256,7 @@ class GsmModem(Modem):
             self._wake.set()
 
     def _lose(self, reason: str) -> None:
-        if reason != self._absence and self._task is not None:  # once for each
+        if reason != self._absence:  # once for each
             log(f"modem: {reason}")
         self._absence = reason
         self._status = None

@@ -1,6 +1,8 @@
 """What both runtimes share, on CPython and, where it differs, on MicroPython."""
 
+import ast
 import json
+import pathlib
 import random
 
 import pytest
@@ -98,3 +100,23 @@ def test_random_text_is_letters_and_digits_and_does_not_repeat():
     counts = {character: "".join(texts).count(character) for character in set("".join(texts))}
     assert len(counts) == 62
     assert max(counts.values()) < 2 * min(counts.values())
+
+
+def signatures(name):
+    """{name of a public function or constant: its parameters, with their defaults and kinds} of a runtime's file."""
+    tree = ast.parse((pathlib.Path(runtime.__file__).parent / f"{name}.py").read_text())
+    found = {}
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            found[node.name] = ast.unparse(node.args)
+            assert ast.get_docstring(node) or node.name.startswith("_"), f"{name}.{node.name} says nothing"
+        elif isinstance(node, ast.Assign):
+            found.update((ast.unparse(target), "") for target in node.targets)
+    return {name: parameters for name, parameters in found.items() if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("part", ["", "_files"])
+def test_both_runtimes_have_the_same_names_with_the_same_parameters(part):
+    here, there = signatures("cpython" + part), signatures("micropython" + part)
+    assert len(here) > 5
+    assert here == there

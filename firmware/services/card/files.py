@@ -8,19 +8,8 @@ from firmware.services.errors import Refused
 from firmware.services.system.transfers import Transfers
 from hal.contracts import NoCard, PartError
 from hal.fields import BadField
-from hal.runtime import (
-    ENOENT,
-    MICROPYTHON,
-    b64encode,
-    link_status,
-    list_folder,
-    log,
-    log_exception,
-    monotonic,
-    open_regular,
-    serial_offload,
-    sync_folder,
-)
+from hal.runtime import ENOENT, MICROPYTHON, b64encode, log, log_exception, monotonic
+from hal.runtime.files import link_status, list_folder, open_regular, serial_offload, sync_folder
 
 ITEMS_MAX = 64 if MICROPYTHON else 1000  # of a folder in one answer
 

@@ -3,7 +3,8 @@
 import os
 
 from firmware.services.errors import Refused
-from hal.runtime import ENOENT, MICROPYTHON, folder_stamp, link_status, list_folder, monotonic, real_path, translate
+from hal.runtime import ENOENT, MICROPYTHON, monotonic
+from hal.runtime.files import folder_stamp, link_status, list_folder, real_path, translate
 
 PATH_MAX = 1024  # characters of a whole path
 NAME_MAX = 255  # UTF-16 units of a name: what a FAT directory entry holds

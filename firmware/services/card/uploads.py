@@ -4,7 +4,8 @@ import os
 
 from firmware.services.errors import Refused
 from hal.fields import BadField
-from hal.runtime import fsync_file, open_new
+from hal.runtime import fsync_file
+from hal.runtime.files import open_new
 
 BLOCK = 1024  # bytes
 FILE_MAX = 0xFFFFFFFF  # bytes: FAT counts a file's size in 32 bits

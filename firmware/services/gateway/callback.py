@@ -12,6 +12,7 @@ from firmware.services.gateway.session import ModbusSession
 from hal.runtime import (
     CONNECTION_ERRORS,
     abort_stream,
+    in_time,
     keep_alive,
     log_exception,
     monotonic,
@@ -97,7 +98,7 @@ class CloudConnection:
     async def _run(self) -> None:
         first_pause = max(self._settings["reconnectSec"], SHORTEST_PAUSE)
         pause = first_pause
-        while self._task is not None:
+        while True:
             self._redial.clear()
             started = self._clock()
             await self._call()
@@ -123,9 +124,6 @@ class CloudConnection:
             self._last_error = "INTERNAL"
             log_exception(exc)
             return
-        if self._task is None:  # stopped while the call went through, which has swallowed the cancellation
-            abort_stream(writer)
-            return
         keep_alive(writer, self._settings["keepAliveSec"])
         self._session = ModbusSession(reader, writer, self._router, self._to_cloud, self._clock)
         self._since = self._clock()
@@ -149,7 +147,7 @@ class CloudConnection:
             opening = open_tls(settings["host"], settings["port"])
         else:
             opening = asyncio.open_connection(settings["host"], settings["port"])
-        return await asyncio.wait_for(opening, CONNECT_SEC)
+        return await in_time(opening, CONNECT_SEC)
 
     async def _watch(self, session: ModbusSession, serving) -> None:
         """Until the session ends, or nothing was asked for idleSec."""

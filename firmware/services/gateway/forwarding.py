@@ -7,7 +7,16 @@ from firmware.services.bus.pdu import READ_ONLY
 from firmware.services.errors import Refused
 from firmware.services.gateway.mbap import BadMbap, MbapReader, frame
 from hal.ip_addresses import is_local, parse_address
-from hal.runtime import CONNECTION_ERRORS, abort_stream, addresses_of, log, log_exception, monotonic, wait_until
+from hal.runtime import (
+    CONNECTION_ERRORS,
+    abort_stream,
+    addresses_of,
+    in_time,
+    log,
+    log_exception,
+    monotonic,
+    wait_until,
+)
 
 CONNECT_SEC = 3
 IDLE_SEC = 60  # an unused connection is closed after so long
@@ -108,7 +117,7 @@ class RemoteServer:
 
     async def _serve(self) -> None:
         """One connection, until either side ends it."""
-        reader, writer = await asyncio.wait_for(self._connect(self._host, self._port), CONNECT_SEC)
+        reader, writer = await in_time(self._connect(self._host, self._port), CONNECT_SEC)
         frames = MbapReader(reader)
         reading = None
         try:
@@ -121,7 +130,7 @@ class RemoteServer:
                 self._expire()
                 if self._send(writer):
                     used = self._clock()
-                    await asyncio.wait_for(writer.drain(), CONNECT_SEC)
+                    await in_time(writer.drain(), CONNECT_SEC)
                 await wait_until(self._wake, self._next_deadline())
         finally:
             if reading is not None:

@@ -8,7 +8,8 @@ MicroPython has no links. A checksum tells what is whole; a generation number, w
 import os
 
 from hal.json_text import json_loads
-from hal.runtime import MICROPYTHON, fsync_file, json_dumps, log, sha256, sync_folder
+from hal.runtime import MICROPYTHON, fsync_file, json_dumps, log, sha256
+from hal.runtime.files import sync_folder
 from hal.small_file import make_way, read_bytes
 
 SIZE_LIMIT = 262144  # bytes of a stored document

@@ -1,7 +1,8 @@
 """SNTP, client side (RFC 4330)."""
 
 from firmware.services.time.local_time import LATEST
-from hal.runtime import NoSuchHost, datagram_exchange, random_bytes
+from hal.runtime import random_bytes
+from hal.runtime.datagrams import NoSuchHost, datagram_exchange
 
 PORT = 123
 PACKET = 48  # bytes

@@ -7,6 +7,8 @@ import socket
 import subprocess
 import sys
 
+from hal.runtime import in_time
+
 _START_SECONDS = 10.0
 _ANSWER_SECONDS = 5.0
 _STOP_SECONDS = 1.0
@@ -89,7 +91,7 @@ class World:
 
     async def _read_line(self, seconds: float) -> bytes:
         try:
-            line = await asyncio.wait_for(self._reader.readline(), seconds)
+            line = await in_time(self._reader.readline(), seconds)
         except (asyncio.TimeoutError, ConnectionError):
             raise WorldGone("the simulated world does not answer") from None
         if not line:

@@ -1,0 +1,168 @@
+"""What only CPython does this way; hal/runtime/micropython.py has the same names."""
+
+import asyncio
+import base64
+import binascii
+import errno
+import hmac
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+import traceback
+
+monotonic = time.monotonic
+_encode = json.JSONEncoder(check_circular=False).encode
+
+
+def log_exception(exc: BaseException) -> None:
+    """Write the traceback of an exception to the standard error."""
+    traceback.print_exception(exc, file=sys.stderr)
+
+
+def peer_address(writer: asyncio.StreamWriter) -> str:
+    """The address of the other end of a stream, without its port."""
+    peer = writer.get_extra_info("peername")
+    return peer[0] if peer else ""
+
+
+def fsync_file(file: object) -> None:
+    """Bring a file's data to the medium."""
+    file.flush()  # type: ignore[attr-defined]
+    os.fsync(file.fileno())  # type: ignore[attr-defined]
+
+
+def b64encode(data: bytes) -> str:
+    """Base64 text (RFC 4648 section 4) of bytes."""
+    return base64.b64encode(data).decode()
+
+
+def b64decode(text: str) -> bytes:
+    """Bytes of a Base64 text; ValueError where a character, the padding or the length is wrong."""
+    data = binascii.a2b_base64(text, strict_mode=True)
+    if base64.b64encode(data) != text.encode():
+        raise ValueError("not Base64")
+    return data
+
+
+def constant_time_equal(a: bytes, b: bytes) -> bool:
+    """Compare two byte strings in a time that does not depend on where they differ."""
+    return hmac.compare_digest(a, b)
+
+
+def json_dumps(value: object) -> str:
+    """The JSON text of a value."""
+    return _encode(value)
+
+
+async def offload(function, *args):
+    """The result of a function that blocks, called in a thread so that the event loop goes on."""
+    return await asyncio.to_thread(function, *args)
+
+
+async def close_stream(writer: asyncio.StreamWriter) -> None:
+    """Close a stream after what was written has left."""
+    writer.close()
+    await writer.wait_closed()
+
+
+def abort_stream(writer: asyncio.StreamWriter) -> None:
+    """Close a stream at once, dropping what has not left."""
+    writer.transport.abort()
+
+
+def peer_is_gone(writer: asyncio.StreamWriter) -> bool:
+    """Whether the other end has closed its side, whatever has come from it being read or not."""
+    sock = writer.get_extra_info("socket")
+    if writer.transport.is_closing() or sock is None or sock.fileno() < 0:
+        return True
+    poll = select.poll()
+    poll.register(sock, select.POLLRDHUP)
+    return bool(poll.poll(0))
+
+
+def keep_alive(writer: asyncio.StreamWriter, seconds: int) -> None:
+    """Have TCP probe a silent connection every so many seconds, 0: never (RFC 9293 section 3.8.4)."""
+    sock = writer.get_extra_info("socket")
+    if seconds and sock is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, seconds)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, seconds)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+
+
+async def open_tls(host: str, port: int) -> tuple:
+    """(reader, writer) of a TLS connection whose certificate was checked against the system's authorities."""
+    import ssl
+
+    return await asyncio.open_connection(host, port, ssl=ssl.create_default_context())
+
+
+def flush_output() -> None:
+    """Bring what was printed to the standard output now."""
+    sys.stdout.flush()
+
+
+def on_stop_signal(callback: object) -> None:
+    """Call a function on the event loop when the process is told to stop (SIGTERM, SIGINT)."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, callback)  # type: ignore[arg-type]
+
+
+def make_folder(path: str) -> None:
+    """Make a folder, readable by its owner alone, where there is none."""
+    os.makedirs(path, mode=0o700, exist_ok=True)
+
+
+def lock_folder(path: str) -> bool:
+    """Whether this process has a folder for itself from now on: no other one holds it by this function."""
+    import fcntl
+
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # let go when the process ends
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return False
+    return True
+
+
+def run(main: object) -> None:
+    """Run a coroutine to its end on an event loop whose timers are finer than a millisecond."""
+    from hal.runtime.event_loop import new_event_loop
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(main)  # type: ignore[arg-type]
+
+
+CONNECTION_ERRORS = (OSError, EOFError)
+ENOENT = errno.ENOENT
+
+
+async def resolve(host: str, port: int) -> list:
+    """What socket.getaddrinfo finds, in a thread."""
+    return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+
+
+async def addresses_of(host: str, port: int) -> "list[str]":
+    """The addresses of a host, best first. OSError where it has none."""
+    return [str(found[4][0]) for found in await resolve(host, port)]
+
+
+async def receive_datagram(sock: socket.socket, limit: int) -> bytes:
+    """The next datagram that comes to a socket, cut to so many bytes."""
+    return await asyncio.get_running_loop().sock_recv(sock, limit)
+
+
+async def in_time(awaitable, seconds: float):
+    """The result of a coroutine; asyncio.TimeoutError, and it is cancelled, where it takes longer than so long.
+
+    Not asyncio.wait_for: that of 3.11 swallows a cancellation that comes in the turn in which the result is there, so
+    that what was stopped goes on.
+    """
+    async with asyncio.timeout(seconds):
+        return await awaitable

@@ -1,0 +1,173 @@
+"""What only MicroPython does this way; hal/runtime/cpython.py has the same names."""
+
+import asyncio
+import binascii
+import errno
+import gc
+import json
+import os
+import select
+import socket
+import sys
+import time
+
+# Collected early, what lives on is not scattered all over the heap, and long answers fit.
+gc.threshold(65536)  # type: ignore[attr-defined]
+
+_ticks_last = time.ticks_ms()  # type: ignore[attr-defined]
+_ticks_sum = 0
+
+
+def monotonic() -> float:
+    """Seconds since an arbitrary start; never set back, not moved by setting the clock."""
+    global _ticks_last, _ticks_sum
+    now = time.ticks_ms()  # type: ignore[attr-defined]
+    _ticks_sum += time.ticks_diff(now, _ticks_last)  # type: ignore[attr-defined]
+    _ticks_last = now
+    return _ticks_sum / 1000
+
+
+def log_exception(exc: BaseException) -> None:
+    """Write the traceback of an exception to the standard error."""
+    sys.print_exception(exc, sys.stderr)  # type: ignore[attr-defined]
+
+
+def peer_address(writer: asyncio.StreamWriter) -> str:
+    """The address of the other end of a stream, without its port."""
+    return _address_text(writer.get_extra_info("peername"))
+
+
+def _address_text(raw: object) -> str:
+    """The address in a socket address: a tuple on boards, packed bytes on the unix port."""
+    if not isinstance(raw, (bytes, bytearray)):
+        return str(raw[0])  # type: ignore[index]
+    family_address = socket.sockaddr(raw)  # type: ignore[attr-defined]
+    return ".".join(str(byte) for byte in family_address[1])
+
+
+def fsync_file(file: object) -> None:
+    """Bring a file's data to the medium."""
+    file.flush()  # type: ignore[attr-defined]
+
+
+def b64encode(data: bytes) -> str:
+    """Base64 text (RFC 4648 section 4) of bytes."""
+    return binascii.b2a_base64(data).decode().strip()
+
+
+def b64decode(text: str) -> bytes:
+    """Bytes of a Base64 text; ValueError where a character, the padding or the length is wrong."""
+    data = binascii.a2b_base64(text)
+    if b64encode(data) != text:
+        raise ValueError("not Base64")
+    return data
+
+
+def constant_time_equal(a: bytes, b: bytes) -> bool:
+    """Compare two byte strings in a time that does not depend on where they differ."""
+    difference = len(a) ^ len(b)
+    for x, y in zip(a, b):  # noqa: B905 - no strict= here; the lengths are compared above
+        difference |= x ^ y
+    return difference == 0
+
+
+def json_dumps(value: object) -> str:
+    """The JSON text of a value."""
+    return json.dumps(value)
+
+
+async def offload(function, *args):
+    """The result of a function that blocks; there are no threads here, so it is called in place."""
+    return function(*args)
+
+
+async def close_stream(writer: asyncio.StreamWriter) -> None:
+    """Close a stream after what was written has left."""
+    await writer.wait_closed()
+
+
+def abort_stream(writer: asyncio.StreamWriter) -> None:
+    """Close a stream at once, dropping what has not left."""
+    writer.s.close()  # type: ignore[attr-defined]
+
+
+def peer_is_gone(writer: asyncio.StreamWriter) -> bool:
+    """Whether the other end has closed its side, as far as this port can tell without reading what has come."""
+    sock = writer.s  # type: ignore[attr-defined]
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    events = poll.poll(0)
+    if not events:
+        return False
+    if events[0][1] & (select.POLLHUP | select.POLLERR):
+        return True
+    try:
+        return hasattr(socket, "MSG_PEEK") and sock.recv(1, socket.MSG_PEEK) == b""
+    except OSError:
+        return True
+
+
+def keep_alive(writer: asyncio.StreamWriter, seconds: int) -> None:
+    """MicroPython's sockets have no option for TCP keep-alive probes."""
+
+
+async def open_tls(host: str, port: int) -> tuple:
+    """(reader, writer) of a TLS connection whose certificate was checked against the system's authorities."""
+    raise OSError("this board has no certificate store")
+
+
+def flush_output() -> None:
+    """MicroPython writes its standard output at once."""
+
+
+def on_stop_signal(callback: object) -> None:
+    """MicroPython knows no signals: Ctrl-C raises KeyboardInterrupt, SIGTERM ends the process."""
+
+
+def make_folder(path: str) -> None:
+    """Make a folder, readable by its owner alone, where there is none."""
+    try:
+        os.mkdir(path)
+    except OSError as exc:
+        if exc.args[0] != errno.EEXIST:
+            raise
+
+
+def lock_folder(path: str) -> bool:
+    """Whether this process has a folder for itself; there is no other process here."""
+    return True
+
+
+def run(main: object) -> None:
+    """Run a coroutine to its end on an event loop."""
+    asyncio.run(main)  # type: ignore[arg-type]
+
+
+CONNECTION_ERRORS = (OSError, EOFError)
+ENOENT = errno.ENOENT
+
+
+async def resolve(host: str, port: int) -> list:
+    """What socket.getaddrinfo finds; it blocks, for there are no threads here."""
+    return socket.getaddrinfo(host, port)
+
+
+async def addresses_of(host: str, port: int) -> "list[str]":
+    """The addresses of a host, best first. OSError where it has none."""
+    return [_address_text(found[-1]) for found in await resolve(host, port)]
+
+
+async def receive_datagram(sock: socket.socket, limit: int) -> bytes:
+    """The next datagram that comes to a socket, cut to so many bytes."""
+    while True:
+        try:
+            return sock.recv(limit)
+        except OSError as exc:
+            if exc.args[0] != errno.EAGAIN:
+                raise
+        await asyncio.sleep(0.002)
+
+
+async def in_time(awaitable, seconds: float):
+    """The result of a coroutine; asyncio.TimeoutError, and it is cancelled, where it takes longer than so long."""
+    return await asyncio.wait_for(awaitable, seconds)
