@@ -68,9 +68,10 @@ class _Exchange:
         self.command = command
         self.wanted = re.compile(wanted) if wanted else None
         self.lines: list[str] = []
-        self.needs_line = False  # whether a result without a line that is wanted belongs to another command
+        self.is_roll_call = False  # whether it is asked again and again, and results without its line are others'
         self.alone = False  # whether the modem may have said all with such a line, and no result follows
         self.results = 0
+        self.answers = 0  # of a roll call
         self.result: str | None = None
         self.failure: NoModem | None = None
         self.prompted = False
@@ -84,6 +85,16 @@ class _Exchange:
         """The result has come, or will not."""
         self.result, self.failure = result, failure
         self.changed.set()
+
+    def take_result(self, line: str) -> None:
+        """A final result has come: ours, or that of a command before a roll call."""
+        self.results += 1
+        if not self.is_roll_call:
+            self.end(line)
+        elif self.lines:
+            self.lines = []
+            self.answers += 1
+            self.changed.set()
 
     def prompt(self) -> None:
         """The modem waits for a text."""
@@ -208,23 +219,30 @@ class AtPort:
         """After a silence: find out where the answers are, so that a late one is not taken for the next."""
         if not self._owed:
             return
-        for _ in range(SYNC_TRIES):
-            # Only this command is answered by such a line. Escape leaves a prompt for a message, if it is open.
-            self._write(_ESC + b"\r")
-            exchange = self._ask("AT+CMEE?", r"\+CMEE: ?\d")
-            exchange.needs_line = True
-            try:
-                await wait_until(exchange.changed, SYNC_SEC)
-            finally:
-                self._exchange = None
+        exchange = self._exchange = _Exchange("AT+CMEE?", r"\+CMEE: ?\d")  # only this command has such a line
+        exchange.is_roll_call = True
+        try:
+            for asked in range(1, SYNC_TRIES + 1):
+                self._write(_ESC + b"\r" + exchange.command.encode() + b"\r")  # escape leaves a prompt, if one is open
+                if await self._is_all_told(exchange, asked):
+                    break
+        finally:
+            self._exchange = None
+        if exchange.results == 0:
+            raise AtSilent("the modem does not answer")
+        await asyncio.sleep(QUIET_SEC)
+        self._owed = False  # or as good: a modem that refuses the question has been quiet for long enough
+
+    async def _is_all_told(self, exchange: _Exchange, asked: int) -> bool:
+        """Whether a question that was asked so many times has been answered as often, so that nothing is owed."""
+        while exchange.answers < asked:
+            exchange.changed.clear()
+            in_time = await wait_until(exchange.changed, SYNC_SEC)
             if exchange.failure is not None:
                 raise exchange.failure
-            if exchange.result is None and exchange.results == 0:
-                continue
-            await asyncio.sleep(QUIET_SEC)
-            self._owed = False  # or as good: a modem that refuses the question has answered all before it
-            return
-        raise AtSilent("the modem does not answer")
+            if not in_time:
+                return False
+        return True
 
     def _write(self, data: bytes) -> None:
         if not self.is_open:
@@ -270,9 +288,7 @@ class AtPort:
         elif line == exchange.command:
             self.echoes += 1
         elif line in _FINAL or line.startswith(_FINAL_WITH_CODE):
-            exchange.results += 1
-            if exchange.lines or not exchange.needs_line:
-                exchange.end(line)
+            exchange.take_result(line)
         elif exchange.wanted is not None and exchange.wanted.match(line) and len(exchange.lines) < _LINES_MAX:
             exchange.lines.append(line)
             if exchange.alone:

@@ -146,6 +146,26 @@ async def test_a_late_ok_is_not_taken_for_the_next_one(rig):
         await rig.port.command("AT+CFUN=9")
 
 
+@pytest.mark.parametrize("first", [[b"\r\nOK\r\n"], []])
+async def test_the_answer_to_an_earlier_question_is_not_taken_for_that_to_the_last(rig, first):
+    """The modem answers the first question only after the second was asked, and that one later still."""
+    with pytest.raises(AtSilent):
+        await rig.port.command("AT+CGATT=1", seconds=0.02)
+    rig.peer.expect(b"AT+CMEE?\r", *first)
+    rig.peer.expect(b"AT+CMEE?\r", b"\r\n+CMEE: 1\r\n\r\nOK\r\n", *[b""] * 20, b"\r\n+CMEE: 1\r\n\r\nOK\r\n")
+    rig.peer.expect(b"AT+CSQ\r", b"\r\n+CSQ: 18,99\r\n\r\nOK\r\n")
+    assert await rig.port.command(*CSQ) == ["+CSQ: 18,99"]
+
+
+async def test_a_modem_that_refuses_the_question_is_settled_when_it_is_quiet(rig):
+    with pytest.raises(AtSilent):
+        await rig.port.command("AT+CGATT=1", seconds=0.02)
+    for _ in range(at.SYNC_TRIES):
+        rig.peer.expect(b"AT+CMEE?\r", b"\r\nERROR\r\n")
+    rig.peer.expect(b"AT+CSQ\r", b"\r\n+CSQ: 18,99\r\n\r\nOK\r\n")
+    assert await rig.port.command(*CSQ) == ["+CSQ: 18,99"]
+
+
 async def test_a_modem_that_is_silent_for_good_is_told(rig):
     with pytest.raises(AtSilent):
         await rig.port.command("AT", seconds=0.02)
