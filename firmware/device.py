@@ -105,6 +105,7 @@ class Device:
         await self.card_files.stop()
         if self.bus is not None:
             await self.bus.stop()
+        await self.networking.stop()
         await self.board.stop()
 
     async def _start_gateway(self, host: str, port: int) -> "int | None":

@@ -162,6 +162,10 @@ class Network(Part):
         """{"ip": str|None, "mac": lower-case colon form, "linkUp": bool}."""
         raise NotImplementedError
 
+    def is_managed(self) -> bool:
+        """Whether the firmware's settings run the network here, so that `apply` can be of use."""
+        return False
+
     async def vpn(self, interface: str) -> dict:
         """{"up": bool, "interface": str, "ip": str|None, "peerHandshakeSec": int since the last handshake|None}."""
         raise NotImplementedError

@@ -1,10 +1,14 @@
 """The wired network and the VPN as the settings want them."""
 
+import asyncio
+
 from firmware.services.settings.table import default
 from firmware.services.system.problems import Problems
 from hal.contracts import NotManaged, PartError
 from hal.fields import BadField
+from hal.runtime import log
 
+RETRY_PAUSES = (5, 10, 30, 60, 300)  # seconds between tries to apply the settings; the last one repeats
 TUNNEL = "wgmanual"  # interface of the tunnel that setting wgManual describes
 
 
@@ -13,9 +17,10 @@ class Networking:
 
     def __init__(self, network, settings: dict, problems: Problems):
         self._network = network
-        self._ethernet = settings["ethernet"]
+        self._settings = settings
         self._tunnel = settings["wgManual"] if settings["wgManual"]["enabled"] else None
         self._problems = problems
+        self._retrying: asyncio.Task | None = None
         self.vpn_interfaces: list = []  # names of those over which administrators come
         if network is not None and settings["wgCloud"]["enabled"]:
             self.vpn_interfaces.append(settings["wgCloud"]["interface"])
@@ -23,7 +28,12 @@ class Networking:
             self.vpn_interfaces.append(TUNNEL)
 
     def check(self, before: dict, after: dict, author) -> None:
-        """BadField where a change of settings would make administrators of those on an interface that is no tunnel."""
+        """BadField where a change of settings would make administrators of those on an interface that is no tunnel, or
+        asks for what is not this firmware's to set."""
+        if self._network is None or not self._network.is_managed():
+            for key in _asked_for(after):
+                if after[key] != before[key]:
+                    raise BadField(f"{key}: the network of this board is set up by its own system, not by this setting")
         name = after["wgCloud"]["interface"]
         if after["wgCloud"] == before["wgCloud"] or self._network is None or self._network.is_tunnel(name):
             return
@@ -31,16 +41,39 @@ class Networking:
             raise BadField(f"wgCloud.interface: {name} is no tunnel; whoever comes over it would be the administrator")
 
     async def start(self) -> None:
-        """Have the system use the settings; what it does not take is a problem and costs nothing else."""
-        if self._network is None:
-            return
+        """Have the system use the settings; what it does not take is a problem and is tried again."""
+        if self._network is not None and not await self._apply():
+            self._retrying = asyncio.create_task(self._retry())
+
+    async def stop(self) -> None:
+        """Try no more."""
+        task, self._retrying = self._retrying, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _apply(self) -> bool:
+        """Whether another try would be of no use."""
         try:
-            await self._network.apply(self._ethernet, TUNNEL, self._tunnel)
+            await self._network.apply(self._settings["ethernet"], TUNNEL, self._tunnel)
         except NotManaged as exc:
-            for name in self._asked_for():
+            for name in _asked_for(self._settings):
                 self._problems.report(f"setting {name}", f"setting {name} is not applied: {exc}")
         except PartError as exc:
             self._problems.report("network", f"the network settings are not applied: {exc}")
+            return False
+        else:
+            self._problems.withdraw("network")
+        return True
+
+    async def _retry(self) -> None:
+        tries = 0
+        while True:
+            await asyncio.sleep(RETRY_PAUSES[min(tries, len(RETRY_PAUSES) - 1)])
+            tries += 1
+            if await self._apply():
+                log("the network settings are applied now")
+                return
 
     def ethernet(self) -> "dict | None":
         """The state key `ethernet`."""
@@ -56,6 +89,8 @@ class Networking:
             first = first or state
         return first
 
-    def _asked_for(self) -> "list[str]":
-        asked = ["ethernet"] if self._ethernet != default("ethernet") else []
-        return asked + (["wgManual"] if self._tunnel is not None else [])
+
+def _asked_for(settings: dict) -> "list[str]":
+    """Keys whose values ask something of whoever sets the network up."""
+    asked = ["ethernet"] if settings["ethernet"] != default("ethernet") else []
+    return asked + (["wgManual"] if settings["wgManual"]["enabled"] else [])

@@ -75,6 +75,10 @@ class LinuxNetwork(Network):
             "peerHandshakeSec": await offload(_seconds_since_handshake, interface),
         }
 
+    def is_managed(self) -> bool:
+        """By the board config."""
+        return self._networkd is not None
+
     async def apply(self, ethernet: dict, tunnel_interface: str, tunnel: "dict | None") -> None:
         """Through systemd-networkd, on boards whose config says so."""
         if self._networkd is None:

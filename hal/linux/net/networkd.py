@@ -5,6 +5,7 @@ at its start, and again when it is told that they have changed.
 """
 
 import contextlib
+import errno
 import os
 
 from hal.contracts import PartError
@@ -13,6 +14,9 @@ from hal.linux.net.netlink import delete_link
 from hal.small_file import write_whole
 
 PREFIX = "10-mc252-"
+ETHERNET = "ethernet.network"
+UNTOLD = "untold"  # a file that is there as long as networkd has not been told of changes to the others
+UNTOLD_TUNNEL = "untold-tunnel"  # one that is there as long as a tunnel is to be deleted, to be made anew
 
 _MARK = 0xC252  # on the tunnel's own packets, and the number of the routing table that they do not use
 _HEAD = "# Written by mc252 from its settings; changes here are lost.\n"
@@ -67,43 +71,70 @@ class Networkd:
         self._folder = folder
 
     def apply(self, interface: str, ethernet: dict, tunnel_interface: str, tunnel: "dict | None") -> None:
-        """Have the wired interface and the tunnel, None for none, be as told; what is so already is left alone."""
+        """Have the wired interface and the tunnel, None for none, be as told; what is so already is left alone.
+
+        What networkd could not be told, or a tunnel that could not be deleted, is so at the next call, after a restart
+        too.
+        """
         try:
-            changed = self._put("ethernet.network", ethernet_file(interface, ethernet), 0o644)
-            changed |= self._apply_tunnel(tunnel_interface, tunnel)
+            self._put(ETHERNET, ethernet_file(interface, ethernet), 0o644)
+            self._apply_tunnel(tunnel_interface, tunnel)
         except OSError as exc:
             raise PartError(f"the network settings cannot be written: {self._folder}: {exc.strerror}") from exc
-        if changed:
+        problem = self._delete_old_tunnel(tunnel_interface)
+        if os.path.exists(self._path(UNTOLD)):
             _tell("networkctl", "reload")
+            os.unlink(self._path(UNTOLD))
         if os.uname().nodename != ethernet["hostname"]:
             _tell("hostnamectl", "hostname", ethernet["hostname"])
+        if problem:
+            raise PartError(problem)
 
-    def _apply_tunnel(self, interface: str, tunnel: "dict | None") -> bool:
+    def _apply_tunnel(self, interface: str, tunnel: "dict | None") -> None:
         if tunnel is None:
-            changed = self._remove(f"{interface}.netdev") | self._remove(f"{interface}.network")
+            self._remove(f"{interface}.netdev")
+            self._remove(f"{interface}.network")
         else:
-            changed = self._put(f"{interface}.netdev", netdev_file(interface, tunnel), 0o640)
-            changed |= self._put(f"{interface}.network", tunnel_file(interface, tunnel), 0o644)
-        if changed:
-            with contextlib.suppress(OSError):  # not there yet; networkd itself never changes a tunnel that is
-                delete_link(interface)
-        return changed
+            self._put(f"{interface}.netdev", netdev_file(interface, tunnel), 0o640)
+            self._put(f"{interface}.network", tunnel_file(interface, tunnel), 0o644)
 
-    def _put(self, name: str, text: str, mode: int) -> bool:
-        """Write a file unless it is so already; whether it was not."""
-        path = os.path.join(self._folder, PREFIX + name)
+    def _put(self, name: str, text: str, mode: int) -> None:
+        """Write a file unless it is so already."""
+        path = self._path(PREFIX + name)
         with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
             if file.read() == text.encode():
-                return False
+                return
+        self._note_change(name)
         write_whole(path, text, mode)
-        return True
 
-    def _remove(self, name: str) -> bool:
+    def _remove(self, name: str) -> None:
+        path = self._path(PREFIX + name)
+        if os.path.exists(path):
+            self._note_change(name)
+            os.unlink(path)
+
+    def _note_change(self, name: str) -> None:
+        """Before it is made, so that a power cut between the two forgets nothing."""
+        if name != ETHERNET:
+            write_whole(self._path(UNTOLD_TUNNEL), "")
+        write_whole(self._path(UNTOLD), "")
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self._folder, name)
+
+    def _delete_old_tunnel(self, interface: str) -> str:
+        """networkd itself never changes a tunnel that is there. What is wrong, or ""."""
+        if not os.path.exists(self._path(UNTOLD_TUNNEL)):
+            return ""
         try:
-            os.unlink(os.path.join(self._folder, PREFIX + name))
-        except FileNotFoundError:
-            return False
-        return True
+            delete_link(interface)
+        except OSError as exc:
+            if exc.errno not in (None, errno.ENODEV):  # it was not there
+                lacking = "; this process lacks CAP_NET_ADMIN" if exc.errno == errno.EPERM else ""
+                return f"the tunnel {interface} cannot be deleted and stays as it was: {exc.strerror}{lacking}"
+        write_whole(self._path(UNTOLD), "")
+        os.unlink(self._path(UNTOLD_TUNNEL))
+        return ""
 
 
 def _tell(command: str, *arguments: str) -> None:

@@ -1,5 +1,6 @@
 """The wired network and the VPN of a Linux board: netlink in a namespace, files read by systemd-networkd itself."""
 
+import asyncio
 import errno
 import os
 import pathlib
@@ -13,9 +14,11 @@ import time
 import pytest
 
 from firmware.services.settings.table import default
+from firmware.services.system import network as networking
 from firmware.services.system.network import TUNNEL, Networking
 from firmware.services.system.problems import Problems
 from hal.contracts import PartError
+from hal.fields import BadField
 from hal.linux.net import netlink, networkd, wireguard
 from hal.linux.net.network import LinuxNetwork
 from hal.linux.net.networkd import Networkd, ethernet_file, netdev_file, tunnel_file
@@ -159,6 +162,50 @@ def test_a_systemd_that_does_not_take_them_is_told(tmp_path, systemd, failure, t
     systemd.failure = failure
     with pytest.raises(PartError, match=told):
         Networkd(str(tmp_path)).apply("eth0", DHCP, "wgmanual", None)
+
+
+def test_what_networkd_could_not_be_told_it_is_told_later_after_a_restart_too(tmp_path, systemd):
+    systemd.failure = "Access denied"
+    for _ in range(2):
+        with pytest.raises(PartError, match="networkctl reload: Access denied"):
+            Networkd(str(tmp_path)).apply("eth0", DHCP, "wgmanual", WG)
+    systemd.failure = None
+    systemd.take()
+    Networkd(str(tmp_path)).apply("eth0", DHCP, "wgmanual", WG)
+    assert systemd.take() == ["networkctl reload"]
+    Networkd(str(tmp_path)).apply("eth0", DHCP, "wgmanual", WG)
+    assert systemd.take() == []
+
+
+def test_a_power_cut_between_the_files_and_the_word_to_networkd_forgets_nothing(tmp_path, systemd, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(networkd, "_tell", lambda *words: pytest.fail("power cut"))
+        with pytest.raises(pytest.fail.Exception):
+            Networkd(str(tmp_path)).apply("eth0", STATIC, "wgmanual", None)
+    Networkd(str(tmp_path)).apply("eth0", STATIC, "wgmanual", None)
+    assert systemd.take() == ["networkctl reload"]
+
+
+def test_a_tunnel_that_may_not_be_deleted_is_told_and_tried_again(tmp_path, systemd, monkeypatch):
+    def refuse(name):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(networkd, "delete_link", refuse)
+        for _ in range(2):
+            with pytest.raises(
+                PartError, match=r"wgmanual cannot be deleted .*: Operation not permitted.*CAP_NET_ADMIN"
+            ):
+                Networkd(str(tmp_path)).apply("eth0", DHCP, "wgmanual", WG)
+        assert systemd.take() == ["networkctl reload"]  # the rest is applied
+    Networkd(str(tmp_path)).apply("eth0", DHCP, "wgmanual", WG)
+    assert systemd.take() == ["delete wgmanual", "networkctl reload"]
+
+
+def test_a_tunnel_that_is_not_there_yet_is_no_failure(tmp_path, systemd, monkeypatch):
+    monkeypatch.setattr(networkd, "delete_link", netlink.delete_link)
+    Networkd(str(tmp_path)).apply("eth0", DHCP, "mc252none", WG)
+    assert systemd.take() == ["networkctl reload"]
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path, systemd):
@@ -371,6 +418,36 @@ async def test_settings_of_an_unmanaged_network_are_a_problem_only_where_they_as
         "setting wgManual is not applied",
     ]
     assert KEY_A not in capsys.readouterr().err
+
+
+async def test_settings_that_were_refused_are_applied_later_and_are_no_problem_then(tmp_path, systemd, monkeypatch):
+    monkeypatch.setattr(networking, "RETRY_PAUSES", (0.01,))
+    systemd.failure = "Access denied"
+    options = {"interface": "lo", "managed": True, "folder": str(tmp_path)}
+    problems = Problems()
+    service = Networking(LinuxNetwork(LinuxNetwork.OPTIONS.check(options), ""), settings(), problems)
+    await service.start()
+    assert len(problems.texts()) == 1
+    systemd.failure = None
+    async with asyncio.timeout(5):
+        while problems.texts():
+            await asyncio.sleep(0.005)
+    assert systemd.take()[-1] == "networkctl reload"
+    await service.stop()
+
+
+@pytest.mark.parametrize(("key", "value"), [("ethernet", STATIC), ("wgManual", WG)])
+def test_settings_that_the_board_does_not_manage_are_refused_when_they_are_set(key, value):
+    unmanaged = LinuxNetwork(LinuxNetwork.OPTIONS.check({}), "")
+    managed = LinuxNetwork(LinuxNetwork.OPTIONS.check({"interface": "lo", "managed": True}), "")
+    before, after = settings(), settings(**{key: value})
+    for network in (unmanaged, None):
+        service = Networking(network, before, Problems())
+        with pytest.raises(BadField, match=f"^{key}: .*set up by its own system"):
+            service.check(before, after, None)
+        service.check(after, after, None)  # stored before the board's config was changed: other keys can be set
+        service.check(after, before, None)
+    Networking(managed, before, Problems()).check(before, after, None)
 
 
 async def test_a_system_that_refuses_the_settings_is_a_problem_and_no_more(tmp_path, systemd):
