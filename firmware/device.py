@@ -84,8 +84,8 @@ class Device:
         await self.card_files.start()
         await self.clock.start()
         await self.auto_restart.start()
-        http_port = await self.server.start(*http, GUEST)
-        await self.vpn_listener.start(http_port)
+        http_port = await self.server.listen(*http, GUEST)
+        await self.vpn_listener.start()
         await self.watchdog.start()
         return http_port, modbus_port
 

@@ -13,11 +13,12 @@ from firmware.http.connection import Connection
 from firmware.http.limits import HttpLimits
 from firmware.http.slots import HANDLING, LINGERING, WRITING, Slots
 from hal.runtime import CONNECTION_ERRORS, abort_stream, log, monotonic, peer_address
+from hal.service import Service
 
 _STOP_SEC = 1  # how long answers in progress may take when the server stops
 
 
-class HttpServer(Application):
+class HttpServer(Application, Service):
     """Serves an application over HTTP/1.1 within limits."""
 
     def __init__(self, limits: HttpLimits, error_answer, utc=no_clock, clock=monotonic):
@@ -27,9 +28,9 @@ class HttpServer(Application):
         self._streams = Slots(limits.streams, max(1, limits.streams // 2), limits.streams // 8)
         self._connections: set = set()
         self._listeners: list = []
-        self._watchdog: asyncio.Task | None = None
+        self.port = 0
 
-    async def start(self, host: str, port: int, level: int) -> int:
+    async def listen(self, host: str, port: int, level: int) -> int:
         """Listen on an address; return the port. `level` is the access level that arriving there gives."""
 
         async def accept(reader, writer):
@@ -37,9 +38,10 @@ class HttpServer(Application):
 
         listener = await asyncio.start_server(accept, host, port, backlog=64)
         self._listeners.append(listener)
-        self._watchdog = asyncio.create_task(self._watch())
+        self.keep_running(self._watch())
         sockets = getattr(listener, "sockets", None)
-        return sockets[0].getsockname()[1] if sockets else port
+        self.port = sockets[0].getsockname()[1] if sockets else port
+        return self.port
 
     async def listen_on(self, sock, level_of):
         """Listen on a listening socket too; return the listener. `level_of(address)` is what arriving there gives."""
@@ -74,13 +76,7 @@ class HttpServer(Application):
             waited += 0.02
         for connection in list(self._connections):
             connection.expire()
-        if self._watchdog is not None:
-            self._watchdog.cancel()
-            self._watchdog = None
-
-    def is_alive(self) -> bool:
-        """False where it has ended by itself, by an unexpected error."""
-        return self._watchdog is None or not self._watchdog.done()
+        await super().stop()
 
     def connection_count(self) -> int:
         """Connections that are open now."""

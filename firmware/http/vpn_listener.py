@@ -4,11 +4,12 @@ import asyncio
 
 from firmware.http.server import HttpServer
 from hal.runtime import log, log_exception, wait_until
+from hal.service import Service, Trouble
 
 LOOK_SEC = 30.0  # after these it is looked again even where the kernel has told nothing
 
 
-class VpnListener:
+class VpnListener(Service):
     """Listens on each of the named interfaces while it is there.
 
     `level` is the access level of who calls over one of them, `own_level` that of this machine's own processes.
@@ -22,32 +23,23 @@ class VpnListener:
         self._interfaces = interfaces
         self._level = level
         self._own_level = own_level
-        self._port = 0
         self._open: dict = {}  # name of the interface -> (its index, the listener)
-        self._failures: dict = {}  # name of the interface -> why it cannot be listened on
+        self._troubles = {name: Trouble("VPN") for name in interfaces}
         self._changed = asyncio.Event()
-        self._task: asyncio.Task | None = None
 
-    async def start(self, port: int) -> None:
-        """Listen on a TCP port from now on, wherever there is an interface to listen on."""
+    async def start(self) -> None:
+        """Listen on the server's port from now on, wherever there is an interface to listen on."""
         if not self._interfaces:
             return
-        self._port = port
         self._network.on_change = self._changed.set
         await self._look()
-        self._task = asyncio.create_task(self._follow())
+        self.keep_running(self._follow())
 
     async def stop(self) -> None:
         """Listen no more."""
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        await super().stop()
         for name in list(self._open):
             self._close(name)
-
-    def is_alive(self) -> bool:
-        """False where it has ended by itself, by an unexpected error."""
-        return self._task is None or not self._task.done()
 
     async def _follow(self) -> None:
         while True:
@@ -68,17 +60,15 @@ class VpnListener:
 
     async def _listen(self, name: str, index: int) -> None:
         try:
-            sock = self._network.listen_on(name, self._port, self._server.sockets())
+            sock = self._network.listen_on(name, self._server.port, self._server.sockets())
         except OSError as exc:
-            if self._failures.get(name) != str(exc):  # once for each reason
-                log(f"VPN: cannot listen on {name}: {exc}")
-            self._failures[name] = str(exc)
+            self._troubles[name].tell(f"cannot listen on {name}: {exc}")
             return
         self._open[name] = (
             index,
             await self._server.listen_on(sock, lambda address: self._level_of(name, index, address)),
         )
-        self._failures.pop(name, None)
+        self._troubles[name].end()
         log(f"VPN: listening on {name}")
 
     def _close(self, name: str) -> None:

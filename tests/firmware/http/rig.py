@@ -58,7 +58,7 @@ class Rig:
 
     async def __aenter__(self):
         self.tasks = asyncio.all_tasks()
-        self.port = await self.server.start("127.0.0.1", 0, GUEST)
+        self.port = await self.server.listen("127.0.0.1", 0, GUEST)
         return self
 
     async def __aexit__(self, *exc):

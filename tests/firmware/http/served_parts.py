@@ -51,7 +51,7 @@ async def main():
         server.add("GET", path, handler)
     for port in range(20000, 21000):
         try:
-            await server.start("127.0.0.1", port, 0)
+            await server.listen("127.0.0.1", port, 0)
             break
         except OSError:
             pass
