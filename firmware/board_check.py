@@ -2,7 +2,7 @@
 
 import asyncio
 
-from firmware.services.settings.areas import factory_settings
+from firmware.services.settings.values import factory_settings
 from hal.board import PARTS, BadBoard, check_ttys, make_part, read_config
 from hal.contracts import PartError
 from hal.fields import BadField

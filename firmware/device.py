@@ -22,9 +22,10 @@ from firmware.services.gateway.own_registers import OwnRegisters
 from firmware.services.gateway.router import ModbusRouter
 from firmware.services.search.classes import TemplateSearch
 from firmware.services.search.devices import Discovery
-from firmware.services.settings.areas import Settings, with_factory_login
+from firmware.services.settings.areas import Settings
 from firmware.services.settings.document_store import DocumentStore
 from firmware.services.settings.files import SettingsFiles
+from firmware.services.settings.values import with_factory_login
 from firmware.services.system.auto_restart import AutoRestart
 from firmware.services.system.gsm import Gsm
 from firmware.services.system.identity import Identity
@@ -55,8 +56,7 @@ class Device:
         self.problems = Problems()
         factory = with_factory_login(board.settings, board.system.factory_login())
         self.settings = Settings(DocumentStore(state_dir, SETTINGS_FILE), factory)
-        for problem in self.settings.problems:
-            self.problems.report("settings: " + problem, problem)
+        self.settings.report_to(self.problems)
         self.identity = Identity(board.system)
         self.transfers = Transfers()
         settings = self.settings.active

@@ -17,6 +17,21 @@ class JsonError(ValueError):
         self.position = position
 
 
+class WrongEncoding(ValueError):
+    """Bytes are a text, but not in UTF-8; the message says in what."""
+
+
+def json_decode(data: bytes) -> str:
+    """The text of JSON in bytes: UTF-8, a byte order mark before it passed over (RFC 8259 section 8.1).
+
+    ValueError; WrongEncoding where they are UTF-16 or UTF-32.
+    """
+    start = bytes(data[:4])
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in start:
+        raise WrongEncoding(f"it is {'UTF-32' if bytes(2) in start else 'UTF-16'}; JSON is UTF-8")
+    return (data[3:] if start[:3] == b"\xef\xbb\xbf" else data).decode()
+
+
 def json_loads(text: str) -> object:
     """Parse JSON; ValueError where it is broken, nested too deep, or holds anything but JSON."""
     if MICROPYTHON or text.count("[") + text.count("{") > JSON_DEPTH_LIMIT:

@@ -3,7 +3,7 @@
 from firmware.http.targets import parse_query
 from firmware.services.errors import Refused
 from hal.fields import BadField, Object
-from hal.json_text import json_loads
+from hal.json_text import WrongEncoding, json_decode, json_loads
 
 
 class Call:
@@ -88,7 +88,9 @@ def parse_body(data: bytes, declared: "Object | None") -> dict:
         content: object = {}
     else:
         try:
-            content = json_loads(data.decode())
+            content = json_loads(json_decode(data))
+        except WrongEncoding as exc:
+            raise Refused("BAD_JSON", f"the body cannot be read: {exc}") from None
         except (ValueError, MemoryError):
             raise Refused("BAD_JSON", "the body is not JSON") from None
     if not isinstance(content, dict):

@@ -14,10 +14,13 @@ class Endpoint:
     """A row of the table.
 
     `answer()` declares the body of a success. It is a function because only the OpenAPI document and the manual want to
-    know, and a small board has no memory for what nobody asks for.
+    know, and a small board has no memory for what nobody asks for. Bodies of `room` bytes are taken even where setting
+    httpd.maxBodyBytes is less.
     """
 
-    def __init__(self, method: str, path: str, level: int, purpose: str, handler, answer, query=None, body=None):
+    def __init__(
+        self, method: str, path: str, level: int, purpose: str, handler, answer, query=None, body=None, room=0
+    ):
         self.method = method
         self.path = path
         self.level = level
@@ -26,6 +29,7 @@ class Endpoint:
         self.answer = answer
         self.query = query
         self.body = body
+        self.room = room
 
 
 class Anything:

@@ -17,7 +17,7 @@ OPENAPI_PATH = "/api/openapi.json"
 def add_routes(server: HttpServer, device, guard: Guard) -> None:
     """Route every row of the table, and the document that describes them, on a server."""
     for endpoint in ENDPOINTS:
-        server.add(endpoint.method, endpoint.path, _route(endpoint, device, guard))
+        server.add(endpoint.method, endpoint.path, _route(endpoint, device, guard), endpoint.room)
     server.add("GET", OPENAPI_PATH, _openapi)
 
 

@@ -33,10 +33,20 @@ class Application(Microdot):
         self._date = ""
         self._date_at: float | None = None
         self._paths: dict = {}  # path without trailing slash -> {method: handler}
+        self._bodies: dict = {}  # path without trailing slash -> bytes that a body may have in any case
 
-    def add(self, method: str, path: str, handler) -> None:
-        """Route a method on a static path, with and without its trailing slash, to an async handler."""
+    def add(self, method: str, path: str, handler, body_bytes: int = 0) -> None:
+        """Route a method on a static path, with and without its trailing slash, to an async handler.
+
+        Bodies of `body_bytes` are taken there even where the limits allow less.
+        """
         self._paths.setdefault(path.rstrip("/"), {})[method] = handler
+        if body_bytes:
+            self._bodies[path.rstrip("/")] = body_bytes
+
+    def body_limit(self, path: str) -> int:
+        """Bytes that a request's body may have on a path."""
+        return max(self.limits.body_bytes, self._bodies.get(path[:-1] if path[-1:] == "/" else path, 0))
 
     def find_route(self, req):
         """As Microdot's, by one look into a dict."""

@@ -7,7 +7,7 @@ from microdot import Request
 from firmware.http.answers import render, render_head
 from firmware.http.application import Application
 from firmware.http.bodies import BrokenBody, Parts
-from firmware.http.http1 import ConnectionClosed, HttpError, RequestHead, RequestReader, body_length
+from firmware.http.http1 import ConnectionClosed, HttpError, RequestHead, RequestReader, body_length, check_size
 from firmware.http.slots import FRESH, HANDLING, IDLE, LINGERING, READING, STREAMING, WRITING, Client, Slots
 from firmware.http.targets import split_target
 from hal.ip_addresses import source_of
@@ -147,13 +147,13 @@ class Connection(Client):
         if length == 0:
             return b""
         limits = self._application.limits
-        if length is not None and length > limits.body_bytes:
-            raise HttpError("TOO_LARGE", f"the body must not be longer than {limits.body_bytes} bytes")
+        limit = self._application.body_limit(split_target(head.target)[0])
+        check_size(length or 0, limit)
         self._enter(READING, limits.body_sec)
         if head.expects_continue() and not self._requests.pending():
             await self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._enter(READING, limits.body_sec)
-        return await self._requests.body(length)
+        return await self._requests.body(length, limit)
 
     def _request(self, head: RequestHead, body: bytes) -> Request:
         path, query = split_target(head.target)

@@ -235,6 +235,12 @@ def chunk_size(line: bytes) -> int:
     return int(digits.decode(), 16)
 
 
+def check_size(size: int, limit: int) -> None:
+    """HttpError TOO_LARGE for a body of more bytes than its limit."""
+    if size > limit:
+        raise HttpError("TOO_LARGE", f"the body must not be longer than {limit} bytes")
+
+
 class RequestReader:
     """Cuts the bytes of one connection into requests."""
 
@@ -275,11 +281,14 @@ class RequestReader:
         self._buffer = self._buffer[end + 4 :]
         return parse_head(data)
 
-    async def body(self, length: "int | None") -> bytes:
-        """The body that belongs to a head, by its `body_length`; HttpError BAD_REQUEST or TOO_LARGE."""
+    async def body(self, length: "int | None", limit: int) -> bytes:
+        """The body that belongs to a head, by its `body_length`, of at most `limit` bytes.
+
+        HttpError BAD_REQUEST or TOO_LARGE.
+        """
         if length is None:
-            return await self._chunked_body()
-        self._check_size(length)
+            return await self._chunked_body(limit)
+        check_size(length, limit)
         return await self._take(length)
 
     async def discard(self, most: int) -> None:
@@ -289,10 +298,6 @@ class RequestReader:
             if not data:
                 return
             most -= len(data)
-
-    def _check_size(self, size: int) -> None:
-        if size > self._limits.body_bytes:
-            raise HttpError("TOO_LARGE", f"the body must not be longer than {self._limits.body_bytes} bytes")
 
     async def _fill(self) -> None:
         data = await self._reader.read(_READ_SIZE)
@@ -327,7 +332,7 @@ class RequestReader:
         self._buffer = self._buffer[end + 2 :]
         return line
 
-    async def _chunked_body(self) -> bytes:
+    async def _chunked_body(self, limit: int) -> bytes:
         body = bytearray()
         chunks = 0
         extensions = self._limits.head_bytes  # bytes that all of them may have together
@@ -336,7 +341,7 @@ class RequestReader:
             size = chunk_size(line)
             if size == 0:
                 break
-            self._check_size(len(body) + size)
+            check_size(len(body) + size, limit)
             extensions -= max(0, len(line) - _CHUNK_DIGITS)
             if extensions < 0:
                 raise bad_request("the chunk extensions are too long")

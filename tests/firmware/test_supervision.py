@@ -12,7 +12,7 @@ import sys
 import httpx
 import pytest
 
-from firmware.services.settings.areas import with_factory_login
+from firmware.services.settings.values import with_factory_login
 from firmware.services.system.state import State
 from firmware.services.system.watchdog import Watchdog
 from hal import board

@@ -3,8 +3,9 @@
 from firmware.api.call import Call, Keys
 from firmware.api.endpoint import Anything, CardPath, Endpoint, nothing
 from firmware.services.access.authority import Author
+from firmware.services.settings.files import SIZE_LIMIT
 from firmware.services.settings.table import SETTINGS
-from hal.fields import Field, Object
+from hal.fields import Field, ListOf, Object, Text
 
 _SETTINGS_AREA = Keys(tuple(field.name for field in SETTINGS))
 
@@ -42,8 +43,7 @@ async def settings_export(call: Call) -> dict:
 
 async def settings_import(call: Call) -> dict:
     """POST /api/cmd/settings/import/"""
-    await call.device.settings_files.import_(call.body["filePath"], call.body["settings"], _author(call))
-    return {}
+    return await call.device.settings_files.import_(call.body["filePath"], call.body["settings"], _author(call))
 
 
 ENDPOINTS = (
@@ -97,10 +97,11 @@ ENDPOINTS = (
         1,
         "Import configuration",
         settings_import,
-        nothing,
+        lambda: Object(Field("notices", ListOf(Text(400), len(SETTINGS)), [], help="what is not as given, and why")),
         body=Object(
             Field("filePath", CardPath(), None, help="an export on the card"),
             Field("settings", Anything(), None, help="or the export itself"),
         ),
+        room=SIZE_LIMIT,
     ),
 )

@@ -7,7 +7,7 @@ import struct
 
 from firmware.services.errors import Refused
 from hal.fields import AnyOf, BadField, Choice, Field, Integer, ListOf, Number, Object, Text
-from hal.json_text import JsonError, check_json, json_loads
+from hal.json_text import JsonError, WrongEncoding, check_json, json_decode, json_loads
 
 SIZE_LIMIT = 65536  # bytes of a template file
 PARAMS_LIMIT = 256
@@ -113,12 +113,14 @@ def parse(data: bytes) -> dict:
     if len(data) > SIZE_LIMIT:
         raise Refused("BAD_TEMPLATE", f"the file must not be longer than {SIZE_LIMIT} bytes")
     try:
-        text = data.decode()
+        text = json_decode(data)
         check_json(text)
         content = json_loads(text)
     except JsonError as exc:
         line = text.count("\n", 0, exc.position) + 1
         raise Refused("BAD_TEMPLATE", f"line {line}: not JSON: {exc}") from None
+    except WrongEncoding as exc:
+        raise Refused("BAD_TEMPLATE", f"the file cannot be read: {exc}") from None
     except (ValueError, MemoryError):
         raise Refused("BAD_TEMPLATE", "the file is not JSON text") from None
     try:

@@ -4,10 +4,10 @@ from firmware.services.card.files import CardFiles
 from firmware.services.errors import Refused
 from firmware.services.settings.areas import Settings
 from hal.fields import BadField
-from hal.json_text import json_loads
+from hal.json_text import WrongEncoding, json_decode, json_loads
 from hal.runtime import json_dumps
 
-SIZE_LIMIT = 65536  # bytes of a settings file
+SIZE_LIMIT = 65536  # bytes of an export; the largest fits
 
 
 class SettingsFiles:
@@ -25,18 +25,24 @@ class SettingsFiles:
         await self._card_files.write_whole(path, json_dumps(exported).encode())
         return {"filePath": path}
 
-    async def import_(self, path: "str | None", settings: "dict | None", author=None) -> None:
-        """Take over an export, given itself or as a file. BadField names every bad field; nothing changes then."""
+    async def import_(self, path: "str | None", settings: "dict | None", author=None) -> dict:
+        """Take over an export, given itself or as a file: {"notices": what could not be taken as it is}, or {}.
+
+        BadField names every bad field; nothing changes then.
+        """
         if (path is None) == (settings is None):
             raise BadField("body: must have either filePath or settings")
         if path is not None:
             settings = self._parse(await self._card_files.read_whole(path, SIZE_LIMIT))
-        await self._settings.import_(settings, author)  # type: ignore[arg-type]
+        notices = await self._settings.import_(settings, author)  # type: ignore[arg-type]
+        return {"notices": notices} if notices else {}
 
     def _parse(self, data: bytes) -> dict:
         try:
-            content = json_loads(data.decode())
-        except ValueError:
+            content = json_loads(json_decode(data))
+        except WrongEncoding as exc:
+            raise Refused("BAD_JSON", f"the file cannot be read: {exc}") from None
+        except (ValueError, MemoryError):
             raise Refused("BAD_JSON", "the file is not JSON, or only a part of it") from None
         if not isinstance(content, dict):
             raise BadField("settings: must be an object")
