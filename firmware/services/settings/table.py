@@ -255,7 +255,7 @@ SETTINGS = (
     ),
     _key(
         "astro",
-        "where the device stands, for sunrise and sunset",
+        "where the device stands, for sunrise and sunset in the state; 0 and 0: not told",
         Field("latitude", Number(-90, 90), 0, "degrees, north positive"),
         Field("longitude", Number(-180, 180), 0, "degrees, east positive"),
     ),

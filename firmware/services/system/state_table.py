@@ -94,6 +94,9 @@ def _card() -> Object:
     )
 
 
+_SUN = "today, as local; null: setting astro tells no place, or there is none that day"
+
+
 def _time() -> Object:
     return Object(
         Field("utc", Text(32), help="ISO 8601 with Z"),
@@ -102,6 +105,8 @@ def _time() -> Object:
         Field(
             "lastSync", Nullable(Text(32)), help="when time servers last set the clock, ISO 8601 with Z; null: never"
         ),
+        Field("sunrise", Nullable(Text(32)), help=_SUN),
+        Field("sunset", Nullable(Text(32)), help=_SUN),
     )
 
 

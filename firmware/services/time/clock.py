@@ -4,7 +4,8 @@ import asyncio
 
 from firmware.services.errors import Refused
 from firmware.services.time import sntp
-from firmware.services.time.local_time import LocalTime, iso, parse_moment
+from firmware.services.time.local_time import DAY, LocalTime, iso, parse_moment
+from firmware.services.time.sun import NOON, sun_times
 from hal.contracts import PartError
 from hal.runtime import log, log_exception, monotonic
 
@@ -17,11 +18,12 @@ KISS_SLOWER = "RATE"  # it was asked too often
 
 
 class ClockService:
-    """`clock` is the board's part or None. `settings` is the active area: timeGmt, tsMode, tsManual and ntp."""
+    """`clock` is the board's part or None. `settings` is the active area: timeGmt, tsMode, tsManual, astro and ntp."""
 
     def __init__(self, clock, settings: dict, ntp_port: int = sntp.PORT, monotonic_clock=monotonic):
         self._clock = clock
         self._local = LocalTime(settings["timeGmt"], settings["tsMode"], settings["tsManual"])
+        self._astro = settings["astro"]
         self._ntp = settings["ntp"]
         self._ntp_port = ntp_port
         self._source = "RTC"
@@ -47,16 +49,32 @@ class ClockService:
         return self._task is None or not self._task.done()
 
     def state(self) -> "dict | None":
-        """The state key `time`: {"utc", "local", "source" RTC|MANUAL|SNTP, "lastSync"}."""
+        """The state key `time`: {"utc", "local", "source" RTC|MANUAL|SNTP, "lastSync", "sunrise", "sunset"}."""
         if self._clock is None:
             return None
         now = self._clock.now()
+        sunrise, sunset = self._sun_times(now)
         return {
             "utc": iso(now) + "Z",
             "local": self._local.local_iso(now),
             "source": self._source,
             "lastSync": None if self._last_sync is None else iso(self._last_sync) + "Z",
+            "sunrise": sunrise,
+            "sunset": sunset,
         }
+
+    def _sun_times(self, now: float) -> "tuple[str | None, str | None]":
+        """Sunrise and sunset of today in local time; None where the setting astro tells no place, or there are none."""
+        if not self._astro["latitude"] and not self._astro["longitude"]:
+            return None, None
+        offset = self._local.offset(now)
+        day = int((now + offset) // DAY)
+        noon = NOON - self._astro["longitude"] * 240 + offset  # by the Sun; it is of the day before or after far from
+        day -= int(noon // DAY)  # where the zone's clocks are right
+        times = sun_times(day, self._astro["latitude"], self._astro["longitude"])
+        if times is None:
+            return None, None
+        return self._local.local_iso(day * DAY + times[0]), self._local.local_iso(day * DAY + times[1])
 
     def local_iso(self, utc: float) -> str:
         """Local time of a moment in seconds UTC, ISO 8601 without a zone."""
