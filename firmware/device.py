@@ -79,7 +79,7 @@ class Device:
             await self.bus.start()
         modbus_port = None
         if modbus_tcp is not None:
-            modbus_port = await self._start_gateway(*modbus_tcp)
+            modbus_port = await self.gateway.start(*modbus_tcp)
         await self.cloud.start()
         await self.card_files.start()
         await self.clock.start()
@@ -107,14 +107,6 @@ class Device:
             await self.bus.stop()
         await self.networking.stop()
         await self.board.stop()
-
-    async def _start_gateway(self, host: str, port: int) -> "int | None":
-        """A taken port costs the gateway, not the device: HTTP is needed to set another one."""
-        try:
-            return await self.gateway.start(host, port)
-        except OSError as exc:
-            self.problems.report("modbusTcp", f"Modbus TCP cannot listen on {host}:{port}: {exc}")
-            return None
 
     def request_restart(self, reason: str) -> None:
         """Have the device stop and the board restart it."""
@@ -146,7 +138,7 @@ class Device:
         )
         router = ModbusRouter(self.bus, self.registers, self.forwarding, modbus_tcp, self.transfers)
         self.modbus_requests = ModbusRequests(router)
-        self.gateway = ModbusGateway(router, modbus_tcp)
+        self.gateway = ModbusGateway(router, modbus_tcp, self.problems)
         self.cloud = CloudConnections(router, self.registers, settings)
 
     def _build_state(self) -> None:

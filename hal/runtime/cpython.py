@@ -153,6 +153,34 @@ async def addresses_of(host: str, port: int) -> "list[str]":
     return [str(found[4][0]) for found in await resolve(host, port)]
 
 
+async def listen(callback, host: str, port: int):
+    """A server of streams whose `close()` ends it; host 0.0.0.0 is all addresses, those of IPv6 too. OSError."""
+    return await asyncio.start_server(callback, "" if host == "0.0.0.0" else host, port, backlog=16)
+
+
+async def bind_datagrams(host: str, port: int) -> socket.socket:
+    """A socket for `receive_from` and `sendto`; host 0.0.0.0 is all addresses, those of IPv6 too. OSError."""
+    if host == "0.0.0.0" and socket.has_dualstack_ipv6():
+        sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        host = "::"
+    else:
+        sock = socket.socket((await resolve(host, port))[0][0], socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        sock.bind((host, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+async def receive_from(sock: socket.socket, limit: int) -> "tuple[bytes, str, tuple]":
+    """(data, address of the sender as text, the same for `sendto`) of the next datagram, cut to so many bytes."""
+    data, address = await asyncio.get_running_loop().sock_recvfrom(sock, limit)
+    return data, address[0], address
+
+
 async def receive_datagram(sock: socket.socket, limit: int) -> bytes:
     """The next datagram that comes to a socket, cut to so many bytes."""
     return await asyncio.get_running_loop().sock_recv(sock, limit)

@@ -157,11 +157,35 @@ async def addresses_of(host: str, port: int) -> "list[str]":
     return [_address_text(found[-1]) for found in await resolve(host, port)]
 
 
+async def listen(callback, host: str, port: int):
+    """A server of streams whose `close()` ends it; host 0.0.0.0 is all addresses. OSError."""
+    return await asyncio.start_server(callback, host, port, backlog=16)
+
+
+async def bind_datagrams(host: str, port: int) -> socket.socket:
+    """A socket for `receive_from` and `sendto`; host 0.0.0.0 is all addresses. OSError."""
+    found = (await resolve(host, port))[0]
+    sock = socket.socket(found[0], socket.SOCK_DGRAM)
+    sock.setblocking(False)
+    sock.bind(found[-1])
+    return sock
+
+
+async def receive_from(sock: socket.socket, limit: int) -> "tuple[bytes, str, tuple]":
+    """(data, address of the sender as text, the same for `sendto`) of the next datagram, cut to so many bytes."""
+    data, address = await _when_ready(sock.recvfrom, limit)
+    return data, _address_text(address), address
+
+
 async def receive_datagram(sock: socket.socket, limit: int) -> bytes:
     """The next datagram that comes to a socket, cut to so many bytes."""
+    return await _when_ready(sock.recv, limit)
+
+
+async def _when_ready(receive, limit: int):
     while True:
         try:
-            return sock.recv(limit)
+            return receive(limit)
         except OSError as exc:
             if exc.args[0] != errno.EAGAIN:
                 raise

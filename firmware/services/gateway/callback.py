@@ -6,6 +6,7 @@ the far end sends requests as a Modbus TCP client does.
 
 import asyncio
 
+from firmware.services.gateway.mbap import MbapStream
 from firmware.services.gateway.own_registers import OwnRegisters
 from firmware.services.gateway.router import ModbusRouter
 from firmware.services.gateway.session import ModbusSession
@@ -125,7 +126,7 @@ class CloudConnection:
             log_exception(exc)
             return
         keep_alive(writer, self._settings["keepAliveSec"])
-        self._session = ModbusSession(reader, writer, self._router, self._to_cloud, self._clock)
+        self._session = ModbusSession(MbapStream(reader), writer, self._router, self._to_cloud, self._clock)
         self._since = self._clock()
         self._last_error = None
         self._connected.set()

@@ -5,7 +5,7 @@ import asyncio
 from firmware.services.bus.arbiter import Transaction
 from firmware.services.bus.pdu import READ_ONLY
 from firmware.services.errors import Refused
-from firmware.services.gateway.mbap import BadMbap, MbapReader, frame
+from firmware.services.gateway.mbap import BadFrame, MbapStream, frame
 from hal.ip_addresses import is_local, parse_address
 from hal.runtime import (
     CONNECTION_ERRORS,
@@ -118,7 +118,7 @@ class RemoteServer:
     async def _serve(self) -> None:
         """One connection, until either side ends it."""
         reader, writer = await in_time(self._connect(self._host, self._port), CONNECT_SEC)
-        frames = MbapReader(reader)
+        frames = MbapStream(reader)
         reading = None
         try:
             if self._pause:
@@ -160,13 +160,13 @@ class RemoteServer:
         now = self._clock()
         return max(0.001, min([question.deadline - now for question in self._questions()] or [IDLE_SEC]))
 
-    async def _read(self, frames: MbapReader) -> None:
+    async def _read(self, frames: MbapStream) -> None:
         try:
             answer = await frames.next()
             while answer is not None:
                 self._take(answer[0], answer[2])
                 answer = await frames.next()
-        except (BadMbap,) + CONNECTION_ERRORS:
+        except (BadFrame,) + CONNECTION_ERRORS:
             pass
         self._wake.set()
 

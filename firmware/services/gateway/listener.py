@@ -1,11 +1,19 @@
-"""The Modbus TCP gateway: listens, lets in whom the settings allow, serves each client with a ModbusSession."""
+"""The Modbus TCP gateway: listens, lets in whom the settings allow, serves each client with a ModbusSession.
+
+Beside Modbus TCP it serves, where the settings ask for it, Modbus RTU over TCP and Modbus over UDP.
+"""
 
 import asyncio
 
+from firmware.services.gateway.datagrams import ModbusDatagrams
+from firmware.services.gateway.door import Door
+from firmware.services.gateway.mbap import MbapStream
 from firmware.services.gateway.router import ModbusRouter
+from firmware.services.gateway.rtu import RtuStream
 from firmware.services.gateway.session import ModbusSession
+from firmware.services.system.problems import Problems
 from hal.ip_addresses import contains, parse_address, parse_network, source_of
-from hal.runtime import abort_stream, log_exception, monotonic, peer_address
+from hal.runtime import abort_stream, bind_datagrams, listen, log_exception, monotonic, peer_address
 
 GRACE_SEC = 5  # who asked within so many seconds gives way only to an address that has fewer connections
 
@@ -13,30 +21,38 @@ _IDLE_CHECK_SEC = 1.0
 
 
 class ModbusGateway:
-    """Modbus TCP clients. `settings` is the active value of modbusTcp."""
+    """Modbus clients over IP. `settings` is the active value of modbusTcp."""
 
-    def __init__(self, router: ModbusRouter, settings: dict, clock=monotonic):
+    def __init__(self, router: ModbusRouter, settings: dict, problems: "Problems | None" = None, clock=monotonic):
         self._router = router
         self._settings = settings
+        self._problems = problems or Problems()
         self._allowed = [parse_network(network) for network in settings["allow"]]
         self._clock = clock
         self._sessions: dict = {}  # ModbusSession -> its task
         self._origins: dict = {}  # ModbusSession -> where it comes from, as `source_of` has it
-        self._listener: asyncio.AbstractServer | None = None
+        self._doors: list = []
         self._watchdog: asyncio.Task | None = None
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen; returns the port, a free one where 0 was asked for."""
-        self._listener = await asyncio.start_server(self._accept, host, port, backlog=16)
+    async def start(self, host: str, port: int) -> "int | None":
+        """Listen; returns the port of Modbus TCP, a free one where 0 was asked for, None where it is taken: a port that
+        is taken is tried again by itself."""
         self._watchdog = asyncio.create_task(self._close_idle())
-        sockets = getattr(self._listener, "sockets", None)
-        return sockets[0].getsockname()[1] if sockets else port
+        first = await self._open(f"Modbus TCP on {host}:{port}", lambda: listen(self._accept_tcp, host, port))
+        rtu_port, udp_port = self._settings["rtuPort"], self._settings["udpPort"]
+        if rtu_port:
+            await self._open(
+                f"Modbus RTU over TCP on {host}:{rtu_port}", lambda: listen(self._accept_rtu, host, rtu_port)
+            )
+        if udp_port:
+            await self._open(f"Modbus UDP on {host}:{udp_port}", lambda: self._datagrams(host, udp_port))
+        sockets = getattr(first.listener, "sockets", None)
+        return sockets[0].getsockname()[1] if sockets else (port if first.listener is not None else None)
 
     async def stop(self) -> None:
         """Stop listening and close every client."""
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
+        for door in self._doors:
+            door.close()
         if self._watchdog is not None:
             self._watchdog.cancel()
             self._watchdog = None
@@ -45,18 +61,34 @@ class ModbusGateway:
 
     def is_alive(self) -> bool:
         """False where it has ended by itself, by an unexpected error."""
-        return self._watchdog is None or not self._watchdog.done()
+        alive = self._watchdog is None or not self._watchdog.done()
+        return alive and all(door.is_alive() for door in self._doors)
 
     def client_count(self) -> int:
         """Clients connected now."""
         return len(self._sessions)
 
-    async def _accept(self, reader, writer) -> None:
+    async def _open(self, name: str, listening) -> Door:
+        door = Door(name, listening, self._problems)
+        self._doors.append(door)
+        await door.open()
+        return door
+
+    async def _datagrams(self, host: str, port: int) -> ModbusDatagrams:
+        return ModbusDatagrams(await bind_datagrams(host, port), self._router, self._admits)
+
+    async def _accept_tcp(self, reader, writer) -> None:
+        await self._accept(MbapStream(reader), writer)
+
+    async def _accept_rtu(self, reader, writer) -> None:
+        await self._accept(RtuStream(reader), writer)
+
+    async def _accept(self, frames: "MbapStream | RtuStream", writer) -> None:
         address = peer_address(writer)
         if not self._admits(address) or not self._has_room(source_of(address)):
             abort_stream(writer)
             return
-        session = ModbusSession(reader, writer, self._router, clock=self._clock)
+        session = ModbusSession(frames, writer, self._router, clock=self._clock)
         self._sessions[session] = asyncio.current_task()
         self._origins[session] = source_of(address)
         try:

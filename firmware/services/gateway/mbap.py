@@ -7,8 +7,8 @@ PDU_MAX = 253
 _READ_SIZE = 2048
 
 
-class BadMbap(Exception):
-    """What arrives is not Modbus TCP; the stream cannot be resynchronised and must be closed."""
+class BadFrame(Exception):
+    """What arrives is not Modbus; the stream cannot be resynchronised and must be closed."""
 
 
 def frame(tid: int, uid: int, pdu: bytes) -> bytes:
@@ -17,15 +17,24 @@ def frame(tid: int, uid: int, pdu: bytes) -> bytes:
     return bytes([tid >> 8, tid & 0xFF, 0, 0, length >> 8, length & 0xFF, uid]) + pdu
 
 
-class MbapReader:
+def parse(data: bytes) -> "tuple[int, int, bytes] | None":
+    """(transaction id, unit id, PDU) of one whole ADU; None where it is none."""
+    if not HEADER < len(data) <= HEADER + PDU_MAX or data[2:4] != b"\0\0" or data[4] << 8 | data[5] != len(data) - 6:
+        return None
+    return data[0] << 8 | data[1], data[6], data[HEADER:]
+
+
+class MbapStream:
     """Cuts the bytes of a stream into (transaction id, unit id, PDU)."""
+
+    in_flight = 16  # requests of one client that wait for their answers; the next is read when one is answered
 
     def __init__(self, reader):
         self._reader = reader
         self._buffer = b""
 
     async def next(self) -> "tuple[int, int, bytes] | None":
-        """The next frame, None at the end of the stream; BadMbap where the length is wrong.
+        """The next frame, None at the end of the stream; BadFrame where the length is wrong.
 
         Frames of another protocol id are not for us and skipped. Whoever sends many at once has the event loop for one
         of them at a time.
@@ -39,10 +48,15 @@ class MbapReader:
                 if not data:
                     return None
                 self._buffer += data
-            elif adu[2:4] == b"\0\0":
-                return adu[0] << 8 | adu[1], adu[6], adu[HEADER:]
-            else:
-                await asyncio.sleep(0)
+                continue
+            request = parse(adu)
+            if request is not None:
+                return request
+            await asyncio.sleep(0)
+
+    def frame(self, tid: int, uid: int, pdu: bytes) -> bytes:
+        """An ADU."""
+        return frame(tid, uid, pdu)
 
     def is_empty(self) -> bool:
         """Whether nothing of a further frame has come."""
@@ -55,7 +69,7 @@ class MbapReader:
             return None
         length = data[4] << 8 | data[5]
         if not 2 <= length <= PDU_MAX + 1:
-            raise BadMbap(f"the length must be 2..{PDU_MAX + 1}")
+            raise BadFrame(f"the length must be 2..{PDU_MAX + 1}")
         if len(data) < 6 + length:
             return None
         self._buffer = data[6 + length :]

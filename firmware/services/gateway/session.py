@@ -1,12 +1,10 @@
-"""Serving Modbus TCP on one stream: a client of the gateway, or the connection to a cloud server."""
+"""Serving Modbus on one stream: a client of the gateway, or the connection to a cloud server."""
 
 import asyncio
 
-from firmware.services.gateway.mbap import BadMbap, MbapReader, frame
+from firmware.services.gateway.mbap import BadFrame
 from firmware.services.gateway.router import ModbusRouter
 from hal.runtime import CONNECTION_ERRORS, abort_stream, close_stream, monotonic
-
-IN_FLIGHT_LIMIT = 16  # requests of one client that wait for their answers; the next is read when one is answered
 
 
 class PeerIsServer(Exception):
@@ -16,15 +14,15 @@ class PeerIsServer(Exception):
 class ModbusSession:
     """Reads requests from a stream, has them answered by the router, several at once, and writes the answers.
 
-    `from_cloud`: the other end may write the activation code.
+    `frames` cuts the stream: an MbapStream or an RtuStream. `from_cloud`: the other end may write the activation code.
     """
 
-    def __init__(self, reader, writer, router: ModbusRouter, from_cloud: bool = False, clock=monotonic):
+    def __init__(self, frames, writer, router: ModbusRouter, from_cloud: bool = False, clock=monotonic):
         self.from_cloud = from_cloud
         self.end_reason = "CLOSED"  # why serving ended: CLOSED by the other end, BAD_FRAME, PEER_IS_SERVER, LOST
         self._used = clock()  # monotonic time of the last whole request or answer
         self._call: tuple | None = None  # the frame that was sent unasked
-        self._frames = MbapReader(reader)
+        self._frames = frames
         self._writer = writer
         self._router = router
         self._clock = clock
@@ -34,7 +32,7 @@ class ModbusSession:
         self._closed = False
 
     async def serve(self) -> None:
-        """Serve until the other end closes, sends something that is not Modbus TCP, or the task is cancelled."""
+        """Serve until the other end closes, sends something that is not Modbus, or the task is cancelled."""
         try:
             while True:
                 request = await self._frames.next()
@@ -45,7 +43,7 @@ class ModbusSession:
                 self._check(request)
                 await self._router.turn()
                 await self._take(request)
-        except BadMbap:
+        except BadFrame:
             self.end_reason = "BAD_FRAME"
         except PeerIsServer:
             self.end_reason = "PEER_IS_SERVER"
@@ -78,7 +76,7 @@ class ModbusSession:
 
     def _send(self, tid: int, uid: int, pdu: bytes) -> None:
         if not self._closed:
-            self._writer.write(frame(tid, uid, pdu))
+            self._writer.write(self._frames.frame(tid, uid, pdu))
 
     def _check(self, request: "tuple[int, int, bytes]") -> None:
         """PeerIsServer for what no client sends: function codes are 1..127, above are those of exception answers
@@ -102,7 +100,7 @@ class ModbusSession:
         handle = self._router.ask(uid, pdu, self, answered, self.from_cloud)
         if number in self._handles:
             self._handles[number] = handle
-        while len(self._handles) >= IN_FLIGHT_LIMIT:
+        while len(self._handles) >= self._frames.in_flight:
             self._free.clear()
             await self._free.wait()
         await self._writer.drain()

@@ -6,7 +6,7 @@ pattern take the same texts.
 
 from firmware.services.time import local_time
 from hal.fields import BadField, ListOf
-from hal.ip_addresses import ipv4_number, is_decimal, is_ipv4
+from hal.ip_addresses import ipv4_number, is_decimal, is_ipv4, is_ipv6
 from hal.runtime import b64decode
 
 _OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
@@ -23,6 +23,14 @@ _NAME_END = "(?![A-Za-z0-9.-])"
 _HOST = "(?:" + _UNICAST + _NAME_END + "|(?:" + _LABEL + "[.])*(?![0-9]+" + _NAME_END + ")" + _LABEL + _NAME_END + ")"
 _PORT = "(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
 _CIDR = _IPV4 + "/(?:3[0-2]|[12]?[0-9])"
+
+_GROUP = "[0-9A-Fa-f]{1,4}"
+_IPV6 = "(?:(?:" + _GROUP + ":){7}(?:" + _GROUP + "|:)|"  # all eight groups, or :: behind seven and before none
+for _before in range(6, -1, -1):  # groups before ::
+    _IPV6 += "(?:" + _GROUP + ":){" + str(_before) + "}" + (":" if _before == 0 else "")
+    _IPV6 += "(?:(?::" + _GROUP + "){1," + str(7 - _before) + "}|:)|"
+_IPV6 = _IPV6[:-1] + ")"
+_CIDR6 = _IPV6 + "/(?:12[0-8]|1[01][0-9]|[1-9]?[0-9])"
 
 _NAME_RANGES = (  # first and last of each, in pairs
     "!~\u00c0\u00d6\u00d8\u00f6\u00f8\u0131\u0134\u013e\u0141\u0148\u014a\u017e"  # Latin
@@ -63,6 +71,17 @@ def is_cidr(text: str) -> bool:
 def is_own_cidr(text: str) -> bool:
     """Whether a text is a host's IPv4 address and the prefix length of its network, such as 10.8.0.2/24."""
     return is_cidr(text) and is_own_ipv4(text.partition("/")[0]) and text[-2:] != "/0"
+
+
+def is_network(text: str) -> bool:
+    """Whether a text is an IPv4 or IPv6 address and a prefix length."""
+    address, _, prefix = text.partition("/")
+    return is_cidr(text) or (is_plain_ipv6(address) and is_decimal(prefix, 128))
+
+
+def is_plain_ipv6(text: str) -> bool:
+    """Whether a text is an IPv6 address without an IPv4 address in it."""
+    return is_ipv6(text) and "." not in text
 
 
 def is_label(text: str) -> bool:
@@ -162,12 +181,20 @@ def _or_empty(predicate, words: str, pattern: str) -> tuple:
 UNICAST_OR_EMPTY = _or_empty(is_unicast, "an IPv4 address of a host, such as 192.168.1.1", _UNICAST)
 OWN_OR_EMPTY = _or_empty(is_own_ipv4, "an IPv4 address of a host in a network, such as 192.168.1.20", _OWN)
 MASK_OR_EMPTY = _or_empty(is_mask, "a network mask such as 255.255.255.0", _MASK)
+NETWORK = _form(
+    is_network, "an IPv4 or IPv6 network such as 192.168.0.0/16 or fd00::/8", "(?:" + _CIDR + "|" + _CIDR6 + ")"
+)
 CIDR = _form(is_cidr, "an IPv4 network such as 192.168.0.0/16", _CIDR)
 OWN_CIDR_OR_EMPTY = _or_empty(
     is_own_cidr, "an IPv4 address with its prefix such as 10.8.0.2/24", _OWN + "/(?:3[0-2]|[12][0-9]|[1-9])"
 )
 LABEL = _form(is_label, "a host name without dots: letters, digits and -", _LABEL)
 HOST = _form(is_host, "a host name or an IPv4 address", _HOST)
+ADDRESSEE = _form(
+    lambda text: is_host(text) or is_plain_ipv6(text),
+    "a host name or an IP address",
+    "(?:" + _HOST + "|" + _IPV6 + ")",
+)
 HOST_OR_EMPTY = _or_empty(is_host, "a host name or an IPv4 address", _HOST)
 ENDPOINT_OR_EMPTY = _or_empty(is_endpoint, "HOST:PORT", _HOST + ":" + _PORT)
 URL_OR_EMPTY = _or_empty(

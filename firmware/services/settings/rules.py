@@ -1,6 +1,6 @@
 """Rules over several settings keys: together they must leave a device that can be reached, and have an effect."""
 
-from hal.ip_addresses import ipv4_number, is_ipv4, is_local, overlap, parse_address, parse_network
+from hal.ip_addresses import ipv4_number, is_ipv4, is_ipv6, is_local, overlap, parse_address, parse_network
 
 _SERVERS = ("cbCloud", "ownSrv", "rmSrv")
 
@@ -13,9 +13,15 @@ def conflicts(values: dict) -> "list[str]":
 def _ports(values: dict) -> "list[str]":
     """Every service that listens has a port for itself."""
     gateway = values["modbusTcp"]
-    if gateway["enabled"] and gateway["port"] == values["httpd"]["port"]:
-        return ["httpd.port: must differ from modbusTcp.port while modbusTcp.enabled is true"]
-    return []
+    if not gateway["enabled"]:
+        return []
+    problems = []
+    for name in ("port", "rtuPort"):
+        if gateway[name] == values["httpd"]["port"]:
+            problems.append(f"httpd.port: must differ from modbusTcp.{name} while modbusTcp.enabled is true")
+    if gateway["rtuPort"] == gateway["port"]:
+        problems.append("modbusTcp.rtuPort: must differ from modbusTcp.port")
+    return problems
 
 
 def _own_address(values: dict) -> "list[str]":
@@ -58,7 +64,7 @@ def _forwarding(values: dict) -> "list[str]":
     gateway = values["modbusTcp"]
     problems = []
     for index, row in enumerate(values["forwarding"]):
-        if is_ipv4(row["host"]) and is_local(parse_address(row["host"])):
+        if (is_ipv4(row["host"]) or is_ipv6(row["host"])) and is_local(parse_address(row["host"])):
             problems.append(f"forwarding[{index}].host: must not be a loopback or link-local address")
         low, high = max(row["uidFrom"], gateway["uidFrom"]), min(row["uidTo"], gateway["uidTo"])
         if low > high:

@@ -4,6 +4,7 @@ A text that is not set is empty; a secret that is not set is null.
 """
 
 from firmware.services.settings.forms import (
+    ADDRESSEE,
     APN_OR_EMPTY,
     CIDR,
     ENDPOINT_OR_EMPTY,
@@ -14,6 +15,7 @@ from firmware.services.settings.forms import (
     KEY_OR_EMPTY,
     LABEL,
     MASK_OR_EMPTY,
+    NETWORK,
     OWN_CIDR_OR_EMPTY,
     OWN_OR_EMPTY,
     PHONE_OR_EMPTY,
@@ -39,7 +41,8 @@ _HOST_LENGTH = 253
 _PORT = Integer(1, 65535)
 _UID = Integer(1, 255)
 _EXCEPTION = Integer(0, 255)
-_LOCAL_NETWORKS = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8"]  # RFC 1918, and loopback
+_LOCAL_IPV4 = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8"]  # RFC 1918, and loopback
+_LOCAL_IPV6 = ["fc00::/7", "fe80::/10", "::1/128"]  # RFC 4193, RFC 4291: unique local, link-local, loopback
 
 
 def _key(name: str, help: str, *fields: Field, rule=None, power: bool = False) -> Field:
@@ -129,10 +132,16 @@ SETTINGS = (
         "the Modbus TCP gateway",
         Field("enabled", Boolean(), True, "serve Modbus TCP"),
         Field("port", _PORT, 502, "TCP port"),
+        Field("rtuPort", Integer(0, 65535), 0, "TCP port of Modbus RTU over TCP; 0: none"),
+        Field("udpPort", Integer(0, 65535), 0, "UDP port of Modbus; 0: none"),
         Field("maxClients", Integer(1, 32), 8, "connections at once"),
         Field("idleSec", Integer(10, 86400), 300, "seconds without a request after which a connection is closed"),
         Field(
-            "allow", ListOf(Text(18, 1, CIDR), 32), _LOCAL_NETWORKS, "networks that clients may come from", power=True
+            "allow",
+            ListOf(Text(43, 1, NETWORK), 32),
+            _LOCAL_IPV4 + _LOCAL_IPV6,
+            "networks that clients may come from",
+            power=True,
         ),
         Field("ownUid", Integer(0, 255), 111, "unit id of the device itself; 0: none"),
         Field("uidFrom", _UID, 1, "lowest unit id that is passed on"),
@@ -149,7 +158,9 @@ SETTINGS = (
                 Field("uidFrom", _UID, help="lowest unit id that goes to the server"),
                 Field("uidTo", _UID, help="highest unit id that goes to the server"),
                 Field(
-                    "host", Text(_HOST_LENGTH, 1, HOST), help="the server's name or address; not loopback or link-local"
+                    "host",
+                    Text(_HOST_LENGTH, 1, ADDRESSEE),
+                    help="the server's name or address; not loopback or link-local",
                 ),
                 Field("port", _PORT, 502, "the server's TCP port"),
                 Field("uidOffset", Integer(-255, 254), 0, "what is added to the unit id; the sum must be 0..255"),

@@ -21,6 +21,7 @@ from firmware.services.gateway.listener import ModbusGateway
 from firmware.services.gateway.own_registers import OwnRegisters
 from firmware.services.gateway.router import ModbusRouter
 from firmware.services.settings.table import SETTINGS
+from firmware.services.system.problems import Problems
 from firmware.services.system.transfers import Transfers
 from hal.fields import BadField
 from hal.simulated.rs485 import SimulatedPort
@@ -37,7 +38,9 @@ IDENTITY = {"mac": "02:00:00:00:02:52", "uniqueMac": True, "firmwareType": 1, "f
 class Rig:
     """A gateway with everything under it."""
 
-    def __init__(self, state_dir, modbus_tcp=None, serial=None, forwarding=None):
+    def __init__(self, state_dir, modbus_tcp=None, serial=None, forwarding=None, host="127.0.0.1", port=0):
+        self.host = host
+        self.port_wanted = port
         self.port = SimulatedPort({}, str(state_dir))
         self.settings = dict(DEFAULTS["modbusTcp"], **(modbus_tcp or {}))
         self.bus = Bus(self.port, dict(DEFAULTS["serial"], **(serial or {})))
@@ -48,15 +51,16 @@ class Rig:
         self.transfers = Transfers()
         self.router = ModbusRouter(self.bus, self.registers, self.forwarding, self.settings, self.transfers)
         self.requests = ModbusRequests(self.router)
+        self.problems = Problems()
         self.now = 0.0  # what is added to the gateway's time
-        self.gateway = ModbusGateway(self.router, self.settings, lambda: time.monotonic() + self.now)
+        self.gateway = ModbusGateway(self.router, self.settings, self.problems, lambda: time.monotonic() + self.now)
         self.tcp = 0
         self.writers: list = []
 
     async def __aenter__(self):
         await self.port.start()
         await self.bus.start()
-        self.tcp = await self.gateway.start("127.0.0.1", 0)
+        self.tcp = await self.gateway.start(self.host, self.port_wanted)
         return self
 
     async def __aexit__(self, *exc):

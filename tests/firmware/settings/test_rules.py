@@ -43,7 +43,9 @@ REFUSED = [
     ({"forwarding": [row(1, 5)], "modbusTcp": {"uidFrom": 6}}, "forwarding[0].uidFrom"),
     ({"forwarding": [row(111, 111)]}, "forwarding[0].uidFrom"),
     ({"forwarding": [row(1, 1, "127.0.0.9")]}, "forwarding[0].host"),
-    ({"forwarding": [row(1, 1, "0.0.0.0")]}, "forwarding[0].host"),
+    ({"forwarding": [row(1, 1, "::1")]}, "forwarding[0].host"),
+    ({"modbusTcp": {"rtuPort": 80}}, "httpd.port"),
+    ({"modbusTcp": {"rtuPort": 502}}, "modbusTcp.rtuPort"),
     ({"forwarding": [row(1, 1), row(2, 2, "169.254.3.4")]}, "forwarding[1].host"),
     ({"forwarding": [row(246, 255)], "modbusTcp": {"ownUid": 247, "uidFrom": 247}}, "forwarding[0].uidFrom"),
 ]
