@@ -11,11 +11,13 @@ LONGEST_PAUSE = 60
 class Door:
     """Listens on a port; one that is taken is tried again, and is a problem until it is free.
 
-    `name` is what the problem is called; `listen()` returns what `close()` ends, or raises OSError.
+    `name` is what is served there, `place` the address and port; `listen()` returns what `close()` ends, or raises
+    OSError.
     """
 
-    def __init__(self, name: str, listen, problems: Problems):
+    def __init__(self, name: str, place: str, listen, problems: Problems):
         self._name = name
+        self._place = place
         self._listen = listen
         self._problems = problems
         self._trying: asyncio.Task | None = None
@@ -43,7 +45,7 @@ class Door:
         try:
             self.listener = await self._listen()
         except OSError as exc:
-            self._problems.report(self._name, f"{self._name} cannot be served: {exc}")
+            self._problems.report(self._name, f"{self._name} cannot listen on {self._place}: {exc}")
             return False
         self._problems.withdraw(self._name)
         return True

@@ -38,14 +38,11 @@ class ModbusGateway:
         """Listen; returns the port of Modbus TCP, a free one where 0 was asked for, None where it is taken: a port that
         is taken is tried again by itself."""
         self._watchdog = asyncio.create_task(self._close_idle())
-        first = await self._open(f"Modbus TCP on {host}:{port}", lambda: listen(self._accept_tcp, host, port))
-        rtu_port, udp_port = self._settings["rtuPort"], self._settings["udpPort"]
-        if rtu_port:
-            await self._open(
-                f"Modbus RTU over TCP on {host}:{rtu_port}", lambda: listen(self._accept_rtu, host, rtu_port)
-            )
-        if udp_port:
-            await self._open(f"Modbus UDP on {host}:{udp_port}", lambda: self._datagrams(host, udp_port))
+        first = await self._open("Modbus TCP", host, port, self._listen_tcp)
+        if self._settings["rtuPort"]:
+            await self._open("Modbus RTU over TCP", host, self._settings["rtuPort"], self._listen_rtu)
+        if self._settings["udpPort"]:
+            await self._open("Modbus UDP", host, self._settings["udpPort"], self._listen_udp)
         sockets = getattr(first.listener, "sockets", None)
         return sockets[0].getsockname()[1] if sockets else (port if first.listener is not None else None)
 
@@ -68,20 +65,20 @@ class ModbusGateway:
         """Clients connected now."""
         return len(self._sessions)
 
-    async def _open(self, name: str, listening) -> Door:
-        door = Door(name, listening, self._problems)
+    async def _open(self, name: str, host: str, port: int, listen_there) -> Door:
+        door = Door(name, f"{host}:{port}", lambda: listen_there(host, port), self._problems)
         self._doors.append(door)
         await door.open()
         return door
 
-    async def _datagrams(self, host: str, port: int) -> ModbusDatagrams:
+    async def _listen_tcp(self, host: str, port: int):
+        return await listen(lambda reader, writer: self._accept(MbapStream(reader), writer), host, port)
+
+    async def _listen_rtu(self, host: str, port: int):
+        return await listen(lambda reader, writer: self._accept(RtuStream(reader), writer), host, port)
+
+    async def _listen_udp(self, host: str, port: int) -> ModbusDatagrams:
         return ModbusDatagrams(await bind_datagrams(host, port), self._router, self._admits)
-
-    async def _accept_tcp(self, reader, writer) -> None:
-        await self._accept(MbapStream(reader), writer)
-
-    async def _accept_rtu(self, reader, writer) -> None:
-        await self._accept(RtuStream(reader), writer)
 
     async def _accept(self, frames: "MbapStream | RtuStream", writer) -> None:
         address = peer_address(writer)

@@ -32,7 +32,7 @@ async def test_a_port_that_was_taken_is_served_when_it_is_free(tmp_path, monkeyp
         async with Rig(tmp_path, port=taken.getsockname()[1]) as rig:
             assert rig.tcp is None
             (problem,) = rig.problems.texts()
-            assert "Modbus TCP on 127.0.0.1" in problem
+            assert "Modbus TCP cannot listen on 127.0.0.1" in problem
             assert "in use" in problem
             taken.close()
             rig.tcp = rig.port_wanted
