@@ -14,7 +14,10 @@ import sys
 import time
 import traceback
 
+from hal.runtime.threads import Threads
+
 monotonic = time.monotonic
+_threads = Threads(8)
 _encode = json.JSONEncoder(check_circular=False).encode
 
 
@@ -60,7 +63,7 @@ def json_dumps(value: object) -> str:
 
 async def offload(function, *args):
     """The result of a function that blocks, called in a thread so that the event loop goes on."""
-    return await asyncio.to_thread(function, *args)
+    return await _threads.call(function, *args)
 
 
 async def close_stream(writer: asyncio.StreamWriter) -> None:

@@ -1,22 +1,19 @@
 """Files on a card, as CPython reaches them; hal/runtime/micropython_files.py has the same names."""
 
-import asyncio
 import errno
 import os
 import stat
 import time
-from concurrent.futures import ThreadPoolExecutor
+
+from hal.runtime.threads import Threads
 
 
 def serial_offload():
-    """An `offload` with a thread of its own, which calls functions one after another in the order of the calls."""
-    worker = ThreadPoolExecutor(1)
+    """An `offload` with a thread of its own, which calls functions one after another in the order of the calls.
 
-    async def offload(function, *args):
-        """The result of a function that blocks."""
-        return await asyncio.get_running_loop().run_in_executor(worker, function, *args)
-
-    return offload
+    A call whose caller is gone before its turn is not begun.
+    """
+    return Threads(1).call
 
 
 def link_status(path: str) -> tuple:

@@ -52,7 +52,9 @@ async def card_file_read(call: Call) -> dict:
 async def card_file_write(call: Call) -> dict:
     """POST /api/card/file/write/"""
     body, owner = call.body, call.token or call.address
-    return await call.device.card_files.write(body["path"], body["blockIdx"], body["blockCount"], body["data"], owner)
+    return await call.device.card_files.write(
+        body["path"], body["blockIdx"], body["blockCount"], body["data"], owner, call.address
+    )
 
 
 async def card_remove(call: Call) -> dict:

@@ -97,9 +97,9 @@ class CardTree:
         self._clock = clock
         self._listings: list = []  # the one used last at the end
 
-    def find(self, path: str) -> tuple:
+    def find(self, names: "list[str]") -> tuple:
         """(path on the host, its os.stat) of a file or folder. Refused BAD_PATH, NOT_FOUND, NOT_DIRECTORY."""
-        place, status, missing = self.walk(split_path(path))
+        place, status, missing = self.walk(names)
         if missing:
             raise not_found()
         return place, status

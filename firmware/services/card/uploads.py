@@ -2,8 +2,10 @@
 
 import os
 
+from firmware.services.card.readers import close_anyway
 from firmware.services.errors import Refused
 from hal.fields import BadField
+from hal.ip_addresses import source_of
 from hal.runtime import fsync_file
 from hal.runtime.files import open_new
 
@@ -12,6 +14,8 @@ FILE_MAX = 0xFFFFFFFF  # bytes: FAT counts a file's size in 32 bits
 BLOCKS_MAX = FILE_MAX // BLOCK + 1
 
 _UPLOADS_MAX = 4
+_SHARE = 2  # of them, which an address keeps when another one wants to begin
+_GIVES_WAY = 30.0  # seconds without a block, after which an upload gives way to another one where there is no room
 _UPLOAD_IDLE = 600.0  # seconds after which an upload is given up
 _BUSY_RETRY = 10  # seconds
 _DONE_KEPT = 8
@@ -31,20 +35,33 @@ class Uploads:
         """How many are under way."""
         return len(self._under_way)
 
-    def begin(self, key: str, path: str, owner: str, block_count: int, new_part) -> "Upload":
-        """An upload that begins anew; the one before it to the same path ends. CARD_BUSY.
+    def begin(self, upload: "Upload", new_part) -> "Upload":
+        """The upload, which begins; the one before it to the same path ends. CARD_BUSY.
 
         `new_part()` makes the Part that its blocks go to.
         """
-        before = _find(self._under_way, key)
+        before = _find(self._under_way, upload.key)
         if before is not None:
             self.give_up(before)
         if len(self._under_way) >= _UPLOADS_MAX:
-            raise Refused("CARD_BUSY", f"{_UPLOADS_MAX} other uploads are under way", _BUSY_RETRY)
-        self.forget_done(key)
-        upload = Upload(key, path, owner, block_count, new_part(), self._clock())
+            self._make_room(upload.source)
+        self.forget_done(upload.key)
+        upload.part = new_part()
         self._under_way.append(upload)
         return upload
+
+    def _make_room(self, source) -> None:
+        """End what has been idle for longest: of all, or else of an address that has more than its share."""
+        gives_way = min(self._under_way, key=_used_at)
+        if self._clock() - gives_way.used_at <= _GIVES_WAY:
+            greedy = [upload for upload in self._under_way if self._held_by(upload.source) > _SHARE]
+            if not greedy or self._held_by(source) >= _SHARE:
+                raise Refused("CARD_BUSY", f"{_UPLOADS_MAX} other uploads are under way", _BUSY_RETRY)
+            gives_way = min(greedy, key=_used_at)
+        self.give_up(gives_way)
+
+    def _held_by(self, source) -> int:
+        return len([upload for upload in self._under_way if upload.source == source])
 
     def repeated(self, key: str, owner: str, block_idx: int, block_count: int, data: bytes) -> bool:
         """Whether this is the last block that was taken, once more. Another block by its number ends the upload."""
@@ -106,14 +123,16 @@ class Uploads:
 
 
 class Upload:
-    """A file that comes block by block."""
+    """A file that comes block by block from an `owner`, a session or address, who calls from an address."""
 
-    def __init__(self, key: str, path: str, owner: str, block_count: int, part: "Part", now: float):
+    part: "Part"
+
+    def __init__(self, key: str, names: "list[str]", owner: str, address: str, block_count: int, now: float):
         self.key = key
-        self.path = path
+        self.names = names
         self.owner = owner
+        self.source = source_of(address)
         self.block_count = block_count
-        self.part = part
         self.next = 0
         self.last = b""
         self.used_at = now
@@ -167,12 +186,8 @@ def check_block(block_idx: int, block_count: int, data: bytes) -> None:
         raise Refused("TOO_LARGE", f"blockCount: a file on the SD card has at most {FILE_MAX} bytes")
 
 
-def close_anyway(file) -> None:
-    """Close a file, whatever becomes of it."""
-    try:
-        file.close()
-    except OSError:
-        pass  # the card is gone: whatever was to be kept has been synced before
+def _used_at(upload: "Upload") -> float:
+    return upload.used_at
 
 
 def _find(uploads: list, key: str) -> "Upload | None":

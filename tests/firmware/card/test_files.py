@@ -15,11 +15,12 @@ import time
 
 import pytest
 
-from firmware.services.card import files as card_files
 from firmware.services.card import paths as card_paths
 from firmware.services.card import uploads as card_uploads
-from firmware.services.card.files import BLOCK, CardFiles
+from firmware.services.card import volume as card_volume
+from firmware.services.card.files import CardFiles
 from firmware.services.card.paths import CardTree, fold
+from firmware.services.card.uploads import BLOCK
 from firmware.services.errors import Refused
 from hal.contracts import CardFull, NoCard
 from hal.fields import BadField
@@ -362,9 +363,9 @@ def _fail_step(monkeypatch, failing: int) -> list:
 
     for name in ("open_new", "fsync_file"):
         failable(card_uploads, name)
-    failable(card_files, "sync_folder")
+    failable(card_volume, "sync_folder")
     for name in ("mkdir", "rename"):
-        failable(card_files.os, name)
+        failable(card_volume.os, name)
     failable(card_uploads.Part, "write")
     return steps
 
@@ -620,7 +621,7 @@ async def test_windows_over_10000_entries_read_the_names_once_and_the_metadata_o
     for number in range(10000):
         os.close(os.open(many / f"{number:05}.txt", os.O_CREAT | os.O_WRONLY))
     os.utime(many, (1_700_000_000, 1_700_000_000))
-    work = _count(monkeypatch, (card_files.os, "stat"), (os, "lstat"), (card_paths, "list_folder"))
+    work = _count(monkeypatch, (card_volume.os, "stat"), (os, "lstat"), (card_paths, "list_folder"))
     for start in range(0, 2000, 20):
         window = await rig.files.dir("/many", start, start + 19)
         assert window["total"] == 10000
