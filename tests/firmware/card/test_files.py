@@ -279,6 +279,35 @@ async def test_too_many_uploads_are_refused_until_one_ends(rig):
     await rig.files.write("/5.bin", 0, 2, bytes(BLOCK))
 
 
+async def test_uploads_of_one_address_give_way_to_those_of_others(rig):
+    for number in range(4):
+        await rig.files.write(f"/{number}.bin", 0, 2, bytes(BLOCK), f"session {number}", "10.0.0.1")
+        rig.clock.now += 1
+    await rig.files.write("/1.bin", 0, 2, bytes(BLOCK), "session 1", "10.0.0.1")
+    for number in range(2):
+        await rig.files.write(f"/other{number}.bin", 0, 2, bytes(BLOCK), "other", "10.0.0.2")
+    assert await code(rig.files.write("/other2.bin", 0, 2, bytes(BLOCK), "other", "10.0.0.2")) == "CARD_BUSY"
+    assert await code(rig.files.write("/third.bin", 0, 2, bytes(BLOCK), "third", "10.0.0.3")) == "CARD_BUSY"
+    assert await code(rig.files.write("/0.bin", 1, 2, b"", "session 0", "10.0.0.1")) == "BAD_BLOCK"
+    assert await code(rig.files.write("/2.bin", 1, 2, b"", "session 2", "10.0.0.1")) == "BAD_BLOCK"
+    for name, owner, address in (
+        ("/1.bin", "session 1", "10.0.0.1"),
+        ("/3.bin", "session 3", "10.0.0.1"),
+        ("/other0.bin", "other", "10.0.0.2"),
+    ):
+        await rig.files.write(name, 1, 2, b"", owner, address)
+
+
+async def test_an_upload_that_has_been_idle_for_longest_gives_way_where_there_is_no_room(rig):
+    for number in range(4):
+        await rig.files.write(f"/{number}.bin", 0, 3, bytes(BLOCK), "", "10.0.0.1")
+    rig.clock.now += 31
+    await rig.files.write("/0.bin", 1, 3, bytes(BLOCK), "", "10.0.0.1")
+    await rig.files.write("/5.bin", 0, 2, bytes(BLOCK), "", "10.0.0.1")
+    await rig.files.write("/0.bin", 2, 3, b"", "", "10.0.0.1")
+    assert await code(rig.files.write("/1.bin", 1, 3, bytes(BLOCK), "", "10.0.0.1")) == "BAD_BLOCK"
+
+
 async def test_an_upload_left_alone_for_10_minutes_is_given_up(rig):
     for number in range(4):
         await rig.files.write(f"/{number}.bin", 0, 3, bytes(BLOCK))
