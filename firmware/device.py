@@ -25,6 +25,7 @@ from firmware.services.search.devices import Discovery
 from firmware.services.settings.areas import Settings
 from firmware.services.settings.document_store import DocumentStore
 from firmware.services.settings.files import SettingsFiles
+from firmware.services.settings.unmanaged import unmanaged_settings
 from firmware.services.settings.values import with_factory_login
 from firmware.services.system.auto_restart import AutoRestart
 from firmware.services.system.gsm import Gsm
@@ -55,7 +56,7 @@ class Device:
         self._started = monotonic()
         self.problems = Problems()
         factory = with_factory_login(board.settings, board.system.factory_login())
-        self.settings = Settings(DocumentStore(state_dir, SETTINGS_FILE), factory)
+        self.settings = Settings(DocumentStore(state_dir, SETTINGS_FILE), factory, unmanaged_settings(board))
         self.settings.report_to(self.problems)
         self.identity = Identity(board.system)
         self.transfers = Transfers()

@@ -102,11 +102,12 @@ def test_numbers_must_be_numbers(device, authorized, value):
 
 
 def test_a_setting_is_saved_and_secrets_do_not_come_back(device, authorized):
-    status, answer, _ = post(device, "/api/settings/saved/set/", {"gsm": {"password": "hidden-word"}}, authorized)
-    assert (status, answer) == (200, {})
-    with device.connect() as wire:
-        wire.request("GET", "/api/settings/saved/get/", headers=authorized)
-        assert wire.answer()[1]["gsm"]["password"] == "***"
-    assert device.ask("GET", "/api/settings/active/get/?gsm", headers=authorized)[1]["gsm"]["password"] is None
+    for password, shown in ((None, None), ("hidden-word", "***")):
+        changes = {"protect": {"password": password}}
+        assert post(device, "/api/settings/saved/set/", changes, authorized)[:2] == (200, {})
+        with device.connect() as wire:
+            wire.request("GET", "/api/settings/saved/get/", headers=authorized)
+            assert wire.answer()[1]["protect"]["password"] == shown
+    assert device.ask("GET", "/api/settings/active/get/?protect", headers=authorized)[1]["protect"]["password"] == "***"
     assert post(device, "/api/cmd/settings/reset/", "", authorized)[:2] == (200, {})
-    assert device.ask("GET", "/api/settings/saved/get/?gsm", headers=authorized)[1]["gsm"]["password"] is None
+    assert device.ask("GET", "/api/settings/saved/get/?protect", headers=authorized)[1]["protect"]["password"] == "***"

@@ -121,7 +121,7 @@ class Settings:
 
     def _checked(self, values: dict, author) -> dict:
         for key in sorted(self._unmanaged):
-            if values[key] != self.saved[key]:
+            if values[key] not in (self.saved[key], self._factory[key]):
                 raise BadField(f"{key}: {self._unmanaged[key]}")
         for check in self.checks:
             check(self.saved, values, author)
