@@ -8,7 +8,7 @@ STATE ?= .state
 BOARD ?= board-configs/simulated.json
 
 .DEFAULT_GOAL := run
-.PHONY: run run-micropython test test-vm kill-settings lint format bench docs deb clean
+.PHONY: run bundle run-micropython test test-vm kill-settings lint format bench docs deb clean
 
 $(VENV)/.made: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -23,9 +23,17 @@ $(VENV)/.made-bench: $(VENV)/.made-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	touch $@
 
-run: $(VENV)/.made
-	exec $(BIN)/python -m firmware --board $(BOARD) --state-dir $(STATE) \
+run: $(VENV)/.made build/keys/keyring.json
+	exec $(BIN)/python -m hal.linux.update.supervisor --board $(BOARD) --state-dir $(STATE) \
 	  --http 127.0.0.1:$(PORT) --modbus-tcp 127.0.0.1:$(MODBUS_PORT)
+
+# Keys for signing updates, for development: docs/updates.md says how real ones are kept.
+build/keys/keyring.json: $(VENV)/.made
+	$(BIN)/python -m deploy.updates.keys build/keys --name development
+
+# An update bundle of this checkout for machines like this one, in dist/.
+bundle: $(VENV)/.made build/keys/keyring.json
+	$(BIN)/python -m deploy.updates.bundle --keys build/keys --compatible simulated --compatible raspberry-pi
 
 # MicroPython finds microdot among the packages of the virtual environment; its heap is what a small board has.
 run-micropython: $(VENV)/.made-dev

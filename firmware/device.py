@@ -29,6 +29,7 @@ from firmware.services.settings.unmanaged import unmanaged_settings
 from firmware.services.settings.values import with_factory_login
 from firmware.services.system.auto_restart import AutoRestart
 from firmware.services.system.gsm import Gsm
+from firmware.services.system.health import Health
 from firmware.services.system.identity import Identity
 from firmware.services.system.network import Networking
 from firmware.services.system.problems import Problems
@@ -37,7 +38,9 @@ from firmware.services.system.transfers import Transfers
 from firmware.services.system.vitals import SystemState
 from firmware.services.system.watchdog import Watchdog
 from firmware.services.time.clock import ClockService
+from firmware.services.update.absent import CloudActivation, NoUpdates
 from hal.runtime import monotonic
+from hal.service import Service
 
 SETTINGS_FILE = "settings.json"
 
@@ -54,6 +57,7 @@ class Device:
         self.ended = asyncio.Event()
         self.restart_reason: str | None = None
         self._started = monotonic()
+        self._http_port = 0
         self.problems = Problems()
         factory = with_factory_login(board.settings, board.system.factory_login())
         self.settings = Settings(DocumentStore(state_dir, SETTINGS_FILE), factory, unmanaged_settings(board))
@@ -68,6 +72,7 @@ class Device:
         self.settings.checks.append(self.networking.check)
         self.gsm = Gsm(self.board.modem, settings["gsm"])
         self.auto_restart = AutoRestart(settings["areset"], self._last_transfer, self._restart_by_itself)
+        self._build_updates(state_dir, settings)
         self._build_state()
         self._build_server(settings["httpd"])
         self.watchdog = Watchdog(board.system, self._ended_services)
@@ -85,14 +90,20 @@ class Device:
         await self.card_files.start()
         await self.clock.start()
         await self.auto_restart.start()
+        await self.activation.start()
+        await self.updates.start()
         http_port = await self.server.listen(*http, GUEST)
         await self.vpn_listener.start()
+        self._http_port = http_port
+        await self.trial.start()
         await self.watchdog.start()
         return http_port, modbus_port
 
     async def stop(self) -> None:
         """Finish the answers in progress and the writes in flight, then stop every service and part."""
         await self.watchdog.stop()
+        await self.trial.stop()
+        await self.updates.stop()
         await self.vpn_listener.stop()
         await self.server.stop()
         await self.gateway.stop()
@@ -142,6 +153,17 @@ class Device:
         self.gateway = ModbusGateway(router, modbus_tcp, self.problems)
         self.cloud = CloudConnections(router, self.registers, settings)
 
+    def _build_updates(self, state_dir: str, settings: dict) -> None:
+        self.health = Health(self._ended_services, lambda: self._http_port, self._is_bus_open)
+        if self.board.updater is None:
+            self.updates = NoUpdates()
+            self.activation = CloudActivation(self.registers, self.cloud)
+            self.trial = Service()
+            return
+        from firmware.services.update.build import build_updates
+
+        self.updates, self.activation, self.trial = build_updates(self, state_dir, settings)
+
     def _build_state(self) -> None:
         system_state = SystemState(self.board.system, self.problems, self._started, lambda: self.server.errors)
         self.state = State(
@@ -150,8 +172,8 @@ class Device:
                 "gsm": self.gsm.state,
                 "vpn": self.networking.vpn,
                 "mbTcpCallback": self.cloud.state,
-                "activation": self.registers.activation,
-                "fwUpdate": _absent,
+                "activation": self.activation.state,
+                "fwUpdate": self.updates.state,
                 "card": self.card_files.status,
                 "time": self.clock.state,
                 "bus": self.bus.state if self.bus is not None else _absent,
@@ -177,6 +199,14 @@ class Device:
         )
 
     # What services ask of each other
+
+    def _is_bus_open(self) -> "bool | None":
+        return None if self.bus is None else self.board.rs485.is_open
+
+    def is_on_gsm(self) -> bool:
+        """Whether bytes from outside come over GSM, as far as can be told: there is no cable."""
+        ethernet = self.networking.ethernet()
+        return self.settings.active["gsm"]["enabled"] and (ethernet is None or not ethernet["linkUp"])
 
     def _ended_services(self) -> "list[str]":
         services = (self.server, self.vpn_listener, self.bus, self.gateway, self.cloud, self.clock, self.auto_restart)

@@ -13,7 +13,7 @@ from hal.json_text import json_loads
 from hal.runtime import log, log_exception
 from hal.runtime.files import real_path
 
-PARTS = ("system", "network", "rs485", "card", "clock", "modem", "button")
+PARTS = ("system", "network", "rs485", "card", "clock", "modem", "button", "updater")
 
 RETRY_PAUSES = (1, 2, 5, 10, 30, 60)  # seconds between tries to bring a part up; the last one repeats
 
@@ -32,6 +32,7 @@ DRIVERS = {  # (part, driver) -> (module, class)
     ("modem", "simulated"): ("hal.simulated.modem.part", "SimulatedModem"),
     ("button", "gpio"): ("hal.linux.button", "GpioButton"),
     ("button", "simulated"): ("hal.simulated.button", "SimulatedButton"),
+    ("updater", "folders"): ("hal.linux.update.folders", "FoldersUpdater"),
 }
 
 
@@ -54,6 +55,7 @@ class Board:
         self.clock = parts["clock"]
         self.modem = parts["modem"]
         self.button = parts["button"]
+        self.updater = parts["updater"]
 
     async def start(self) -> None:
         """Bring every part up. One that fails is tried again with growing pauses and costs the others nothing.

@@ -66,6 +66,14 @@ class NotManaged(PartError):
     code = "NOT_PERMITTED"
 
 
+class UpdateRefused(PartError):
+    """An update, an index of updates or a licence is not taken: `code` is the API's error code for the reason."""
+
+    def __init__(self, code: str, message: str):
+        super().__init__(message)
+        self.code = code
+
+
 class Part:
     """One part of a board.
 
@@ -236,4 +244,57 @@ class System(Part):
 
     def restart(self, reason: str) -> None:
         """Restart the device now; does not return where the board restarts the process itself."""
+        raise NotImplementedError
+
+
+class Updater(Part):
+    """What installs another firmware, and falls back to the one before it where that does not come up healthy.
+
+    A moment (hal/update/signed.py) says what time it may be.
+    """
+
+    healthy_sec = 60  # a new firmware is confirmed when it has been healthy so long
+    trial_sec = 300  # and given up when it has not become so by then
+
+    def device(self) -> dict:
+        """{"compatible": the board's name for bundles, "architecture": what modules must have been built for}."""
+        raise NotImplementedError
+
+    def running(self) -> dict:
+        """{"version": str, "slot": str, "trial": bool, whether it must still show that it is healthy}."""
+        raise NotImplementedError
+
+    def last(self) -> dict:
+        """What became of the last update: {"result": ""|"DONE"|"ROLLED_BACK", "error": str, "rolledBackFrom": str}."""
+        raise NotImplementedError
+
+    def download_path(self) -> str:
+        """The file that a bundle is downloaded to; it is there over restarts."""
+        raise NotImplementedError
+
+    def room(self) -> int:
+        """Bytes that a bundle may have."""
+        raise NotImplementedError
+
+    def open_document(self, document: object, use: str, moment) -> dict:
+        """The payload of a signed document of a use (hal/update/signed.py). UpdateRefused."""
+        raise NotImplementedError
+
+    async def inspect(self, path: str, moment, allow_older: bool) -> dict:
+        """Check a bundle, every byte of it: {"version": str, "size": int}. UpdateRefused with the reason's code."""
+        raise NotImplementedError
+
+    async def install(self, path: str, moment, allow_older: bool, progress) -> None:
+        """Install a bundle beside what runs and have it start next, on trial; `progress(percent)` now and then.
+
+        UpdateRefused as of `inspect`; PartError where it cannot be stored. What runs stays as it is either way.
+        """
+        raise NotImplementedError
+
+    async def confirm(self) -> None:
+        """What runs is healthy: it is the one that starts from now on."""
+        raise NotImplementedError
+
+    async def give_up(self, why: str) -> None:
+        """What runs on trial is not healthy: the one before it starts next."""
         raise NotImplementedError

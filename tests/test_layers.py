@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = (  # lowest first
     ("hal", "firmware"),  # what no other floor names: it knows neither parts nor services
     ("hal.contracts", "hal.framing"),
-    ("hal.rs485", "hal.gsm", "hal.debounce", "hal.configured_system"),  # the shared halves of parts
+    ("hal.rs485", "hal.gsm", "hal.debounce", "hal.configured_system", "hal.update"),  # the shared halves of parts
     ("hal.linux", "hal.micropython", "hal.simulated"),
     ("hal.board",),
     ("firmware.http",),

@@ -10,6 +10,8 @@ from hal.linux.host.restart_reason import keep_reason, take_reason
 from hal.linux.host.supervisor import SupervisedSystem
 from hal.simulated.control import ControlSocket
 
+RESTART_EXIT = "MC252_RESTART_EXIT"  # variable: the exit code by which hal/linux/update/supervisor.py starts it anew
+
 
 class SimulatedSystem(SupervisedSystem, ConfiguredSystem):
     """A process on a development machine.
@@ -40,10 +42,12 @@ class SimulatedSystem(SupervisedSystem, ConfiguredSystem):
         return self._reason
 
     def restart(self, reason: str) -> None:
-        """Execute the process anew, under the same process id."""
+        """Execute the process anew, under the same process id; end it where somebody waits to start it anew."""
         keep_reason(self._state_dir, reason)
         sys.stdout.flush()
         sys.stderr.flush()
+        if RESTART_EXIT in os.environ:
+            sys.exit(int(os.environ[RESTART_EXIT]))
         try:
             os.execv(sys.executable, [sys.executable, "-m", "firmware", *sys.argv[1:]])
         except OSError as exc:

@@ -16,6 +16,8 @@ BOARD = json.loads((ROOT / "board-configs" / "simulated.json").read_text())
 class Running:
     """`python -m firmware` in a process of its own; `prefix` is the command that starts it."""
 
+    module = "firmware"
+
     def __init__(self, state, board=None, http="127.0.0.1:0", modbus_tcp="127.0.0.1:0", prefix=()):
         self.state = pathlib.Path(state)
         path = self.state / "board.json"
@@ -24,7 +26,7 @@ class Running:
         if modbus_tcp:
             self.arguments += ["--modbus-tcp", modbus_tcp]
         self.process = subprocess.Popen(
-            [*prefix, sys.executable, "-m", "firmware", *self.arguments],
+            [*prefix, sys.executable, "-m", self.module, *self.arguments],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

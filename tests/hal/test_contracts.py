@@ -36,6 +36,7 @@ BASES = {
     "clock": contracts.Clock,
     "modem": contracts.Modem,
     "button": contracts.Button,
+    "updater": contracts.Updater,
 }
 
 

@@ -14,5 +14,6 @@ from firmware.api.endpoints.settings import ENDPOINTS as SETTINGS
 from firmware.api.endpoints.state import ENDPOINTS as STATE
 from firmware.api.endpoints.system import ENDPOINTS as SYSTEM
 from firmware.api.endpoints.time import ENDPOINTS as TIME
+from firmware.api.endpoints.update import ENDPOINTS as UPDATE
 
-ENDPOINTS = SYSTEM + ACCESS + STATE + SETTINGS + MODBUS + SEARCH + CARD + TIME + GSM + CLOUD
+ENDPOINTS = SYSTEM + ACCESS + STATE + SETTINGS + MODBUS + SEARCH + CARD + TIME + GSM + CLOUD + UPDATE

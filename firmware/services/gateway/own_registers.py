@@ -50,6 +50,10 @@ class OwnRegisters:
             return self._write(pdu)
         return bytes([func | 0x80, ILLEGAL_FUNCTION])
 
+    def want_code(self) -> None:
+        """Ask the cloud for an activation code, at its next connection."""
+        self.code_wanted = True
+
     def call(self) -> bytes:
         """The unsolicited answer PDU by which the cloud knows who called."""
         return self._read(bytes([3, CALL_ADDRESS >> 8, CALL_ADDRESS & 0xFF, 0, CALL_COUNT]))

@@ -114,6 +114,11 @@ def is_url(text: str) -> bool:
     return is_endpoint(authority) if ":" in authority else is_host(authority)
 
 
+def is_place(text: str) -> bool:
+    """Whether a text is a place that updates may come from: a URL, or a folder on the SD card."""
+    return is_url(text) or (text[:6] == "card:/" and all(" " <= character <= "~" for character in text))
+
+
 def is_phone(text: str) -> bool:
     """Whether a text is an international number: + and 5..15 digits (ITU-T E.164 section 6)."""
     return text[:1] == "+" and 6 <= len(text) <= 16 and _is_digits(text[1:])
@@ -197,8 +202,10 @@ ADDRESSEE = _form(
 )
 HOST_OR_EMPTY = _or_empty(is_host, "a host name or an IPv4 address", _HOST)
 ENDPOINT_OR_EMPTY = _or_empty(is_endpoint, "HOST:PORT", _HOST + ":" + _PORT)
-URL_OR_EMPTY = _or_empty(
-    is_url, "an http or https URL without a login", "https?://" + _HOST + "(?::" + _PORT + ")?(?:/[!-~]*)?"
+_URL = "https?://" + _HOST + "(?::" + _PORT + ")?(?:/[!-~]*)?"
+URL_OR_EMPTY = _or_empty(is_url, "an http or https URL without a login", _URL)
+PLACE_OR_EMPTY = _or_empty(
+    is_place, "an http or https URL without a login, or card:/PATH", "(?:" + _URL + "|card:/[ -~]*)"
 )
 PHONE = _form(is_phone, "+ and 5..15 digits", "[+][0-9]{5,15}")
 PHONE_OR_EMPTY = _or_empty(is_phone, "+ and 5..15 digits", "[+][0-9]{5,15}")
@@ -209,6 +216,15 @@ KEY = _form(is_key, "Base64 of 32 bytes", "[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]="
 KEY_OR_EMPTY = _or_empty(is_key, "Base64 of 32 bytes", "[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=")
 USERNAME = _form(is_username, "letters, digits and signs, one space between words", _WORD + "(?: " + _WORD + ")*")
 INTERFACE = _form(is_interface, "an interface name such as wg0", "[A-Za-z][A-Za-z0-9._-]{0,14}")
+
+
+def has_a_source(download: dict) -> "list[str]":
+    """A rule: while updates are enabled, there is a place that they come from."""
+    if not download["enabled"] or download["url"] or (download["hawkbitUrl"] and download["hawkbitToken"]):
+        return []
+    if download["hawkbitUrl"]:
+        return ["hawkbitToken: is needed with hawkbitUrl while enabled is true"]
+    return ["url: is needed while enabled is true, or hawkbitUrl"]
 
 
 def needs(*names: str):

@@ -22,6 +22,8 @@ class StateKey:
 
 _ADDRESS = 45  # characters of an IP address as text
 
+UPDATE_STATUSES = ("IDLE", "CHECKING", "DOWNLOADING", "READY", "PROGRAMMING", "ERROR")
+
 _COUNT = Integer(0, 2**53)
 _SECONDS = Integer(0, 2**53)
 
@@ -82,7 +84,17 @@ def _activation() -> Object:
 
 
 def _fw_update() -> Object:
-    return Object()
+    return Object(
+        Field("status", Choice(*UPDATE_STATUSES), help="what goes on"),
+        Field("progress", Integer(0, 100), help="of the download or the installation", unit="%"),
+        Field("availableVer", Nullable(Text(32)), help="version that was found; null: none newer than what runs"),
+        Field("errorCode", Nullable(Text(64)), help="why the last command failed, by its code"),
+        Field("message", Nullable(Text(512)), help="the same in words"),
+        Field("trial", Boolean(), help="what runs must still show that it is healthy"),
+        Field("lastResult", Nullable(Choice("DONE", "ROLLED_BACK")), help="what became of the last update"),
+        Field("lastError", Nullable(Text(200)), help="why it was rolled back"),
+        Field("rolledBackFrom", Nullable(Text(11)), help="the version that was given up"),
+    )
 
 
 def _card() -> Object:
@@ -170,8 +182,8 @@ STATE = (
     StateKey("gsm", "Gsm", "the GSM modem", _gsm, "the board has none, or it is switched off"),
     StateKey("vpn", "Networking", "the VPN: the interface that is up, or the first", _vpn, "no setting asks for one"),
     StateKey("mbTcpCallback", "CloudConnections", "the cloud connection and the two like it", _callback),
-    StateKey("activation", "OwnRegisters", "the activation by the cloud", _activation),
-    StateKey("fwUpdate", "Device", "firmware updates", _fw_update, "there are none yet"),
+    StateKey("activation", "Activation", "the activation, by the cloud or by a licence", _activation),
+    StateKey("fwUpdate", "Updates", "firmware updates", _fw_update, "the board has no updater"),
     StateKey("card", "CardFiles", "the SD card", _card, "the board has no slot"),
     StateKey("time", "ClockService", "the clock", _time, "the board has none"),
     StateKey("bus", "Bus", "the RS-485 line", _bus, "the board has none"),

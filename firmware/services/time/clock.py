@@ -89,6 +89,14 @@ class ClockService:
         now = None if self._clock is None else self._clock.now()
         return None if now is None or now < NEVER_SET else now
 
+    def minute_of_day(self) -> "int | None":
+        """Minutes since midnight, local time; None without a clock."""
+        now = self.utc()
+        if now is None:
+            return None
+        text = self._local.local_iso(now)
+        return int(text[11:13]) * 60 + int(text[14:16])
+
     def set(self, text: str) -> None:
         """Set system clock and RTC to an ISO 8601 moment. BadField, Refused NO_CLOCK, PartError."""
         moment = parse_moment(text, self._local)

@@ -9,7 +9,8 @@ from hal.fields import Object
 from tests.firmware.running import BOARD, ROOT, Running
 
 SERVER = {"enabled": True, "host": "192.0.2.9"}
-ABSENT = dict(BOARD, network=None, rs485=None, card=None, clock=None, modem=None, button=None, settings={})
+PARTS = ("network", "rs485", "card", "clock", "modem", "button", "updater")
+ABSENT = dict(BOARD, settings={}, **dict.fromkeys(PARTS))
 
 
 def declared(name):
@@ -36,7 +37,7 @@ def test_with_every_part_and_connection_each_key_is_as_declared(tmp_path):
             device.get(f"modbus/resp/?tid={tid}&wait=5000")
         state = device.get("state/get/")
     check(state)
-    assert [name for name, value in state.items() if value is None] == ["fwUpdate"]
+    assert [name for name, value in state.items() if value is None] == []
     assert set(state["devices"]) == {"1", "77"}
     assert state["mbTcpCallback"]["ownSrv"]["server"] == "192.0.2.9:20502"
 

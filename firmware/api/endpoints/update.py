@@ -1,0 +1,70 @@
+"""Updates of the firmware, and activation."""
+
+from firmware.api.call import Call
+from firmware.api.endpoint import Endpoint
+from firmware.http.answers import JsonResponse
+from firmware.services.errors import Refused
+from hal.fields import Boolean, Choice, Field, ListOf, Nullable, Object, Text
+
+ADMINISTRATOR = 2  # whoever comes over the VPN
+LICENCE_LIMIT = 4096  # characters
+
+_COMMAND = Object(Field("allowOlder", Boolean(), False, help="take an older version too; over the VPN only"))
+
+_ACTIVATION = Object(
+    Field("code", Nullable(Text(LICENCE_LIMIT, 1)), None, help="a licence, Base64 as the maker gave it"),
+    Field("requestCode", Boolean(), False, help="ask the cloud for an activation code instead"),
+)
+
+
+def _result() -> Object:
+    """What came of it; state `fwUpdate` says how far it is."""
+    return Object(
+        Field("status", Choice("DONE", "BUSY", "ERROR")),
+        Field("errorCode", Nullable(Text(64)), help="why not, by its code; `message` of state fwUpdate in words"),
+    )
+
+
+def _activated() -> Object:
+    """The activation as it is now."""
+    return Object(
+        Field("activated", Boolean()),
+        Field("features", ListOf(Text(32), 32)),
+        Field("expires", Nullable(Text(32)), help="ISO 8601; null: no end, or no licence"),
+    )
+
+
+def _older_allowed(call: Call) -> bool:
+    if call.body["allowOlder"] and call.level < ADMINISTRATOR:
+        raise Refused("FORBIDDEN", "allowOlder: an older version is taken only over the VPN")
+    return call.body["allowOlder"]
+
+
+async def download(call: Call) -> dict:
+    """POST /api/cmd/updates/download/"""
+    return await call.device.updates.download(_older_allowed(call))
+
+
+async def program(call: Call) -> JsonResponse:
+    """POST /api/cmd/updates/program/"""
+    result = await call.device.updates.program(_older_allowed(call))
+    answer = JsonResponse(result)
+    if result["status"] == "DONE":
+        answer.after_sent = lambda: call.device.request_restart("UPDATE")
+    return answer
+
+
+async def activation(call: Call) -> dict:
+    """POST /api/activation/"""
+    if call.body["code"] is None and not call.body["requestCode"]:
+        raise Refused("BAD_LICENCE", "code: is missing; or requestCode: true asks the cloud for one")
+    if call.body["requestCode"]:
+        return await call.device.activation.request_code()
+    return await call.device.activation.activate(call.body["code"])
+
+
+ENDPOINTS = (
+    Endpoint("POST", "/api/cmd/updates/download/", 1, "Download available updates", download, _result, body=_COMMAND),
+    Endpoint("POST", "/api/cmd/updates/program/", 1, "Apply update", program, _result, body=_COMMAND),
+    Endpoint("POST", "/api/activation/", 1, "Licence or device activation", activation, _activated, body=_ACTIVATION),
+)

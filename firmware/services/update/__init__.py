@@ -1,0 +1,1 @@
+"""Updates of the firmware: finding, downloading, deciding, telling; and licences."""

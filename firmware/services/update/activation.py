@@ -1,0 +1,61 @@
+"""Activation: a licence that the maker has signed for this device, or the cloud's word that it is active."""
+
+from firmware.services.errors import Refused
+from firmware.services.time.local_time import iso
+from firmware.services.update import licence
+from firmware.services.update.absent import CloudActivation, short
+from hal.runtime import log, offload
+
+
+class Activation(CloudActivation):
+    """`registers` are the device's own Modbus registers, by which the cloud activates, `cloud` is its connection."""
+
+    def __init__(self, updater, times, identity: dict, registers, cloud, store):
+        super().__init__(registers, cloud)
+        self._updater = updater
+        self._times = times
+        self._identity = identity
+        self._store = store
+        self._licence: dict | None = None
+
+    async def start(self) -> None:
+        """Check the licence that was kept."""
+        document = (await offload(self._store.load))[0]
+        if document is None:
+            return
+        try:
+            self._licence = self._check(document)
+        except Refused as exc:
+            log(f"licence: {exc}")
+
+    def is_active(self, feature: str | None = None) -> bool:
+        """Whether a licence is in force now, and has a feature where one is named."""
+        held = self._licence
+        if held is None or licence.is_expired(held, self._times.latest()):
+            return False
+        return feature is None or feature in held["features"]
+
+    def state(self) -> dict:
+        """The state key `activation`: {"activated", "code", "features", "expires"}."""
+        asked = super().state()
+        held = self._licence if self.is_active() else None
+        return {
+            "activated": asked["activated"] or held is not None,
+            "code": asked["code"],
+            "features": held["features"] if held else [],
+            "expires": iso(held["expires"]) + "Z" if held and held["expires"] is not None else None,
+        }
+
+    async def activate(self, text: str) -> dict:
+        """Take a licence: {"activated", "features", "expires"}. Refused BAD_LICENCE, STORAGE_FAILED."""
+        document = licence.read_text(text)
+        held = self._check(document)
+        try:
+            await offload(self._store.save, document)
+        except OSError as exc:
+            raise Refused("STORAGE_FAILED", f"the licence cannot be stored: {exc}") from exc
+        self._licence = held
+        return short(self.state())
+
+    def _check(self, document: object) -> dict:
+        return licence.check(document, self._updater, self._times.moment(), self._identity, self._times.latest())

@@ -1,0 +1,48 @@
+"""A new firmware on trial: it is confirmed when it has been healthy for a while, and gives itself up when it does not
+become so. What cannot even do that is given up by what starts it."""
+
+import asyncio
+
+from hal.runtime import log, log_exception, monotonic
+from hal.service import Service
+
+LOOK_SEC = 1.0
+
+
+class Trial(Service):
+    """`kept` holds what the firmware before this one noted; `restart(reason)` has the device start anew."""
+
+    def __init__(self, updater, health, kept, restart):
+        self._updater = updater
+        self._health = health
+        self._kept = kept
+        self._restart = restart
+
+    async def start(self) -> None:
+        """Watch, where what runs is on trial."""
+        if self._updater.running()["trial"]:
+            self.spawn(self._run())
+
+    async def _run(self) -> None:
+        began = healthy_since = monotonic()
+        while True:
+            await asyncio.sleep(LOOK_SEC)
+            problems = await self._problems()
+            now = monotonic()
+            if problems:
+                healthy_since = now
+            if now - healthy_since >= self._updater.healthy_sec:
+                await self._updater.confirm()
+                log("update: the new firmware is healthy and stays")
+                return
+            if now - began >= self._updater.trial_sec:
+                await self._updater.give_up("it did not become healthy: " + "; ".join(problems or ["not for long"]))
+                self._restart("ROLLED_BACK")
+                return
+
+    async def _problems(self) -> list[str]:
+        try:
+            return await self._health.problems(bool(self._kept.number("busWasOpen")))
+        except Exception as exc:
+            log_exception(exc)
+            return [f"its health cannot be judged: {exc}"]

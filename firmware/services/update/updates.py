@@ -1,0 +1,184 @@
+"""Updates of the firmware: finds, downloads, checks, decides and tells; the board's updater installs.
+
+A new firmware is on trial until it has been healthy for a while; one that is not gives itself up, one that cannot even
+do that is given up by what starts it (hal/update/slots.py, or RAUC).
+"""
+
+import asyncio
+
+from firmware.services.errors import Refused
+from firmware.services.update.absent import NoUpdates
+from firmware.services.update.download import Download, Source
+from firmware.services.update.index import check_index, choose
+from hal.contracts import PartError, UpdateRefused
+from hal.runtime import log, log_exception, offload
+
+WAITS = "waits until tomorrow: the bytes that may come over GSM in a day are spent"
+ANSWER_SEC = 20  # a request is answered after so long at the latest; what it has begun goes on
+
+_FAILURES = (Refused, UpdateRefused, PartError)
+
+
+class Updates(NoUpdates):
+    """The work of both endpoints and the state key `fwUpdate`.
+
+    `times` knows what time it may be, `budget` what may be downloaded, `kept` the number of the last index, `card` the
+    files on the card; `health` looks at what runs, `quiet` knows the quiet hours, `restart(reason)` starts anew.
+    """
+
+    def __init__(self, updater, settings, identity, times, budget, kept, card, health, quiet, restart):
+        self._updater = updater
+        self._download_setting = settings["download"]
+        self._channel = settings["firmware"]["channel"]
+        self._auto = settings["firmware"]["autoUpdate"]
+        self._mac = identity["mac"]
+        self._times = times
+        self._budget = budget
+        self._kept = kept
+        self._card = card
+        self._health = health
+        self._quiet = quiet
+        self._restart = restart
+        self._work: asyncio.Task | None = None  # what is under way
+        self._status, self._progress = "IDLE", 0
+        self._error: str | None = None
+        self._message: str | None = None
+        self._available: str | None = None
+
+    async def start(self) -> None:
+        """A bundle that was downloaded before a restart is still ready, or goes on when it is asked for."""
+        record = self._download().record()
+        if record:
+            self._available = record["version"]
+            if self._download().is_whole():
+                self._status, self._progress = "READY", 100
+
+        if self._download_setting["enabled"] and self._auto:
+            self.keep_running(self._look_by_itself())
+
+    async def stop(self) -> None:
+        """Break a download off; it goes on after the next start. An installation is finished."""
+        if self._work is not None and self._status == "PROGRAMMING":
+            await asyncio.wait([self._work])
+        await super().stop()
+
+    def state(self) -> dict:
+        """The state key `fwUpdate`."""
+        last = self._updater.last()
+        return {
+            "status": self._status,
+            "progress": self._progress,
+            "availableVer": self._available,
+            "errorCode": self._error,
+            "message": WAITS if self._budget.waits else self._message,
+            "trial": self._updater.running()["trial"],
+            "lastResult": last["result"] or None,
+            "lastError": last["error"] or None,
+            "rolledBackFrom": last["rolledBackFrom"] or None,
+        }
+
+    # The two commands
+
+    async def download(self, allow_older: bool = False) -> dict:
+        """Look for a newer bundle and bring it: {"status", "errorCode"}. DONE: it is there or on its way, or there is
+        none; BUSY: something is under way already."""
+        if not self._download_setting["enabled"] or not self._download_setting["url"]:
+            raise Refused("UPDATE_DISABLED", "setting download says neither where updates come from nor that they may")
+        return await self._do(self._find_and_bring(allow_older))
+
+    async def program(self, allow_older: bool = False) -> dict:
+        """Install the bundle that is ready: {"status", "errorCode"}; after DONE the caller has the device restart."""
+        if self._work is None and not self._download().is_whole():
+            raise Refused("UPDATE_NONE", "no update is ready: download one first")
+        return await self._do(self._install(allow_older))
+
+    async def _do(self, work) -> dict:
+        if self._work is not None:
+            work.close()
+            return {"status": "BUSY", "errorCode": None}
+        self._work = self.spawn(self._run_work(work))
+        await asyncio.wait([self._work], timeout=ANSWER_SEC)
+        failed = self._status == "ERROR"
+        return {"status": "ERROR" if failed else "DONE", "errorCode": self._error if failed else None}
+
+    async def _run_work(self, work) -> None:
+        self._error = self._message = None
+        try:
+            await work
+        except _FAILURES as exc:
+            self._fail(exc.code, str(exc))
+        except asyncio.CancelledError:
+            self._status = "IDLE"
+            raise
+        except Exception as exc:
+            log_exception(exc)
+            self._fail("INTERNAL", "an unexpected error, written to the device's log")
+        finally:
+            self._work = None
+
+    def _fail(self, code: str, message: str) -> None:
+        log(f"update: {code}: {message}")
+        self._status, self._progress, self._error, self._message = "ERROR", 0, code, message
+
+    # Without being asked
+
+    async def _look_by_itself(self) -> None:
+        """Once a day, at this device's own minute of the quiet hours, bring and install what is new."""
+        while True:
+            await asyncio.sleep(self._quiet.seconds_until())
+            try:
+                await self.download()
+                while self._work is not None:
+                    await asyncio.wait([self._work])
+                if self._status == "READY" and (await self.program())["status"] == "DONE":
+                    self._restart("UPDATE")
+            except _FAILURES as exc:
+                log(f"update: {exc}")
+
+    # Finding and bringing
+
+    async def _find_and_bring(self, allow_older: bool) -> None:
+        self._status, self._progress = "CHECKING", 0
+        source = Source(self._download_setting["url"], self._card)
+        entry = await self._find(source)
+        if entry is None:
+            self._available = None
+            self._status = "IDLE"
+            return
+        self._available = entry["version"]
+        self._status = "DOWNLOADING"
+        download = self._download()
+        await download.fetch(source, entry, self._updater.room(), self._tell)
+        try:
+            await self._updater.inspect(download.path, self._times.moment(), allow_older)
+        except UpdateRefused:
+            await offload(download.discard)
+            raise
+        self._status, self._progress = "READY", 100
+
+    async def _find(self, source: Source) -> "dict | None":
+        document = await source.index()
+        payload = self._updater.open_document(document, "index", self._times.moment())
+        index = check_index(payload, self._kept.number("indexSerial"), self._times.latest())
+        await self._times.keep()
+        await self._kept.keep(indexSerial=index["serial"])
+        device = dict(self._updater.device(), mac=self._mac, version=self._updater.running()["version"])
+        return choose(index, device, self._channel, self._times.latest(), self._updater.last()["rolledBackFrom"])
+
+    async def _install(self, allow_older: bool) -> None:
+        self._status, self._progress = "PROGRAMMING", 0
+        await self._kept.keep(busWasOpen=int(self._health.is_bus_open()))
+        download = self._download()
+        try:
+            await self._updater.install(download.path, self._times.moment(), allow_older, self._tell)
+        except UpdateRefused:
+            await offload(download.discard)
+            raise
+        await offload(download.discard)
+        self._progress = 100
+
+    def _tell(self, percent: int) -> None:
+        self._progress = percent
+
+    def _download(self) -> Download:
+        return Download(self._updater.download_path(), self._budget)

@@ -1,0 +1,1 @@
+"""Updates on Linux: two folders of which one starts, or RAUC."""

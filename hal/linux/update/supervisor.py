@@ -1,0 +1,191 @@
+"""The start command of boards that keep their firmware in two folders: checks what it starts, and starts it.
+
+    python -m hal.linux.update.supervisor --board FILE --state-dir DIR [further arguments of the firmware]
+
+It belongs to the firmware that was installed with the system, which the service cannot write, and so do the keys that
+it checks with: whoever takes the service over cannot have code of his own started again.
+
+Under systemd it becomes the firmware (exec), and systemd starts it anew after a crash or a hang. Elsewhere (`make run`)
+it stays and does that itself for a firmware on trial, by the protocol that systemd has for it (sd_notify(3)).
+"""
+
+import argparse
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+from firmware import VERSION
+from hal.contracts import UpdateRefused
+from hal.fields import BadField
+from hal.json_text import json_loads
+from hal.linux.update.folders import OPTIONS, SYSTEM_VERSION, architecture, slots_folder
+from hal.runtime import log
+from hal.update.keys import read_keyring
+from hal.update.signed import Keyring, Moment
+from hal.update.slots import SYSTEM, TRIAL_STARTS, Slots
+from hal.update.version import version_key
+
+RESTART_EXIT = 75  # exit code of a firmware that wants to be started anew
+WATCHDOG_SEC = 20.0  # between two of its WATCHDOG=1
+
+# A slot is its own world: no module comes from elsewhere, nothing is compiled into it, no variable changes its path.
+_BOOT = "import sys; sys.path.insert(0, sys.argv.pop(1)); from firmware.__main__ import main; main()"
+
+_FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+_NO_TIME = Moment(None, 0)  # what was valid when it was installed may start for ever
+
+
+class Chosen:
+    """What is to be started: a slot (SYSTEM: the system's own firmware), on trial or not."""
+
+    def __init__(self, slot: str, trial: bool):
+        self.slot = slot
+        self.trial = trial
+
+
+def choose(slots: Slots, keyring: Keyring) -> Chosen:
+    """Which firmware starts now; a start on trial is counted before it is made."""
+    state = slots.state()
+    if state["trial"] != SYSTEM:
+        try:
+            version = _believe(slots, state["trial"], keyring)
+        except (UpdateRefused, OSError) as exc:
+            state = slots.give_up("", f"{exc}")
+        else:
+            if state["starts"] < TRIAL_STARTS:
+                slots.count_start()
+                return Chosen(state["trial"], True)
+            state = slots.give_up(version, f"it did not become healthy in {TRIAL_STARTS} starts")
+    return Chosen(_current(slots, state["current"], keyring), False)
+
+
+def _current(slots: Slots, slot: str, keyring: Keyring) -> str:
+    if slot == SYSTEM:
+        return SYSTEM
+    try:
+        _believe(slots, slot, keyring)
+    except (UpdateRefused, OSError) as exc:
+        log(f"update: the system's own firmware starts instead of slot {slot}: {exc}")
+        slots.change(current=SYSTEM, error=f"{exc}"[:200])
+        return SYSTEM
+    return slot
+
+
+def _believe(slots: Slots, slot: str, keyring: Keyring) -> str:
+    """The version in a slot, every byte of it checked. UpdateRefused; OSError."""
+    header = slots.header(slot, keyring, _NO_TIME)
+    if version_key(header["version"]) < version_key(VERSION):
+        raise UpdateRefused("UPDATE_TOO_OLD", f"{header['version']} is older than the system's own {VERSION}")
+    if header["architecture"] != architecture():
+        raise UpdateRefused("UPDATE_WRONG_ARCH", f"it is for {header['architecture']}, this is {architecture()}")
+    slots.verify(slot, header)
+    return header["version"]
+
+
+def command(slots: "Slots | None", slot: str, arguments: "list[str]") -> "list[str]":
+    """The command that runs the firmware of a slot."""
+    if slots is None or slot == SYSTEM:
+        return [sys.executable, "-m", "firmware", *arguments]
+    return [sys.executable, "-I", "-S", "-B", "-c", _BOOT, os.path.abspath(slots.path(slot)), *arguments]
+
+
+class Watch:
+    """Runs the firmware as a child, hears it by the protocol of sd_notify(3), and ends it where it hangs."""
+
+    def __init__(self, ready_sec: float) -> None:
+        self._ready_sec = ready_sec
+        self._folder = tempfile.TemporaryDirectory(prefix="mc252-")
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        self._socket.bind(self._folder.name + "/notify")
+        self._child: subprocess.Popen | None = None
+        self.stopping = False
+        for number in _FORWARDED:
+            signal.signal(number, self._forward)
+
+    def run(self, words: "list[str]") -> int:
+        """Exit code of one run; that of a kill where it hung."""
+        environment = dict(
+            os.environ,
+            NOTIFY_SOCKET=self._folder.name + "/notify",
+            WATCHDOG_USEC=str(int(WATCHDOG_SEC * 1e6)),
+            MC252_RESTART_EXIT=str(RESTART_EXIT),
+        )
+        environment.pop("WATCHDOG_PID", None)
+        self._child = subprocess.Popen(words, env=environment)
+        deadline = time.monotonic() + self._ready_sec
+        while self._child.poll() is None:
+            said = self._hear(0.1)
+            if said:
+                deadline = time.monotonic() + WATCHDOG_SEC
+            elif time.monotonic() > deadline and not self.stopping:
+                log("the firmware hangs and is ended")
+                self._child.kill()
+                self._child.wait()
+        return self._child.returncode
+
+    def _hear(self, seconds: float) -> bool:
+        if not select.select([self._socket], [], [], seconds)[0]:
+            return False
+        lines = self._socket.recv(4096).split(b"\n")
+        return b"READY=1" in lines or b"WATCHDOG=1" in lines
+
+    def _forward(self, number: int, frame: object) -> None:
+        self.stopping = self.stopping or number != signal.SIGUSR1
+        if self._child is not None and self._child.poll() is None:
+            self._child.send_signal(number)
+
+
+def stay(slots: "Slots | None", keyring: Keyring, ready_sec: float, arguments: "list[str]") -> int:
+    """Run the firmware until it ends by itself or is told to; its exit code."""
+    watch = Watch(ready_sec)
+    while True:
+        chosen = Chosen(SYSTEM, False) if slots is None else choose(slots, keyring)
+        code = watch.run(command(slots, chosen.slot, arguments))
+        if watch.stopping or (code != RESTART_EXIT and not chosen.trial):
+            return code if code >= 0 else 128 - code
+        if code != RESTART_EXIT:
+            log(f"the firmware on trial ended with {code}")
+
+
+def read_options(path: str) -> "dict | None":
+    """The options of the driver `folders` in a board config, None where the board has another or none."""
+    try:
+        with open(path) as file:
+            part = json_loads(file.read())["updater"]  # type: ignore[index]
+        if part["driver"] != "folders":
+            return None
+        return OPTIONS.check({name: value for name, value in part.items() if name != "driver"}, "updater")
+    except (OSError, ValueError, TypeError, KeyError, BadField):
+        return None  # the firmware says what is wrong with its board config
+
+
+def main() -> None:
+    """Choose, check and start."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--board", required=True)
+    parser.add_argument("--state-dir", required=True)
+    known, _ = parser.parse_known_args()
+    arguments = sys.argv[1:]
+    os.environ[SYSTEM_VERSION] = VERSION
+    options = read_options(known.board)
+    slots, keyring = None, Keyring({"roots": []})
+    if options is not None:
+        try:
+            keyring = read_keyring(options["keys"])
+            slots = Slots(slots_folder(options, known.state_dir))
+        except (OSError, BadField, UpdateRefused) as exc:
+            log(f"update: the system's own firmware starts: {exc}")
+    if "NOTIFY_SOCKET" not in os.environ:
+        sys.exit(stay(slots, keyring, options["readySec"] if options else 60, arguments))
+    slot = SYSTEM if slots is None else choose(slots, keyring).slot
+    words = command(slots, slot, arguments)
+    os.execv(words[0], words)
+
+
+if __name__ == "__main__":
+    main()

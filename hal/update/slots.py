@@ -1,0 +1,137 @@
+"""Two folders for the firmware, of which one starts: which one, and what became of the last update.
+
+    slots/a, slots/b      each a whole signed firmware, its header beside it in a/bundle.json
+    slots/state.json      which one starts; put in place by a rename, so that a power cut leaves the old or the new one
+    slots/download        a bundle on its way
+
+A new firmware starts on trial: each of its starts is counted before it is made, and after TRIAL_STARTS that did not
+become healthy the one before it starts again. An empty slot name stands for the firmware that was installed with the
+system.
+"""
+
+import os
+
+from hal.contracts import UpdateRefused
+from hal.fields import BadField, Choice, Field, Integer, Object, Text
+from hal.json_text import json_loads
+from hal.runtime import json_dumps, log, make_folder
+from hal.runtime.archive import remove_tree
+from hal.runtime.files import list_folder
+from hal.small_file import write_whole
+from hal.update.bundle import Bundle, checked_header, file_digest, unpack
+from hal.update.signed import Keyring, Moment, open_signed
+
+NAMES = ("a", "b")
+SYSTEM = ""  # the slot of the firmware that was installed with the system
+TRIAL_STARTS = 3
+HEADER_FILE = "bundle.json"
+
+_SLOT = Choice(*NAMES, SYSTEM)
+
+STATE = Object(
+    Field("current", _SLOT, SYSTEM, help="the slot that starts"),
+    Field("trial", _SLOT, SYSTEM, help="the slot that starts first, until it is confirmed or given up"),
+    Field("starts", Integer(0, 1000), 0, help="starts of the trial so far"),
+    Field("result", Choice("", "DONE", "ROLLED_BACK"), "", help="of the last update"),
+    Field("error", Text(200), "", help="why it was rolled back"),
+    Field("rolledBackFrom", Text(11), "", help="the version that was given up"),
+)
+
+
+class Slots:
+    """The folder that holds both slots. Its calls block; OSError where the medium fails."""
+
+    def __init__(self, folder: str):
+        self.folder = folder
+
+    def path(self, slot: str) -> str:
+        """The folder of a slot."""
+        return self.folder + "/" + slot
+
+    def state(self) -> dict:
+        """What STATE declares; a damaged file counts as empty: then the firmware starts that came with the system."""
+        try:
+            with open(self.folder + "/state.json") as file:
+                return STATE.check(json_loads(file.read()), "state")
+        except (OSError, ValueError, BadField):
+            return STATE.check({})
+
+    def change(self, **members: object) -> dict:
+        """Store the state with some members changed, and return it."""
+        make_folder(self.folder)
+        state = dict(self.state(), **members)
+        write_whole(self.folder + "/state.json", json_dumps(state))
+        return state
+
+    def spare(self, running: str) -> str:
+        """The slot that an update may overwrite: neither the running one nor the one to fall back to."""
+        kept = (running, self.state()["current"])
+        return next(slot for slot in NAMES if slot not in kept)
+
+    def fill(self, slot: str, bundle: Bundle, progress: object = None) -> None:
+        """Unpack a bundle into a slot; the header comes last, so that a slot with a header is whole."""
+        self.clear(slot)
+        make_folder(self.folder)
+        make_folder(self.path(slot))
+        unpack(bundle, self.path(slot), progress)
+        write_whole(self.path(slot) + "/" + HEADER_FILE, json_dumps(bundle.document))
+
+    def clear(self, slot: str) -> None:
+        """Empty a slot, its header first."""
+        header = self.path(slot) + "/" + HEADER_FILE
+        if os.path.exists(header):
+            os.remove(header)
+        remove_tree(self.path(slot))
+
+    def header(self, slot: str, keyring: Keyring, moment: Moment) -> dict:
+        """The header of what is in a slot, its signature checked. UpdateRefused where there is none to believe."""
+        try:
+            with open(self.path(slot) + "/" + HEADER_FILE) as file:
+                document = json_loads(file.read())
+        except (OSError, ValueError) as exc:
+            raise UpdateRefused("UPDATE_UNSIGNED", f"slot {slot} has no header: {exc}") from None
+        return checked_header(open_signed(document, "bundle", keyring, moment))
+
+    def verify(self, slot: str, header: dict) -> None:
+        """UpdateRefused where a slot does not hold what was signed, every byte of it and nothing else."""
+        expected = {entry["path"]: entry for entry in header["files"]}
+        found = files_below(self.path(slot))
+        found.discard(HEADER_FILE)
+        if found != set(expected):
+            odd = sorted(found ^ set(expected))[0]
+            raise UpdateRefused("UPDATE_CHANGED", f"slot {slot}: {odd} is missing or not of the bundle")
+        for path, entry in expected.items():
+            if file_digest(self.path(slot) + "/" + path) != entry["sha256"]:
+                raise UpdateRefused("UPDATE_CHANGED", f"slot {slot}: {path} is not what was signed")
+
+    # What becomes of a trial
+
+    def begin_trial(self, slot: str) -> None:
+        """Have a slot start first at the next start."""
+        self.change(trial=slot, starts=0, result="", error="", rolledBackFrom="")
+
+    def count_start(self) -> dict:
+        """One more start of the trial is about to be made."""
+        return self.change(starts=self.state()["starts"] + 1)
+
+    def confirm(self) -> None:
+        """The trial is healthy: it is the one that starts from now on."""
+        state = self.state()
+        if state["trial"] != SYSTEM:
+            self.change(current=state["trial"], trial=SYSTEM, starts=0, result="DONE", error="", rolledBackFrom="")
+
+    def give_up(self, version: str, why: str) -> dict:
+        """The trial has failed: the slot before it starts again."""
+        log(f"update: back from {version or 'an unknown version'}: {why}")
+        return self.change(trial=SYSTEM, starts=0, result="ROLLED_BACK", error=why[:200], rolledBackFrom=version[:11])
+
+
+def files_below(folder: str, prefix: str = "") -> "set[str]":
+    """Paths of all that is no folder below a folder, relative to it, with /."""
+    found = set()
+    for name, kind in list_folder(folder):
+        if kind == "folder":
+            found |= files_below(folder + "/" + name, prefix + name + "/")
+        else:
+            found.add(prefix + name)
+    return found
