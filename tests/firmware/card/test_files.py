@@ -22,6 +22,7 @@ from firmware.services.card.files import CardFiles
 from firmware.services.card.paths import CardTree, fold
 from firmware.services.card.uploads import BLOCK
 from firmware.services.errors import Refused
+from firmware.services.time.local_time import LocalTime
 from hal.contracts import CardFull, NoCard
 from hal.fields import BadField
 from hal.simulated.card import SimulatedCard
@@ -579,6 +580,27 @@ async def test_a_link_in_the_place_of_the_device_s_own_folder_is_not_followed(ri
     await rig.files.write("/a.txt", 0, 2, bytes(BLOCK))
     assert [file.name for file in outside.iterdir()] == ["1.part"]
     assert await code(rig.files.read("/way-in/1.part", 0)) == "BAD_PATH"
+
+
+async def test_a_link_to_the_device_s_own_folder_leads_nowhere(rig):
+    (rig.folder / "way-in").symlink_to(card_paths.UPLOADS_FOLDER)
+    await rig.files.write("/a.txt", 0, 2, bytes(BLOCK))
+    assert (rig.folder / "way-in" / "1.part").exists()
+    for call in (rig.files.dir("/way-in"), rig.files.info("/way-in"), rig.files.read("/way-in/1.part", 0)):
+        assert await code(call) == "BAD_PATH"
+    assert await code(rig.files.write("/way-in/b.txt", 0, 1, b"")) == "BAD_PATH"
+    assert (await rig.files.dir("/"))["items"] == []
+    await rig.files.write("/a.txt", 1, 2, b"end")
+    assert (rig.folder / "a.txt").read_bytes() == bytes(BLOCK) + b"end"
+
+
+async def test_a_file_from_before_1970_has_its_date(rig):
+    await rig.upload("/a.txt", b"")
+    os.utime(rig.folder / "a.txt", (-441763200, -441763200))
+    files = CardFiles(rig.card, LocalTime(0, 0, {}).local_iso)
+    assert (await files.info("/a.txt"))["datetime"] == "1956-01-02T00:00:00"
+    os.utime(rig.folder / "a.txt", (-441849600, -441849600))
+    assert (await files.info("/a.txt"))["datetime"] == "1956-01-01T00:00:00"
 
 
 async def test_names_that_are_no_text_are_left_out(rig):
