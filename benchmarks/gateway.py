@@ -119,7 +119,7 @@ def search_fields(first: int, last: int) -> dict:
 async def search(discovery: Discovery, first: int, last: int) -> "tuple[float, list[int]]":
     """(seconds, unit ids found) of a fast search."""
     started = time.monotonic()
-    discovery.start(search_fields(first, last))
+    discovery.begin(search_fields(first, last))
     while discovery.result(False)["status"] == "RUNNING":
         await asyncio.sleep(0.005)
     return time.monotonic() - started, [found["uid"] for found in discovery.result(True)["foundDevices"]]
@@ -162,7 +162,7 @@ async def search_tables() -> None:
 
 async def interactive_wait(bus: Bus, discovery: Discovery) -> None:
     """How long interactive requests wait for their turn while a search runs."""
-    discovery.start(search_fields(1, 247))
+    discovery.begin(search_fields(1, 247))
     waits = []
     disturbed = 0
     for _ in range(150):

@@ -39,10 +39,16 @@ from firmware.services.system.vitals import SystemState
 from firmware.services.system.watchdog import Watchdog
 from firmware.services.time.clock import ClockService
 from firmware.services.update.absent import CloudActivation, NoUpdates
-from hal.runtime import monotonic
+from hal.contracts import NotPermitted
+from hal.runtime import in_time, log, log_exception, monotonic
 from hal.service import Service
 
 SETTINGS_FILE = "settings.json"
+STOP_SEC = 20  # for one service to stop
+
+
+class CannotServe(OSError):
+    """HTTP cannot be served, without which the device cannot be reached."""
 
 
 class Device:
@@ -57,68 +63,76 @@ class Device:
         self.ended = asyncio.Event()
         self.restart_reason: str | None = None
         self._started = monotonic()
-        self._http_port = 0
+        self._services: list = []  # (service, how it is started), in the order in which they start
+        self._modbus_port: int | None = None
+        self._run(board)
         self.problems = Problems()
         factory = with_factory_login(board.settings, board.system.factory_login())
         self.settings = Settings(DocumentStore(state_dir, SETTINGS_FILE), factory, unmanaged_settings(board))
         self.settings.report_to(self.problems)
+        self._run(self.settings)
         self.identity = Identity(board.system)
         self.transfers = Transfers()
         settings = self.settings.active
         self._build_access(settings)
         self._build_card_and_clock(settings)
-        self._build_bus(settings)
         self.networking = Networking(board.network, settings, self.problems)
+        self._run(self.networking)
+        self._build_bus(settings)
         self.settings.checks.append(self.networking.check)
         self.gsm = Gsm(self.board.modem, settings["gsm"])
         self.auto_restart = AutoRestart(settings["areset"], self._last_transfer, self._restart_by_itself)
+        self._run(self.auto_restart)
         self._build_updates(state_dir, settings)
         self._build_state()
         self._build_server(settings["httpd"])
         self.watchdog = Watchdog(board.system, self._ended_services)
 
     async def start(self, http: "tuple[str, int]", modbus_tcp: "tuple[str, int] | None") -> "tuple[int, int | None]":
-        """Start every part and service; return the ports of HTTP and of Modbus TCP, None where that is not served."""
-        await self.board.start()
-        await self.networking.start()
-        if self.bus is not None:
-            await self.bus.start()
-        modbus_port = None
-        if modbus_tcp is not None:
-            modbus_port = await self.gateway.start(*modbus_tcp)
-        await self.cloud.start()
-        await self.card_files.start()
-        await self.clock.start()
-        await self.auto_restart.start()
-        await self.activation.start()
-        await self.updates.start()
-        http_port = await self.server.listen(*http, GUEST)
-        await self.vpn_listener.start()
-        self._http_port = http_port
-        await self.trial.start()
+        """Start every part and service; return the ports of HTTP and of Modbus TCP, None where that is not served.
+
+        CannotServe; NotPermitted where a part lacks a privilege that it cannot be without.
+        """
+        self._http = http
+        self._modbus_tcp = modbus_tcp
+        for service, start in self._services:
+            await self._start(type(service).__name__, start)
         await self.watchdog.start()
-        return http_port, modbus_port
+        return self.server.port, self._modbus_port
 
     async def stop(self) -> None:
-        """Finish the answers in progress and the writes in flight, then stop every service and part."""
+        """Finish the answers in progress and the writes in flight, then stop every service and part, the last first.
+
+        The watchdog is fed to the end, which is bounded.
+        """
+        for service, _ in reversed(self._services):
+            try:
+                await in_time(service.stop(), STOP_SEC)
+            except Exception as exc:  # costs no other one its stop
+                log(f"{type(service).__name__} could not be stopped")
+                log_exception(exc)
         await self.watchdog.stop()
-        await self.trial.stop()
-        await self.updates.stop()
-        await self.vpn_listener.stop()
-        await self.server.stop()
-        await self.gateway.stop()
-        await self.cloud.stop()
-        self.forwarding.stop()
-        await self.auto_restart.stop()
-        await self.clock.stop()
-        await self.discovery.stop()
-        await self.template_search.stop()
-        await self.settings.finish()
-        await self.card_files.stop()
-        if self.bus is not None:
-            await self.bus.stop()
-        await self.networking.stop()
-        await self.board.stop()
+
+    async def _start(self, name: str, start) -> None:
+        """What one service does not expect costs no other one."""
+        try:
+            await start()
+        except (NotPermitted, CannotServe):
+            raise
+        except Exception as exc:
+            log_exception(exc)
+            self.problems.report("start of " + name, f"{name} could not be started: {exc}")
+
+    async def _serve_http(self) -> None:
+        host, port = self._http
+        try:
+            await self.server.listen(host, port, GUEST)
+        except OSError as exc:
+            raise CannotServe(f"HTTP cannot listen on {host}:{port}: {exc}") from exc
+
+    async def _serve_modbus_tcp(self) -> None:
+        if self._modbus_tcp is not None:
+            self._modbus_port = await self.gateway.listen(*self._modbus_tcp)
 
     def request_restart(self, reason: str) -> None:
         """Have the device stop and the board restart it."""
@@ -126,6 +140,11 @@ class Device:
         self.ended.set()
 
     # Composition
+
+    def _run(self, service: Service, start=None) -> None:
+        """Have a service started in its turn, by `start()` where that needs more than itself; stopped in the reverse
+        order, and watched."""
+        self._services.append((service, start or service.start))
 
     def _build_access(self, settings: dict) -> None:
         protect = settings["protect"]
@@ -137,32 +156,43 @@ class Device:
     def _build_card_and_clock(self, settings: dict) -> None:
         self.clock = ClockService(self.board.clock, settings)
         self.card_files = CardFiles(self.board.card, self.clock.local_iso, transfers=self.transfers)
+        self._run(self.card_files)
+        self._run(self.clock)
         self.settings_files = SettingsFiles(self.settings, self.card_files)
 
     def _build_bus(self, settings: dict) -> None:
         serial, modbus_tcp = settings["serial"], settings["modbusTcp"]
         self.bus = Bus(self.board.rs485, serial) if self.board.rs485 is not None else None
+        if self.bus is not None:
+            self._run(self.bus)
         self.discovery = Discovery(self.bus, serial)
+        self._run(self.discovery)
         self.template_search = TemplateSearch(self.bus, self.card_files.read_whole, serial)
+        self._run(self.template_search)
         self.forwarding = Forwarding(settings["forwarding"])
+        self._run(self.forwarding)
         self.registers = OwnRegisters(
             self.identity.full(), modbus_tcp["maxClients"], self._uptime_minutes, self._client_count, self._is_called
         )
         router = ModbusRouter(self.bus, self.registers, self.forwarding, modbus_tcp, self.transfers)
         self.modbus_requests = ModbusRequests(router)
         self.gateway = ModbusGateway(router, modbus_tcp, self.problems)
+        self._run(self.gateway, self._serve_modbus_tcp)
         self.cloud = CloudConnections(router, self.registers, settings)
+        self._run(self.cloud)
 
     def _build_updates(self, state_dir: str, settings: dict) -> None:
-        self.health = Health(self._ended_services, lambda: self._http_port, self._is_bus_open)
+        self.health = Health(self._ended_services, lambda: self.server.port, self._is_bus_open)
         if self.board.updater is None:
             self.updates = NoUpdates()
             self.activation = CloudActivation(self.registers, self.cloud)
             self.trial = Service()
-            return
-        from firmware.services.update.build import build_updates
+        else:
+            from firmware.services.update.build import build_updates
 
-        self.updates, self.activation, self.trial = build_updates(self, state_dir, settings)
+            self.updates, self.activation, self.trial = build_updates(self, state_dir, settings)
+        self._run(self.activation)
+        self._run(self.updates)
 
     def _build_state(self) -> None:
         system_state = SystemState(self.board.system, self.problems, self._started, lambda: self.server.errors)
@@ -193,10 +223,13 @@ class Device:
             httpd["keepAliveSec"],
         )
         self.server = HttpServer(limits, error_answer, self.clock.utc)
+        self._run(self.server, self._serve_http)
         add_routes(self.server, self, Guard(self.sessions, self.button, self._own_names()))
         self.vpn_listener = VpnListener(
             self.server, self.board.network, self.networking.vpn_interfaces, ADMINISTRATOR, GUEST
         )
+        self._run(self.vpn_listener)
+        self._run(self.trial)  # judges whether all the others work
 
     # What services ask of each other
 
@@ -209,8 +242,7 @@ class Device:
         return self.settings.active["gsm"]["enabled"] and (ethernet is None or not ethernet["linkUp"])
 
     def _ended_services(self) -> "list[str]":
-        services = (self.server, self.vpn_listener, self.bus, self.gateway, self.cloud, self.clock, self.auto_restart)
-        return [type(service).__name__ for service in services if service is not None and not service.is_alive()]
+        return [type(service).__name__ for service, _ in self._services if not service.is_alive()]
 
     def _last_transfer(self) -> "float | None":
         return self.transfers.last

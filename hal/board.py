@@ -12,10 +12,9 @@ from hal.fields import BadField
 from hal.json_text import json_loads
 from hal.runtime import log, log_exception
 from hal.runtime.files import real_path
+from hal.service import Pauses, Service
 
 PARTS = ("system", "network", "rs485", "card", "clock", "modem", "button", "updater")
-
-RETRY_PAUSES = (1, 2, 5, 10, 30, 60)  # seconds between tries to bring a part up; the last one repeats
 
 DRIVERS = {  # (part, driver) -> (module, class)
     ("system", "simulated"): ("hal.simulated.system", "SimulatedSystem"),
@@ -40,13 +39,12 @@ class BadBoard(Exception):
     """A board config cannot be used; the text names the file, the field and the reason."""
 
 
-class Board:
+class Board(Service):
     """The parts of a board, each a backend or None, its name and its factory defaults of settings."""
 
     def __init__(self, name: str, parts: dict, settings: dict):
         self.name = name
         self.settings = settings
-        self._retrying: list = []
         self.parts = parts
         self.system = parts["system"]
         self.network = parts["network"]
@@ -63,17 +61,36 @@ class Board:
         NotPermitted where the process lacks a privilege, for that does not change while it runs.
         """
         for name in PARTS:
-            if self.parts[name] is not None and not await _bring_up(name, self.parts[name]):
-                self._retrying.append(asyncio.create_task(_keep_trying(name, self.parts[name])))
+            if self.parts[name] is not None:
+                await self._start_part(name, self.parts[name])
+
+    async def _start_part(self, name: str, part) -> None:
+        try:
+            if not await _bring_up(name, part):
+                self.spawn(_keep_trying(name, part))
+        except NotPermitted:
+            raise
+        except Exception as exc:  # what one part does not expect costs no other one
+            log(f"{name}: could not be started")
+            log_exception(exc)
 
     async def stop(self) -> None:
         """Let every part's hardware go, the last one first."""
-        for task in self._retrying:
-            task.cancel()
-        self._retrying = []
+        await super().stop()
         for name in reversed(PARTS):
             if self.parts[name] is not None:
-                await self.parts[name].stop()
+                await self._stop_part(name, self.parts[name])
+
+    async def _stop_part(self, name: str, part) -> None:
+        try:
+            await part.stop()
+        except Exception as exc:
+            log(f"{name}: could not be stopped")
+            log_exception(exc)
+
+    def is_alive(self) -> bool:
+        """False where a part has ended by itself."""
+        return super().is_alive() and all(part is None or part.is_alive() for part in self.parts.values())
 
     def notices(self) -> "list[str]":
         """What somebody at the console should know of the parts."""
@@ -93,9 +110,9 @@ async def _bring_up(name: str, part) -> bool:
 
 
 async def _keep_trying(name: str, part) -> None:
-    pauses = list(RETRY_PAUSES)
+    pauses = Pauses()
     while True:
-        await asyncio.sleep(pauses.pop(0) if len(pauses) > 1 else pauses[0])
+        await asyncio.sleep(pauses.next())
         try:
             if await _bring_up(name, part):
                 log(f"{name}: has come up")

@@ -6,6 +6,7 @@ The RS-485 port, whose base class does real work, is in hal/rs485.py.
 """
 
 from hal.fields import Object
+from hal.service import Service
 
 
 class PartError(Exception):
@@ -74,7 +75,7 @@ class UpdateRefused(PartError):
         self.code = code
 
 
-class Part:
+class Part(Service):
     """One part of a board.
 
     A backend is made as `Backend(options, state_dir)`: the options that the board config gives it, checked against its
@@ -85,9 +86,6 @@ class Part:
 
     async def start(self) -> None:
         """Bring the part up. A part that can be plugged in later starts without it."""
-
-    async def stop(self) -> None:
-        """Let the hardware go. Safe to call twice."""
 
     def notice(self) -> "str | None":
         """What somebody who starts the board at a console should know of this part, in a few words."""

@@ -10,6 +10,7 @@ import asyncio
 from hal.contracts import Part, PartError
 from hal.framing import ASCII, ASCII_FRAME_MAX, RTU_FRAME_MAX, AsciiScanner, Line, RtuScanner, tells_length
 from hal.runtime import log, monotonic, wait_until
+from hal.service import Pauses, Trouble
 
 BUFFER_LIMIT = 2048  # bytes kept while an answer is looked for
 STRAY_LIMIT = 512  # bytes kept of what arrives while nothing was asked
@@ -128,8 +129,8 @@ class Rs485Port(Part):
         self._stray = b""
         self._quiet_since = 0.0  # when the last byte is or was on the line, ours or not
         self._echoes: bool | None = None  # whether the line gives our own bytes back; None: not seen yet
-        self._reopening = None
-        self._last_failure = ""
+        self._reopening: asyncio.Task | None = None
+        self._trouble = Trouble("rs485")
 
     # What a backend implements
 
@@ -165,11 +166,10 @@ class Rs485Port(Part):
 
     async def stop(self) -> None:
         """Close the port and give up opening it."""
-        if self._reopening is not None:
-            self._reopening.cancel()
-            self._reopening = None
         self.is_open = False
         self._changed.set()
+        await super().stop()
+        self._reopening = None
         self._close()
 
     async def configure(self, line: Line) -> None:
@@ -182,7 +182,7 @@ class Rs485Port(Part):
         self.line = line
         self._scanner = AsciiScanner(self._lrc) if line.frame_mode == ASCII else RtuScanner(self._crc)
         if not self.is_open and self._reopening is None and not await self._try_open():
-            self._reopening = asyncio.create_task(self._reopen())
+            self._reopening = self.spawn(self._reopen())
 
     async def transact(self, uid: int, pdu: bytes, timeout: float) -> Exchange:
         """Ask one unit and wait for its answer to begin within `timeout` seconds after the question has left.
@@ -230,7 +230,7 @@ class Rs485Port(Part):
             await self.configure(Line(9600, 5))
         assert self.line is not None
         if not self.is_open:
-            raise PortFailed(self._last_failure or "the port is not open")
+            raise PortFailed(self._trouble.reason or "the port is not open")
         return f"opens at {self.line.baud_rate} bit/s"
 
     # What a backend calls
@@ -260,7 +260,7 @@ class Rs485Port(Part):
         self._changed.set()
         log("rs485: port lost: " + reason)
         if self._reopening is None:
-            self._reopening = asyncio.create_task(self._reopen())
+            self._reopening = self.spawn(self._reopen())
 
     # Opening
 
@@ -270,22 +270,19 @@ class Rs485Port(Part):
             await self._open(self.line)
         except PartError as exc:
             self._close()
-            if str(exc) != self._last_failure:  # logged once for each reason, not at every try
-                self._last_failure = str(exc)
-                log("rs485: " + self._last_failure)
+            self._trouble.tell(str(exc))
             return False
         self.is_open = True
-        self._last_failure = ""
+        self._trouble.end()
         self._echoes = None
         self._stray = b""
         self._quiet_since = self._clock()
         return True
 
     async def _reopen(self) -> None:
-        tries = 0
+        pauses = Pauses(REOPEN_PAUSES)
         while True:
-            await asyncio.sleep(REOPEN_PAUSES[min(tries, len(REOPEN_PAUSES) - 1)])
-            tries += 1
+            await asyncio.sleep(pauses.next())
             if await self._try_open():
                 log("rs485: port open")
                 self._reopening = None

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from hal.runtime import log, log_exception
+from hal.runtime import log, run_task
 
 RETRY_PAUSES = (1, 2, 5, 10, 30, 60)  # seconds between tries; the last one repeats
 
@@ -37,22 +37,15 @@ class Service:
 
     def keep_running(self, coroutine) -> asyncio.Task:
         """Run a coroutine that has to go on until `stop`. An exception that it lets out is logged."""
-        task = asyncio.create_task(_logged(coroutine))
+        task = run_task(coroutine)
         self._lasting += (task,)
         return task
 
     def spawn(self, coroutine) -> asyncio.Task:
         """Run a coroutine until it ends, at the latest until `stop`. An exception that it lets out is logged."""
-        task = asyncio.create_task(_logged(coroutine))
+        task = run_task(coroutine)
         self._passing = tuple(other for other in self._passing if not other.done()) + (task,)
         return task
-
-
-async def _logged(coroutine) -> None:
-    try:
-        await coroutine
-    except Exception as exc:
-        log_exception(exc)
 
 
 class Pauses:
@@ -80,11 +73,13 @@ class Trouble:
         self._about = about
         self.reason: str | None = None
 
-    def tell(self, reason: str) -> None:
-        """It does not work, for this reason."""
-        if reason != self.reason:
+    def tell(self, reason: str) -> bool:
+        """It does not work, for this reason; True where that is new."""
+        is_new = reason != self.reason
+        if is_new:
             log(f"{self._about}: {reason}")
         self.reason = reason
+        return is_new
 
     def end(self, word: str = "") -> None:
         """It works; `word`, where there is one, is logged if it did not before."""

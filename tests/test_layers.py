@@ -124,3 +124,15 @@ ONE_RUNTIME = ("hal.runtime", "hal.linux", "hal.simulated")  # the one place tha
 def test_what_runs_on_both_runtimes_imports_what_both_have(name):
     roots = {imported.split(".")[0] for imported in imports(MODULES[name])}
     assert roots & LACKING == set()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_tasks_belong_to_services_and_waits_do_not_swallow_cancellations(name):
+    if name.startswith(("hal.runtime", "hal.service")):
+        return
+    called = {node.func.attr for node in ast.walk(ast.parse(MODULES[name].read_text())) if is_method_call(node)}
+    assert called & {"create_task", "ensure_future", "wait_for"} == set(), "hal/service.py and hal.runtime do this"
+
+
+def is_method_call(node):
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)

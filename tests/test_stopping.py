@@ -61,10 +61,10 @@ def router():
 
 async def vpn_listener(folder):
     server = HttpServer(HttpLimits(), JsonResponse)
-    await server.start("127.0.0.1", 0, 0)
+    await server.listen("127.0.0.1", 0, 0)
     network = Loopback()
     listener = VpnListener(server, network, ["wg0"], 2, 0)
-    await listener.start(80)
+    await listener.start()
 
     async def stop():
         await listener.stop()
@@ -91,6 +91,9 @@ async def remote_server(folder):
     async def accept(reader, writer):
         await reader.read()
         writer.close()
+        ended.append(1)
+
+    ended: list = []
 
     remote = await asyncio.start_server(accept, "127.0.0.1", 0)
     port = remote.sockets[0].getsockname()[1]
@@ -104,8 +107,9 @@ async def remote_server(folder):
     await asyncio.sleep(0.05)
 
     async def stop():
-        part.close()
+        await part.stop()
         remote.close()
+        await until(lambda: ended)  # the far end
 
     return ask, stop
 
@@ -149,17 +153,15 @@ async def test_what_is_stopped_while_it_wakes_up_ends(make, turns, tmp_path, mon
     for _ in range(turns):
         await asyncio.sleep(0)
     await stop()
-    for _ in range(20):
-        await asyncio.sleep(0)
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_the_vpn_listener_opens_no_socket_after_it_was_stopped():
     server = HttpServer(HttpLimits(), JsonResponse)
-    await server.start("127.0.0.1", 0, 0)
+    await server.listen("127.0.0.1", 0, 0)
     network = Loopback()
     listener = VpnListener(server, network, ["wg0"], 2, 0)
-    await listener.start(80)
+    await listener.start()
     network.on_change()
     await asyncio.sleep(0)
     await listener.stop()

@@ -21,11 +21,11 @@ from hal.gsm.state import (
     prepare_network,
 )
 from hal.runtime import in_time, log, log_exception, monotonic, random_bytes, wait_until
+from hal.service import Pauses, Trouble
 
 POLL_SEC = 10.0  # between two looks at the state
 LEAST_SEC = 1.0  # between two looks however much the modem has to tell
-RETRY_PAUSES = (1, 2, 5, 10, 30, 60)  # seconds between tries to reach the modem; the last one repeats
-DATA_PAUSES = (0, 10, 30, 60, 300, 900)  # seconds between tries to bring the data connection up
+DATA_PAUSES = (10, 30, 60, 300, 900)  # seconds between tries to bring the data connection up
 SENDING_MAX = 8  # messages that wait for their turn
 TURN_SEC = 300.0  # for a message to wait for it
 
@@ -53,20 +53,21 @@ class GsmModem(Modem):
         self._port: AtPort | None = None
         self._status: dict | None = None
         self._problem: SimProblem | None = None  # why the SIM card cannot be used
-        self._absence = _OFF
+        self._absence = Trouble("modem")
+        self._absence.reason = _OFF
         self._imei: str | None = None
         self._prepared = False  # whether the modem has been told of the network and the data connection
         self._restarted = False
         self._echoes = False
         self._text_follows = False
         self._wake = asyncio.Event()
-        self._task: asyncio.Task | None = None
         self._sending = asyncio.Lock()
         self._waiting = 0
         self._reference = random_bytes(1)[0]
-        self._data_tries = 0
+        self._data_pauses = Pauses(DATA_PAUSES)
         self._data_due = 0.0
-        self._data_problem: str | None = None  # why there is no data connection
+        self._data_trouble = Trouble("modem: no data connection")
+        self._sim_trouble = Trouble("modem")
 
     def _open(self, unsolicited, gone) -> AtPort:
         """The way to the modem; NoModem where there is none now. The arguments are those of hal.gsm.at.AtPort."""
@@ -78,31 +79,25 @@ class GsmModem(Modem):
             if not can_be_quoted(text):
                 raise ValueError('the modem takes no text with " or control characters')
         self._wanted = (apn, user, password, pin)
-        self._absence = _NOT_YET
+        self._absence.reason = _NOT_YET
 
     async def start(self) -> None:
         """Begin to talk to the modem, or to wait for it."""
-        if self._wanted is not None and self._task is None:
-            self._absence = _NOT_YET
-            self._task = asyncio.create_task(self._run())
+        if self._wanted is not None:
+            self._absence.reason = _NOT_YET
+            self.keep_running(self._run())
 
     async def stop(self) -> None:
         """Let the port go."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            try:
-                await task
-            except asyncio.CancelledError:
-                pass
-            self._status = None
-            self._absence = _OFF
+        await super().stop()
+        self._status = None
+        self._absence.reason = _OFF
         self._close()
 
     async def status(self) -> dict:
         """As last heard, a few seconds ago at most."""
         if self._status is None:
-            raise NoModem(f"the GSM modem cannot be used: {self._absence}")
+            raise NoModem(f"the GSM modem cannot be used: {self._absence.reason}")
         return dict(self._status)
 
     async def send_sms(self, phone: str, text: str) -> None:
@@ -139,7 +134,7 @@ class GsmModem(Modem):
 
     def _usable_port(self) -> AtPort:
         if self._port is None or self._status is None or self._restarted:
-            raise NoModem(f"the GSM modem cannot be used: {self._absence}")
+            raise NoModem(f"the GSM modem cannot be used: {self._absence.reason}")
         if self._problem is not None:
             raise ModemFailed(str(self._problem), self._problem.reason)
         if not self._status["registered"]:
@@ -149,33 +144,32 @@ class GsmModem(Modem):
     # The background task
 
     async def _run(self) -> None:
-        tries = 0
+        pauses = Pauses()
         while True:
             try:
                 self._port = self._open(self._hear, self._wake.set)
                 while True:
                     await self._set_up(self._port)
-                    tries = 0
+                    pauses.reset()
                     await self._follow(self._port)
             except (NoModem, AtError) as exc:
                 self._lose(str(exc))
             except Exception as exc:
                 log_exception(exc)
                 self._lose(f"unexpected {type(exc).__name__}")
-            await asyncio.sleep(RETRY_PAUSES[min(tries, len(RETRY_PAUSES) - 1)])
-            tries += 1
+            await asyncio.sleep(pauses.next())
 
     async def _set_up(self, port: AtPort) -> None:
         """Tell the modem how to answer, and find out about everything."""
         self._restarted = self._prepared = False
-        self._data_tries, self._data_due = 0, 0.0
+        self._grant_data_connection()
         self._imei = await identify(port)
         port.echoes = 0
         await self._look(port)
         self._echoes = port.echoes > 0  # some cannot be told not to
-        if self._absence != _NOT_YET:
-            log("modem: answers again")
-            self._absence = _NOT_YET
+        if self._absence.reason != _NOT_YET:
+            self._absence.end("answers again")
+            self._absence.reason = _NOT_YET
 
     async def _follow(self, port: AtPort) -> None:
         """Look at the state again and again until the modem has restarted. NoModem where it is gone."""
@@ -210,7 +204,7 @@ class GsmModem(Modem):
                 await prepare_network(port, apn, user, password)
                 self._prepared = True
             except AtError as exc:  # messages go without a data connection
-                self._note_data_problem(f"the modem refuses the access point: {exc}")
+                self._data_trouble.tell(f"the modem refuses the access point: {exc}")
         status = await ask_state(port)
         connectable = apn and self._prepared and status["registered"] and status["ip"] is None
         if connectable and self._clock() >= self._data_due:
@@ -218,7 +212,7 @@ class GsmModem(Modem):
         self._status = dict(status, imei=self._imei, simReady=self._problem is None)
 
     async def _connect(self, port: AtPort) -> "str | None":
-        problem: str | None = "the network gives no address"
+        problem = "the network gives no address"
         try:
             address = await connect_data(port)
         except AtError as exc:
@@ -226,22 +220,24 @@ class GsmModem(Modem):
         except AtSilent:  # of the network, it may be: the next command shows whether the modem is there
             address, problem = None, "the network does not answer in time"
         if address is not None:
-            self._data_tries, self._data_due, problem = 0, 0.0, None
+            self._grant_data_connection()
+            self._data_trouble.end()
         else:
-            self._data_tries = min(self._data_tries + 1, len(DATA_PAUSES) - 1)
-            self._data_due = self._clock() + DATA_PAUSES[self._data_tries]
-        self._note_data_problem(problem)
+            self._data_due = self._clock() + self._data_pauses.next()
+            self._data_trouble.tell(problem)
         return address
 
-    def _note_problem(self, problem: "SimProblem | None") -> None:
-        if problem is not None and str(problem) != str(self._problem):  # once for each
-            log(f"modem: {problem}")
-        self._problem = problem
+    def _grant_data_connection(self) -> None:
+        """The next try may be made at once."""
+        self._data_pauses.reset()
+        self._data_due = 0.0
 
-    def _note_data_problem(self, problem: "str | None") -> None:
-        if problem is not None and problem != self._data_problem:  # once for each
-            log(f"modem: no data connection: {problem}")
-        self._data_problem = problem
+    def _note_problem(self, problem: "SimProblem | None") -> None:
+        self._problem = problem
+        if problem is not None:
+            self._sim_trouble.tell(str(problem))
+        else:
+            self._sim_trouble.end()
 
     def _hear(self, line: str) -> None:
         """A line that answers nothing."""
@@ -256,11 +252,9 @@ class GsmModem(Modem):
             self._wake.set()
 
     def _lose(self, reason: str) -> None:
-        if reason != self._absence:  # once for each
-            log(f"modem: {reason}")
-        self._absence = reason
+        self._absence.tell(reason)
         self._status = None
-        self._problem = None
+        self._note_problem(None)
         self._close()
 
     def _close(self) -> None:

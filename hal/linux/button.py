@@ -7,8 +7,7 @@ from hal.debounce import Debounce
 from hal.fields import Object
 from hal.linux.gpio import LINE_FIELDS, EdgePin, PinFailed, check_line
 from hal.runtime import log, monotonic
-
-RETRY_PAUSES = (1, 2, 5, 10, 30, 60)  # seconds between tries to get a line; the last one repeats
+from hal.service import Pauses
 
 
 class GpioButton(Button):
@@ -35,9 +34,8 @@ class GpioButton(Button):
 
     async def stop(self) -> None:
         """Give the line back."""
-        if self._retrying is not None:
-            self._retrying.cancel()
-            self._retrying = None
+        await super().stop()
+        self._retrying = None
         self._let_go()
 
     async def probe(self) -> str:
@@ -106,13 +104,12 @@ class GpioButton(Button):
     def _fail(self, exc: Exception) -> None:
         log(f"button: {exc}")
         if self._retrying is None:
-            self._retrying = asyncio.create_task(self._retry())
+            self._retrying = self.spawn(self._retry())
 
     async def _retry(self) -> None:
-        tries = 0
+        pauses = Pauses()
         while True:
-            await asyncio.sleep(RETRY_PAUSES[min(tries, len(RETRY_PAUSES) - 1)])
-            tries += 1
+            await asyncio.sleep(pauses.next())
             try:
                 self._listen()
             except PinFailed:

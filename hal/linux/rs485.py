@@ -183,7 +183,7 @@ class TtyPort(Rs485Port):
             self._lost(str(exc))
             return
         wire_time = len(data) * self.line.char_time
-        self._releasing = asyncio.create_task(self._release(self._pin, descriptor, wire_time, self.line.char_time))
+        self._releasing = self.spawn(self._release(self._pin, descriptor, wire_time, self.line.char_time))
 
     async def _release(self, pin: OutputPin, descriptor: int, wire_time: float, char_time: float) -> None:
         """Take the pin back as soon as the last bit has left."""

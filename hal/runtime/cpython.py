@@ -189,6 +189,20 @@ async def receive_datagram(sock: socket.socket, limit: int) -> bytes:
     return await asyncio.get_running_loop().sock_recv(sock, limit)
 
 
+def run_task(coroutine) -> asyncio.Task:
+    """Run a coroutine beside the others. An exception that it lets out is logged at once."""
+    task = asyncio.create_task(coroutine)
+    task.add_done_callback(_log_failure)
+    return task
+
+
+def _log_failure(task: asyncio.Task) -> None:
+    if not task.cancelled():
+        failure = task.exception()
+        if failure is not None:
+            log_exception(failure)
+
+
 async def in_time(awaitable, seconds: float):
     """The result of a coroutine; asyncio.TimeoutError, and it is cancelled, where it takes longer than so long.
 

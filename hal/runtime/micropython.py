@@ -192,6 +192,11 @@ async def _when_ready(receive, limit: int):
         await asyncio.sleep(0.002)
 
 
+def run_task(coroutine) -> asyncio.Task:
+    """Run a coroutine beside the others. An exception that it lets out is logged by the event loop."""
+    return asyncio.create_task(coroutine)
+
+
 async def in_time(awaitable, seconds: float):
     """The result of a coroutine; asyncio.TimeoutError, and it is cancelled, where it takes longer than so long."""
     return await asyncio.wait_for(awaitable, seconds)

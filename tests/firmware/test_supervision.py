@@ -138,8 +138,8 @@ async def test_a_service_that_has_ended_is_named(tmp_path):
     await whole.start(("127.0.0.1", 0), ("127.0.0.1", 0))
     try:
         assert whole._ended_services() == []
-        whole.bus._task.cancel()
-        whole.gateway._watchdog.cancel()
+        whole.bus._lasting[0].cancel()
+        whole.gateway._lasting[0].cancel()
         await asyncio.sleep(0)
         assert whole._ended_services() == ["Bus", "ModbusGateway"]
     finally:
@@ -180,7 +180,7 @@ def board_with(part):
 
 
 async def test_a_part_that_does_not_come_up_is_tried_again(monkeypatch, capsys):
-    monkeypatch.setattr(board, "RETRY_PAUSES", (0, 0.001))
+    monkeypatch.setattr("hal.service.RETRY_PAUSES", (0, 0.001))
     part = Flaky()
     whole = board_with(part)
     await whole.start()
@@ -305,3 +305,52 @@ def test_a_damaged_factory_login_leaves_the_button(tmp_path, capsys):
     (tmp_path / "factory-login").write_text('{"username": "admin"')
     assert read_login(str(tmp_path)) is None
     assert "only the button lets in" in capsys.readouterr().err
+
+
+def surprise(self):
+    raise ZeroDivisionError("as the test wants it")
+
+
+async def test_what_one_service_or_part_does_not_expect_costs_no_other_one(tmp_path, monkeypatch, capsys):
+    from firmware.device import Device
+    from firmware.services.card.files import CardFiles
+    from firmware.services.time.clock import ClockService
+    from hal.simulated.button import SimulatedButton
+    from hal.simulated.card import SimulatedCard
+
+    for owner, name in (
+        (ClockService, "start"),
+        (CardFiles, "stop"),
+        (SimulatedCard, "start"),
+        (SimulatedButton, "stop"),
+    ):
+        monkeypatch.setattr(owner, name, surprise)
+    whole = Device(board.load_board(str(BOARD), str(tmp_path)), str(tmp_path))
+    ports = await whole.start(("127.0.0.1", 0), ("127.0.0.1", 0))
+    async with httpx.AsyncClient(trust_env=False) as client:
+        assert (await client.get(f"http://127.0.0.1:{ports[0]}/api/version/")).status_code == 200
+    assert whole.problems.texts() == ["ClockService could not be started: as the test wants it"]
+    assert whole._ended_services() == []
+    await whole.stop()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    said = capsys.readouterr().err
+    for text in ("card: could not be started", "button: could not be stopped", "CardFiles could not be stopped"):
+        assert said.count(text) == 1
+
+
+async def test_the_watchdog_is_fed_while_the_device_stops_and_a_service_that_never_stops_is_left(tmp_path, monkeypatch):
+    from firmware import device as composition
+
+    async def never(self):
+        await asyncio.sleep(3600)
+
+    whole = composition.Device(board.load_board(str(BOARD), str(tmp_path)), str(tmp_path))
+    system = WatchedSystem(0.003)
+    whole.watchdog = Watchdog(system, whole._ended_services)
+    await whole.start(("127.0.0.1", 0), None)
+    monkeypatch.setattr(composition, "STOP_SEC", 0.3)
+    monkeypatch.setattr(composition.ClockService, "stop", never)
+    fed = len(system.told)
+    await whole.stop()
+    assert len(system.told) > fed + 20
+    assert not whole.board.rs485.is_open

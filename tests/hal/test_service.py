@@ -62,7 +62,6 @@ class Ending(Service):
 
 async def main():
     idle = Service()
-    await idle.start()
     said["one with nothing to do is alive"] = idle.is_alive()
     await idle.stop()
 

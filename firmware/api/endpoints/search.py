@@ -90,12 +90,12 @@ def _class_result() -> Object:
 
 async def modbus_find_start(call: Call) -> dict:
     """POST /api/modbus/find/start/"""
-    return call.device.discovery.start(call.body)
+    return call.device.discovery.begin(call.body)
 
 
 async def modbus_find_stop(call: Call) -> dict:
     """POST /api/modbus/find/stop/"""
-    return await call.device.discovery.stop()
+    return await call.device.discovery.end()
 
 
 async def modbus_find_result(call: Call) -> dict:
@@ -110,12 +110,12 @@ async def class_find_meta_info(call: Call) -> dict:
 
 async def class_find_start(call: Call) -> dict:
     """POST /api/modbus/class-find/start/"""
-    return await call.device.template_search.start(call.body, call.query["search-meta-info"])
+    return await call.device.template_search.begin(call.body, call.query["search-meta-info"])
 
 
 async def class_find_stop(call: Call) -> dict:
     """POST /api/modbus/class-find/stop/"""
-    return await call.device.template_search.stop()
+    return await call.device.template_search.end()
 
 
 async def class_find_result(call: Call) -> dict:

@@ -16,6 +16,7 @@ from firmware.services.errors import Refused
 from hal.contracts import PartError
 from hal.framing import Line
 from hal.runtime import log, log_exception, monotonic, wait_until
+from hal.service import Service
 
 INTERACTIVE, GATEWAY, SEARCH = range(3)
 
@@ -128,7 +129,7 @@ class Lane:
         self.length -= 1
 
 
-class Bus:
+class Bus(Service):
     """Owner of the RS-485 port. `serial` is the active value of the setting of that name."""
 
     def __init__(self, port, serial: dict, clock=monotonic):
@@ -147,7 +148,7 @@ class Bus:
         self._wake = asyncio.Event()
         self._shared: dict = {}  # (unit id, PDU) -> waiting read that others may share
         self._owed: dict = {}  # unit id -> until when its late answer is waited for
-        self._task: asyncio.Task | None = None
+        self._serves = False
         self._asking: Transaction | None = None  # what is on the line
         self._since_search = 0
         self._counts = {"sent": 0, "ok": 0, "timeouts": 0, "crcErrors": 0, "exceptions": 0}
@@ -157,17 +158,13 @@ class Bus:
         """Open the port and begin to serve."""
         self._port.on_stray = self._wake.set
         await self._port.configure(self._line)
-        self._task = asyncio.create_task(self._run())
-
-    def is_alive(self) -> bool:
-        """False where it has ended by itself, by an unexpected error."""
-        return self._task is None or not self._task.done()
+        self._serves = True
+        self.keep_running(self._run())
 
     async def stop(self) -> None:
         """Stop serving; what waits ends with CANCELLED."""
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        self._serves = False
+        await super().stop()
         if self._asking is not None:
             self._end(self._asking, "CANCELLED")
         self._fail_all("CANCELLED")
@@ -178,7 +175,7 @@ class Bus:
 
         Refused NO_PORT while the port is not there, BUS_BUSY where the lane is full.
         """
-        if self._task is None or not self._port.is_open:
+        if not self._serves or not self._port.is_open:
             raise Refused("NO_PORT", "the serial port is not there", 2)
         if self._share(transaction):
             return

@@ -11,6 +11,7 @@ from firmware.services.errors import Refused
 from firmware.services.system.transfers import Transfers
 from hal.contracts import PartError
 from hal.runtime import b64encode, in_time, log, monotonic
+from hal.service import Service
 
 READ_SEC = 10  # how long somebody waits for what is read
 WRITE_SEC = 30  # and for what is written: a slow card may have megabytes to bring to its medium
@@ -20,7 +21,7 @@ START_SEC = 2
 STOP_SEC = 3
 
 
-class CardFiles:
+class CardFiles(Service):
     """The files on a card; `card` is the board's part, or None.
 
     `local_iso` turns seconds UTC into ISO 8601 in device local time. All file work goes through `offload`, by default a

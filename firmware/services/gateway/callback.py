@@ -21,15 +21,16 @@ from hal.runtime import (
     random_bytes,
     wait_until,
 )
+from hal.service import Pauses, Service
 
 CONNECT_SEC = 10
 SHORTEST_PAUSE = 1  # seconds before a redial, whatever the setting says
-PAUSE_GROWTH = 16  # the pause doubles up to so many times the setting
+PAUSE_GROWTH = (1, 2, 4, 8, 16)  # times the setting
 STEADY_SEC = 30  # a connection that lasted so long starts the pauses anew
 RECONNECT_WAIT_SEC = 5  # how long a caller of `reconnect` waits for the connection
 
 
-class CloudConnection:
+class CloudConnection(Service):
     """One outbound connection. `settings` is the active value of cbCloud, ownSrv or rmSrv; `to_cloud` lets the far end
     write the activation code."""
 
@@ -41,7 +42,6 @@ class CloudConnection:
         self._settings = settings
         self._to_cloud = to_cloud
         self._clock = clock
-        self._task: asyncio.Task | None = None
         self._session: ModbusSession | None = None
         self._serving: asyncio.Task | None = None
         self._since = clock()
@@ -53,19 +53,7 @@ class CloudConnection:
     async def start(self) -> None:
         """Begin to dial, where the settings ask for it."""
         if self._settings["enabled"]:
-            self._task = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        """Hang up and dial no more."""
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
-        if self._serving is not None:
-            self._serving.cancel()
-
-    def is_alive(self) -> bool:
-        """False where it has ended by itself, by an unexpected error."""
-        return self._task is None or not self._task.done()
+            self.keep_running(self._run())
 
     def is_enabled(self) -> bool:
         """Whether the settings ask for the connection."""
@@ -98,17 +86,15 @@ class CloudConnection:
 
     async def _run(self) -> None:
         first_pause = max(self._settings["reconnectSec"], SHORTEST_PAUSE)
-        pause = first_pause
+        pauses = Pauses(tuple(first_pause * growth for growth in PAUSE_GROWTH))
         while True:
             self._redial.clear()
             started = self._clock()
             await self._call()
             if self._clock() - started >= STEADY_SEC:
-                pause = first_pause
-            if await wait_until(self._redial, _jittered(pause)):
-                pause = first_pause
-            else:
-                pause = min(2 * pause, PAUSE_GROWTH * first_pause)
+                pauses.reset()
+            if await wait_until(self._redial, _jittered(pauses.next())):
+                pauses.reset()
 
     async def _call(self) -> None:
         """Dial once and serve until the connection ends."""
@@ -132,7 +118,7 @@ class CloudConnection:
         self._connected.set()
         if self._settings["sendId"]:
             self._session.call(self._router.own_uid(), self._registers.call())
-        self._serving = asyncio.create_task(self._session.serve())
+        self._serving = self.spawn(self._session.serve())
         try:
             await self._watch(self._session, self._serving)
         finally:
@@ -161,7 +147,7 @@ class CloudConnection:
             self._last_error = session.end_reason
 
 
-class CloudConnections:
+class CloudConnections(Service):
     """All outbound connections: to the cloud (setting cbCloud), and to servers of the owner (ownSrv, rmSrv)."""
 
     def __init__(self, router: ModbusRouter, registers: OwnRegisters, settings: dict):

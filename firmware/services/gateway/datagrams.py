@@ -22,14 +22,13 @@ class ModbusDatagrams:
         self._admits = admits
         self._waiting: dict = {}  # number of the request -> what is counted together as its source
         self._count = 0
-        self._task = asyncio.create_task(self._serve())
 
     def close(self) -> None:
-        """Serve no more."""
-        self._task.cancel()
+        """Let the port go."""
         self._sock.close()
 
-    async def _serve(self) -> None:
+    async def serve(self) -> None:
+        """Answer until cancelled."""
         while True:
             try:
                 data, host, address = await receive_from(self._sock, _SIZE_LIMIT)

@@ -12,11 +12,11 @@ from hal.runtime import (
     abort_stream,
     addresses_of,
     in_time,
-    log,
     log_exception,
     monotonic,
     wait_until,
 )
+from hal.service import Service, Trouble
 
 CONNECT_SEC = 3
 IDLE_SEC = 60  # an unused connection is closed after so long
@@ -49,7 +49,7 @@ class Question:
         self.may_repeat = transaction.pdu[0] in READ_ONLY
 
 
-class RemoteServer:
+class RemoteServer(Service):
     """A connection to one Modbus TCP server, made when it is needed and shared by all requests to it.
 
     `row` is the first row of the setting forwarding that names it; `connect(host, port)` opens the connection.
@@ -66,9 +66,9 @@ class RemoteServer:
         self._sent: dict = {}  # our transaction id -> question that waits for its answer
         self._last_tid = 0
         self._wake = asyncio.Event()
-        self._task: asyncio.Task | None = None
+        self._serves = False
         self._barred_until = 0.0
-        self._failure = ""  # why it could not be reached the last time
+        self._trouble = Trouble(f"forwarding to {self._host}:{self._port}")
 
     def ask(self, transaction: Transaction, uid: int, wait: float) -> None:
         """Have the server answer within `wait` seconds, or end the transaction with TIMEOUT or NO_PATH.
@@ -76,15 +76,16 @@ class RemoteServer:
         `uid` is the unit id by which the server knows the unit. Refused BUS_BUSY.
         """
         now = self._clock()
-        if self._task is None and now < self._barred_until:
+        if not self._serves and now < self._barred_until:
             transaction.finish("NO_PATH", now)
             return
         if len(self._waiting) >= WAITING_LIMIT:
             raise Refused("BUS_BUSY", f"{WAITING_LIMIT} requests wait for {self._host} already", 1)
         self._waiting.append(Question(transaction, uid, now, wait))
         self._wake.set()
-        if self._task is None:
-            self._task = asyncio.create_task(self._run())
+        if not self._serves:
+            self._serves = True
+            self.spawn(self._run())
 
     def cancel(self, transaction: Transaction) -> bool:
         """End a transaction for which nobody waits any more; False where it does not wait here."""
@@ -94,10 +95,10 @@ class RemoteServer:
                 return True
         return False
 
-    def close(self) -> None:
+    async def stop(self) -> None:
         """Close the connection; whoever waits gets NO_PATH."""
-        if self._task is not None:
-            self._task.cancel()
+        await super().stop()
+        self._serves = False
         self._fail_all()
 
     async def _run(self) -> None:
@@ -105,14 +106,14 @@ class RemoteServer:
         try:
             while self._waiting:
                 await self._serve()
-            self._failure = ""
+            self._trouble.end()
         except (asyncio.TimeoutError,) + CONNECTION_ERRORS as exc:
             self._barred_until = self._clock() + RETRY_SEC
-            self._tell(str(exc) or f"no connection within {CONNECT_SEC} s")
+            self._trouble.tell(str(exc) or f"no connection within {CONNECT_SEC} s")
         except Exception as exc:
             log_exception(exc)
         finally:
-            self._task = None
+            self._serves = False
             self._fail_all()
 
     async def _serve(self) -> None:
@@ -123,7 +124,7 @@ class RemoteServer:
         try:
             if self._pause:
                 await asyncio.sleep(self._pause)
-            reading = asyncio.create_task(self._read(frames))
+            reading = self.spawn(self._read(frames))
             used = self._clock()
             while not reading.done() and (self._waiting or self._sent or self._clock() - used < IDLE_SEC):
                 self._wake.clear()
@@ -226,14 +227,8 @@ class RemoteServer:
             if other is question:
                 del self._sent[tid]
 
-    def _tell(self, failure: str) -> None:
-        """Log why it cannot be reached, once for each reason."""
-        if failure != self._failure:
-            log(f"forwarding to {self._host}:{self._port}: {failure}")
-        self._failure = failure
 
-
-class Forwarding:
+class Forwarding(Service):
     """The forwarding table. `rows` is the active value of the setting of that name, `connect` as for RemoteServer."""
 
     def __init__(self, rows: "list[dict]", connect=dial):
@@ -260,10 +255,10 @@ class Forwarding:
         """End a transaction for which nobody waits any more; False where it does not wait here."""
         return any(server.cancel(transaction) for server in self._servers.values())
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Close all connections."""
         for server in self._servers.values():
-            server.close()
+            await server.stop()
 
     def _row(self, uid: int) -> "dict | None":
         for row in self._rows:

@@ -14,13 +14,14 @@ from firmware.services.gateway.session import ModbusSession
 from firmware.services.system.problems import Problems
 from hal.ip_addresses import contains, parse_address, parse_network, source_of
 from hal.runtime import abort_stream, bind_datagrams, listen, log_exception, monotonic, peer_address
+from hal.service import Service
 
 GRACE_SEC = 5  # who asked within so many seconds gives way only to an address that has fewer connections
 
 _IDLE_CHECK_SEC = 1.0
 
 
-class ModbusGateway:
+class ModbusGateway(Service):
     """Modbus clients over IP. `settings` is the active value of modbusTcp."""
 
     def __init__(self, router: ModbusRouter, settings: dict, problems: "Problems | None" = None, clock=monotonic):
@@ -32,12 +33,11 @@ class ModbusGateway:
         self._sessions: dict = {}  # ModbusSession -> its task
         self._origins: dict = {}  # ModbusSession -> where it comes from, as `source_of` has it
         self._doors: list = []
-        self._watchdog: asyncio.Task | None = None
 
-    async def start(self, host: str, port: int) -> "int | None":
+    async def listen(self, host: str, port: int) -> "int | None":
         """Listen; returns the port of Modbus TCP, a free one where 0 was asked for, None where it is taken: a port that
         is taken is tried again by itself."""
-        self._watchdog = asyncio.create_task(self._close_idle())
+        self.keep_running(self._close_idle())
         first = await self._open("Modbus TCP", host, port, self._listen_tcp)
         if self._settings["rtuPort"]:
             await self._open("Modbus RTU over TCP", host, self._settings["rtuPort"], self._listen_rtu)
@@ -49,17 +49,14 @@ class ModbusGateway:
     async def stop(self) -> None:
         """Stop listening and close every client."""
         for door in self._doors:
-            door.close()
-        if self._watchdog is not None:
-            self._watchdog.cancel()
-            self._watchdog = None
+            await door.stop()
+        await super().stop()
         for task in list(self._sessions.values()):
             task.cancel()
 
     def is_alive(self) -> bool:
         """False where it has ended by itself, by an unexpected error."""
-        alive = self._watchdog is None or not self._watchdog.done()
-        return alive and all(door.is_alive() for door in self._doors)
+        return super().is_alive() and all(door.is_alive() for door in self._doors)
 
     def client_count(self) -> int:
         """Clients connected now."""
@@ -78,7 +75,9 @@ class ModbusGateway:
         return await listen(lambda reader, writer: self._accept(RtuStream(reader), writer), host, port)
 
     async def _listen_udp(self, host: str, port: int) -> ModbusDatagrams:
-        return ModbusDatagrams(await bind_datagrams(host, port), self._router, self._admits)
+        datagrams = ModbusDatagrams(await bind_datagrams(host, port), self._router, self._admits)
+        self.keep_running(datagrams.serve())
+        return datagrams
 
     async def _accept(self, frames: "MbapStream | RtuStream", writer) -> None:
         address = peer_address(writer)

@@ -32,7 +32,7 @@ class TemplateSearch(LineSearch):
             return _failure(exc)
         return {"status": "DONE", "errorCode": None, "metaInfo": template["meta"]}
 
-    async def start(self, fields: dict, with_meta: bool) -> dict:
+    async def begin(self, fields: dict, with_meta: bool) -> dict:
         """Begin a search; {"status": "DONE"|"BUSY"|"ERROR", "errorCode"} and "metaInfo" where asked for."""
         self._need_bus()
         if self.is_running():

@@ -45,7 +45,7 @@ class Discovery(LineSearch):
         self._slowest = 0.0
         self._identify = False
 
-    def start(self, fields: dict) -> dict:
+    def begin(self, fields: dict) -> dict:
         """Begin a search; {"status": "DONE"}, "BUSY" while one runs. Refused NO_PORT."""
         self._need_bus()
         if self.is_running():

@@ -5,9 +5,10 @@ import asyncio
 from firmware.services.bus.arbiter import SEARCH, Bus, Transaction
 from firmware.services.errors import Refused
 from hal.runtime import log_exception, monotonic
+from hal.service import Service
 
 
-class LineSearch:
+class LineSearch(Service):
     """Base of the searches. `bus` is None on a board without an RS-485 port.
 
     A search walks a plan of `planned` seconds, of which `walked` lie behind.
@@ -16,7 +17,6 @@ class LineSearch:
     def __init__(self, bus: "Bus | None", clock=monotonic):
         self._bus = bus
         self._clock = clock
-        self._task: asyncio.Task | None = None
         self._status = "IDLE"
         self._started = 0.0
         self._planned = 0.0
@@ -24,15 +24,17 @@ class LineSearch:
 
     def is_running(self) -> bool:
         """Whether a search is under way."""
-        return self._task is not None
+        return self._status == "RUNNING"
 
-    async def stop(self) -> dict:
-        """End the search within one probe; {"status": "DONE"}."""
-        task = self._task
-        if task is not None:
+    async def stop(self) -> None:
+        """End the search within one probe."""
+        if self.is_running():
             self._status = "STOPPED"
-            self._task = None
-            task.cancel()
+        await super().stop()
+
+    async def end(self) -> dict:
+        """As `stop`, for who has asked for it: {"status": "DONE"}."""
+        await self.stop()
         return {"status": "DONE"}
 
     def _need_bus(self) -> None:
@@ -44,7 +46,7 @@ class LineSearch:
         self._status = "RUNNING"
         self._planned = self._walked = 0.0
         self._started = self._clock()
-        self._task = asyncio.create_task(self._run(walk, arguments))
+        self.spawn(self._run(walk, arguments))
 
     async def _run(self, walk, arguments: tuple) -> None:
         status = "DONE"
@@ -58,7 +60,6 @@ class LineSearch:
             status = "ERROR"
             log_exception(exc)
         self._status = status
-        self._task = None
 
     async def _ask(self, uid: int, pdu: bytes, line, wait: float) -> Transaction:
         """One exchange in the lowest lane; Refused NO_PORT where the port has vanished."""

@@ -18,9 +18,10 @@ from firmware.services.settings.values import (
 )
 from hal.fields import BadField
 from hal.runtime import log, offload
+from hal.service import Service
 
 
-class Settings:
+class Settings(Service):
     """Both areas, each a dict of key -> full value, secrets in clear.
 
     `store` is a DocumentStore. `factory` holds the board's own defaults where they differ from the table's, key ->
@@ -119,6 +120,11 @@ class Settings:
         for event, _ in list(self._writes):
             await event.wait()
 
+    async def stop(self) -> None:
+        """As `finish`."""
+        await self.finish()
+        await super().stop()
+
     def _checked(self, values: dict, author) -> dict:
         for key in sorted(self._unmanaged):
             if values[key] not in (self.saved[key], self._factory[key]):
@@ -143,7 +149,7 @@ class Settings:
         done = asyncio.Event()
         outcome: list = []
         commit = self._commit(make, store or self._store.save, author, outcome, done)
-        self._writes.append((done, asyncio.create_task(commit)))
+        self._writes.append((done, self.spawn(commit)))
         await done.wait()
         if outcome:
             raise outcome[0]

@@ -3,11 +3,12 @@
 import asyncio
 
 from hal.runtime import monotonic
+from hal.service import Service
 
 CHECK_SEC = 5
 
 
-class AutoRestart:
+class AutoRestart(Service):
     """Watches the time. `settings` is the active value of areset; `last_transfer()` is the monotonic time of the last
     transfer (transfers.py), or None; `restart()` is called once when it is time."""
 
@@ -17,22 +18,11 @@ class AutoRestart:
         self._restart = restart
         self._clock = clock
         self._started = clock()
-        self._task: asyncio.Task | None = None
 
     async def start(self) -> None:
         """Begin to watch, where the settings ask for it."""
         if self._settings["enabled"]:
-            self._task = asyncio.create_task(self._watch())
-
-    async def stop(self) -> None:
-        """Watch no more."""
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
-
-    def is_alive(self) -> bool:
-        """False where it has ended by itself, by an unexpected error."""
-        return self._task is None or not self._task.done()
+            self.keep_running(self._watch())
 
     def is_due(self) -> bool:
         """Whether the period has passed since the start, or since the last transfer."""

@@ -7,12 +7,13 @@ from firmware.services.system.problems import Problems
 from hal.contracts import NotManaged, PartError
 from hal.fields import BadField
 from hal.runtime import log
+from hal.service import Pauses, Service
 
 RETRY_PAUSES = (5, 10, 30, 60, 300)  # seconds between tries to apply the settings; the last one repeats
 TUNNEL = "wgmanual"  # interface of the tunnel that setting wgManual describes
 
 
-class Networking:
+class Networking(Service):
     """`network` is the board's part or None. What could not be applied of the settings is reported to `problems`."""
 
     def __init__(self, network, settings: dict, problems: Problems):
@@ -20,7 +21,6 @@ class Networking:
         self._settings = settings
         self._tunnel = settings["wgManual"] if settings["wgManual"]["enabled"] else None
         self._problems = problems
-        self._retrying: asyncio.Task | None = None
         self.vpn_interfaces: list = []  # names of those over which administrators come
         if network is not None and settings["wgCloud"]["enabled"]:
             self.vpn_interfaces.append(settings["wgCloud"]["interface"])
@@ -43,14 +43,7 @@ class Networking:
     async def start(self) -> None:
         """Have the system use the settings; what it does not take is a problem and is tried again."""
         if self._network is not None and not await self._apply():
-            self._retrying = asyncio.create_task(self._retry())
-
-    async def stop(self) -> None:
-        """Try no more."""
-        task, self._retrying = self._retrying, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            self.spawn(self._retry())
 
     async def _apply(self) -> bool:
         """Whether another try would be of no use."""
@@ -67,10 +60,9 @@ class Networking:
         return True
 
     async def _retry(self) -> None:
-        tries = 0
+        pauses = Pauses(RETRY_PAUSES)
         while True:
-            await asyncio.sleep(RETRY_PAUSES[min(tries, len(RETRY_PAUSES) - 1)])
-            tries += 1
+            await asyncio.sleep(pauses.next())
             if await self._apply():
                 log("the network settings are applied now")
                 return

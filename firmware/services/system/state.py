@@ -1,7 +1,8 @@
 """The device's current state, by key."""
 
 from hal.contracts import PartError
-from hal.runtime import log, log_exception
+from hal.runtime import log_exception
+from hal.service import Trouble
 
 
 class State:
@@ -12,7 +13,7 @@ class State:
 
     def __init__(self, sources: dict):
         self._sources = sources
-        self._told: dict = {}  # key -> the last failure logged
+        self._troubles = {key: Trouble(f"state {key}") for key in sources}
 
     async def get(self, keys) -> dict:
         """Key -> value; a part that the board lacks, or that fails, is null."""
@@ -23,16 +24,9 @@ class State:
                 values[key] = await value if hasattr(value, "send") else value
             except (PartError, OSError) as exc:
                 values[key] = None
-                self._tell(key, str(exc))
+                self._troubles[key].tell(str(exc))
             except Exception as exc:
                 values[key] = None
-                if self._told.get(key) != str(exc):
+                if self._troubles[key].tell(str(exc)):
                     log_exception(exc)
-                self._tell(key, str(exc))
         return values
-
-    def _tell(self, key: str, failure: str) -> None:
-        """Log a failure once, not at every look."""
-        if self._told.get(key) != failure:
-            self._told[key] = failure
-            log(f"state {key}: {failure}")

@@ -3,31 +3,25 @@
 import asyncio
 
 from hal.runtime import log
+from hal.service import Service
 
 _FEEDS_PER_PERIOD = 3  # so that a busy moment is no alarm
 
 
-class Watchdog:
+class Watchdog(Service):
     """Feeds the board's watchdog from the event loop. `ended()` gives the names of services that have ended by
     themselves: from then on it is fed no more, and the board restarts the device."""
 
     def __init__(self, system, ended):
         self._system = system
         self._ended = ended
-        self._task: asyncio.Task | None = None
 
     async def start(self) -> None:
         """Say that the device serves, and feed from now on where somebody watches."""
         self._system.ready()
         seconds = self._system.watchdog_sec()
         if seconds is not None:
-            self._task = asyncio.create_task(self._run(seconds / _FEEDS_PER_PERIOD))
-
-    async def stop(self) -> None:
-        """Feed no more."""
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+            self.spawn(self._run(seconds / _FEEDS_PER_PERIOD))
 
     async def _run(self, pause: float) -> None:
         while True:

@@ -8,6 +8,7 @@ from firmware.services.time.local_time import DAY, LocalTime, iso, parse_moment
 from firmware.services.time.sun import NOON, sun_times
 from hal.contracts import PartError
 from hal.runtime import log, log_exception, monotonic
+from hal.service import Service
 
 NEVER_SET = 1704067200  # 1 January 2024: clocks that were never set begin long before
 FIRST_SYNC_SEC = 2  # after start
@@ -17,7 +18,7 @@ KISS_FAREWELL = ("DENY", "RSTR")  # kisses after which a server must not be aske
 KISS_SLOWER = "RATE"  # it was asked too often
 
 
-class ClockService:
+class ClockService(Service):
     """`clock` is the board's part or None. `settings` is the active area: timeGmt, tsMode, tsManual, astro and ntp."""
 
     def __init__(self, clock, settings: dict, ntp_port: int = sntp.PORT, monotonic_clock=monotonic):
@@ -31,22 +32,11 @@ class ClockService:
         self._monotonic = monotonic_clock
         self._barred: dict = {}  # server that does not want to be asked -> until when, monotonic; None: for good
         self._turn = asyncio.Lock()
-        self._task: asyncio.Task | None = None
 
     async def start(self) -> None:
         """Begin to ask the time servers regularly, where the settings want it."""
         if self._clock is not None and self._ntp["enabled"]:
-            self._task = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        """Ask no more."""
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
-
-    def is_alive(self) -> bool:
-        """False where it has ended by itself, by an unexpected error."""
-        return self._task is None or not self._task.done()
+            self.keep_running(self._run())
 
     def state(self) -> "dict | None":
         """The state key `time`: {"utc", "local", "source" RTC|MANUAL|SNTP, "lastSync", "sunrise", "sunset"}."""

@@ -13,9 +13,9 @@ from hal.linux.device_node import require_folder
 from hal.linux.host import systemd
 from hal.linux.storage.mounts import Watch, mounted_at
 from hal.runtime import log, log_exception, offload, wait_until
+from hal.service import Pauses, Trouble
 
 LOOK_PAUSE = 10.0  # seconds: it is looked again after these even where the kernel has told nothing
-RETRY_PAUSES = (1, 2, 5, 10, 30, 60)  # seconds between tries to mount a card; the last one repeats
 
 _SYS_DEVICES = "/sys/dev/block"
 _FLAGS = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC | libc.MS_NOATIME
@@ -53,11 +53,11 @@ class LinuxCard(Card):
         self._mount: int | None = None  # number of the mount that holds the card's files
         self._ours: int | None = None  # number of the last such mount, which may outlive its card
         self._failure: PartError | None = None  # why the card that is in is not mounted
-        self._failures = 0
+        self._trouble = Trouble("SD card")
+        self._pauses = Pauses()
         self._turn = asyncio.Lock()
         self._changed = asyncio.Event()
         self._watch: Watch | None = None
-        self._task: asyncio.Task | None = None
         if not os.path.isabs(self._folder) or os.path.normpath(self._folder) != self._folder:
             raise BadField("card.mountPoint: must be an absolute path, without . or .., and with no slash at its end")
         if self._device is not None:
@@ -72,17 +72,15 @@ class LinuxCard(Card):
                 raise CardFailed(f"the mount point {self._folder} cannot be made: {exc}") from exc
         self._watch = Watch(asyncio.get_running_loop(), self._changed.set)
         await self._look()
-        self._task = asyncio.create_task(self._follow())
+        self.keep_running(self._follow())
 
     async def stop(self) -> None:
         """Unmount the card, where it was mounted by the firmware."""
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
         if self._watch is not None:
             self._watch.close()
             self._watch = None
-        async with self._turn:
+        async with self._turn:  # a mount that has begun is done whole: its thread cannot be cancelled
+            await super().stop()
             if self._device is not None and self._mount is not None:
                 self._mount = None
                 await offload(self._unmount_at_all_costs)
@@ -152,7 +150,7 @@ class LinuxCard(Card):
         while True:
             pause = LOOK_PAUSE
             if self._failure is not None:
-                pause = RETRY_PAUSES[min(self._failures, len(RETRY_PAUSES)) - 1]
+                pause = self._pauses.next()
             if await wait_until(self._changed, pause):
                 self._changed.clear()
             try:
@@ -185,7 +183,7 @@ class LinuxCard(Card):
         if number is None:
             self._ejected = False
             self._failure = None
-            self._failures = 0
+            self._works()
             self._gone()
             if mount is not None and mount.number == self._ours:
                 await offload(self._unmount_at_all_costs)
@@ -204,10 +202,8 @@ class LinuxCard(Card):
             await offload(self._mount_device, device)
         except OSError as exc:
             failure = self._mount_failure(exc)
-            if str(failure) != str(self._failure):  # logged once for each reason, not at every try
-                log(f"SD card: {failure}")
+            self._trouble.tell(str(failure))
             self._failure = failure
-            self._failures += 1
             return
         mount = await offload(mounted_at, self._folder)
         if mount is not None:
@@ -224,9 +220,13 @@ class LinuxCard(Card):
         self._mount = self._ours = number
         self._ejected = False
         self._failure = None
-        self._failures = 0
+        self._works()
         self.insertions += 1
         log(f"SD card: mounted at {self._folder}")
+
+    def _works(self) -> None:
+        self._trouble.end()
+        self._pauses.reset()
 
     def _gone(self) -> None:
         if self._mount is not None:

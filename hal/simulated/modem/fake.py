@@ -5,6 +5,7 @@ import random
 import re
 from collections.abc import Callable
 
+from hal.service import Service
 from hal.simulated.modem.dialogue import Dialogue
 from hal.simulated.modem.sim import Sim
 from hal.simulated.modem.sms import Message
@@ -15,7 +16,7 @@ _LATE_LIMIT = 60_000  # milliseconds
 _ICCID = "8999901{:012}"  # a country code that no network has
 
 
-class FakeModem:
+class FakeModem(Service):
     """A modem with a SIM card behind a pty; `link` is a symbolic link to it that is there while it is plugged in.
 
     `pin` None: the SIM card asks for none. `delay` is how long the commands take that ask the SIM card or the network,
@@ -68,10 +69,8 @@ class FakeModem:
 
     async def stop(self) -> None:
         """Unplug the modem and wait for it to end."""
-        serving = self._serving
         self.unplug()
-        if serving is not None:
-            await asyncio.wait([serving])
+        await super().stop()
 
     def plug(self) -> None:
         """Make the tty and boot."""
@@ -95,7 +94,7 @@ class FakeModem:
         self._look_for_network()
 
     def _serve(self) -> None:
-        self._serving = asyncio.get_running_loop().create_task(self._dialogue.serve())
+        self._serving = self.spawn(self._dialogue.serve())
 
     def _halt(self) -> None:
         if self._serving is not None:

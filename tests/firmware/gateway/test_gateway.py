@@ -60,14 +60,14 @@ class Rig:
     async def __aenter__(self):
         await self.port.start()
         await self.bus.start()
-        self.tcp = await self.gateway.start(self.host, self.port_wanted)
+        self.tcp = await self.gateway.listen(self.host, self.port_wanted)
         return self
 
     async def __aexit__(self, *exc):
         for writer in self.writers:
             writer.close()
         await self.gateway.stop()
-        self.forwarding.stop()
+        await self.forwarding.stop()
         await self.bus.stop()
 
     async def connect(self, address="127.0.0.1"):

@@ -39,7 +39,7 @@ async def main():
     row = {"uidFrom": 5, "uidTo": 5, "host": "localhost", "port": 1, "uidOffset": 0}
     forwarding = Forwarding([dict(row, inFlight=1, answerMs=300, connectPauseMs=0)])
     gateway = ModbusGateway(ModbusRouter(None, registers, forwarding, settings), settings)
-    await gateway.start("127.0.0.1", tcp)
+    await gateway.listen("127.0.0.1", tcp)
     answers = [await ask(tcp, given["tcp"]), await ask(tcp, given["forwarded"]), await ask(rtu, given["rtu"])]
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.sendto(bytes(given["tcp"]), socket.getaddrinfo("127.0.0.1", udp)[0][-1])

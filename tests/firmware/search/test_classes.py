@@ -68,13 +68,13 @@ def few_units(monkeypatch):
 async def test_a_device_of_the_class_is_found_with_its_parameters(tmp_path, few_units):
     async with Rig(tmp_path, {"/meter.json": json.dumps(METER).encode()}) as rig:
         assert rig.search.result()["status"] == "IDLE"
-        started = await rig.search.start(dict(LINE, filePath="/meter.json"), True)
+        started = await rig.search.begin(dict(LINE, filePath="/meter.json"), True)
         assert started == {
             "status": "DONE",
             "errorCode": None,
             "metaInfo": dict(METER["meta"], manufacturer="", source=""),
         }
-        assert (await rig.search.start(dict(LINE, filePath="/meter.json"), False))["status"] == "BUSY"
+        assert (await rig.search.begin(dict(LINE, filePath="/meter.json"), False))["status"] == "BUSY"
         result = await rig.finish()
         assert (result["status"], result["progress"], result["etaSec"]) == ("DONE", 100, 0)
         (found,) = result["foundDevices"]
@@ -87,10 +87,10 @@ async def test_a_device_of_the_class_is_found_with_its_parameters(tmp_path, few_
 
 async def test_stop_ends_it(tmp_path):
     async with Rig(tmp_path, {"/meter.json": json.dumps(METER).encode()}) as rig:
-        await rig.search.start(dict(LINE, filePath="/meter.json"), False)
+        await rig.search.begin(dict(LINE, filePath="/meter.json"), False)
         await asyncio.sleep(0.1)
         assert rig.search.result()["etaSec"] > 0
-        assert await rig.search.stop() == {"status": "DONE"}
+        assert await rig.search.end() == {"status": "DONE"}
         assert rig.search.result()["status"] == "STOPPED"
 
 
@@ -108,7 +108,7 @@ async def test_a_bad_file_is_said(tmp_path, files, code):
         info = await rig.search.meta_info("/t.json")
         assert (info["status"], info["metaInfo"]) == ("ERROR", None)
         assert info["errorCode"].startswith(code)
-        started = await rig.search.start(dict(LINE, filePath="/t.json"), False)
+        started = await rig.search.begin(dict(LINE, filePath="/t.json"), False)
         assert started["errorCode"].startswith(code)
         assert rig.search.result()["status"] == "IDLE"
 
@@ -116,4 +116,4 @@ async def test_a_bad_file_is_said(tmp_path, files, code):
 async def test_without_a_port_it_says_so():
     search = TemplateSearch(None, None, SERIAL)
     with pytest.raises(Refused, match="no RS-485 port"):
-        await search.start(dict(LINE, filePath="/t.json"), False)
+        await search.begin(dict(LINE, filePath="/t.json"), False)

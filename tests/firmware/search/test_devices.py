@@ -32,7 +32,7 @@ class Rig:
         await self.bus.stop()
 
     def start(self, **fields):
-        return self.discovery.start(BODY.check(dict({"baudRate": 9600, "charFormat": 5, "fastSearch": True}, **fields)))
+        return self.discovery.begin(BODY.check(dict({"baudRate": 9600, "charFormat": 5, "fastSearch": True}, **fields)))
 
     async def finish(self, seconds=30):
         end = time.monotonic() + seconds
@@ -139,7 +139,7 @@ async def test_a_second_start_is_busy_and_stop_ends_within_a_probe(tmp_path):
         running = rig.discovery.result(False)
         assert running["status"] == "RUNNING"
         assert 0 < running["etaSec"] < 120
-        assert await rig.discovery.stop() == {"status": "DONE"}
+        assert await rig.discovery.end() == {"status": "DONE"}
         assert rig.discovery.result(False)["status"] == "STOPPED"
         await asyncio.sleep(0.2)
         sent = rig.bus.state()["sent"]

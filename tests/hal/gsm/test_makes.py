@@ -25,7 +25,7 @@ def cme(number):
 def short_waits(monkeypatch):
     monkeypatch.setattr(modem, "POLL_SEC", 0.03)
     monkeypatch.setattr(modem, "LEAST_SEC", 0.01)
-    monkeypatch.setattr(modem, "RETRY_PAUSES", (0.01, 0.02))
+    monkeypatch.setattr("hal.service.RETRY_PAUSES", (0.01, 0.02))
     monkeypatch.setattr(at, "ANSWER_SEC", 0.3)
     monkeypatch.setattr(at, "SYNC_SEC", 0.1)
     monkeypatch.setattr(at, "QUIET_SEC", 0.01)

@@ -23,8 +23,8 @@ def short_waits(monkeypatch):
     """The waits of a real modem, a hundredth as long."""
     monkeypatch.setattr(modem, "POLL_SEC", 0.05)
     monkeypatch.setattr(modem, "LEAST_SEC", 0.01)
-    monkeypatch.setattr(modem, "RETRY_PAUSES", (0.01, 0.02))
-    monkeypatch.setattr(modem, "DATA_PAUSES", (0, 0.02))
+    monkeypatch.setattr("hal.service.RETRY_PAUSES", (0.01, 0.02))
+    monkeypatch.setattr(modem, "DATA_PAUSES", (0.02,))
     monkeypatch.setattr(at, "ANSWER_SEC", 0.5)
     monkeypatch.setattr(at, "SYNC_SEC", 0.3)
     monkeypatch.setattr(at, "QUIET_SEC", 0.01)
@@ -183,7 +183,7 @@ async def test_without_an_access_point_no_data_connection_is_asked_for(make):
 
 async def test_a_data_connection_that_takes_too_long_costs_nothing_else(make, monkeypatch, capsys):
     monkeypatch.setattr(modem_state, "NETWORK_SEC", 0.02)
-    monkeypatch.setattr(modem, "DATA_PAUSES", (0, 0.3))
+    monkeypatch.setattr(modem, "DATA_PAUSES", (0.3,))
     rig = await make(delay=0.1)
     await rig.drive(apn="internet")
     await rig.status(registered=True, ip=None)

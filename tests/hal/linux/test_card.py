@@ -149,7 +149,7 @@ async def test_a_mount_that_a_crash_has_left_is_taken_over(slot, part):
 
 
 async def test_a_card_with_something_else_on_it_is_told_and_tried_again(slot, part, monkeypatch, capsys):
-    monkeypatch.setattr(card, "RETRY_PAUSES", (0.02,))
+    monkeypatch.setattr("hal.service.RETRY_PAUSES", (0.02,))
     good = pathlib.Path(slot.image).read_bytes()
     with open(slot.image, "r+b") as file:
         file.write(bytes(4096))

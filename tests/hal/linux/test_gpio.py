@@ -12,7 +12,7 @@ import pytest
 from hal.debounce import Debounce
 from hal.fields import BadField
 from hal.framing import Line
-from hal.linux import button, gpio
+from hal.linux import gpio
 from hal.linux.button import GpioButton
 from hal.linux.rs485 import TtyPort
 from tests.hal.rigs import FakeGpiod
@@ -133,7 +133,7 @@ async def test_polarity_goes_with_the_pull(gpiod, active_low, pull):
 
 
 async def test_a_line_that_somebody_else_holds_is_tried_again(gpiod, monkeypatch, capsys):
-    monkeypatch.setattr(button, "RETRY_PAUSES", (0.01,))
+    monkeypatch.setattr("hal.service.RETRY_PAUSES", (0.01,))
     gpiod.taken = True
     part = make()
     await part.start()
@@ -146,7 +146,7 @@ async def test_a_line_that_somebody_else_holds_is_tried_again(gpiod, monkeypatch
 
 
 async def test_a_line_that_fails_is_taken_anew_and_works_on(gpiod, monkeypatch):
-    monkeypatch.setattr(button, "RETRY_PAUSES", (0.01,))
+    monkeypatch.setattr("hal.service.RETRY_PAUSES", (0.01,))
     pressed = []
     part = make()
     part.on_press = lambda: pressed.append(1)

@@ -195,7 +195,7 @@ async def test_a_card_pulled_out_in_the_middle_of_writing_ends_in_an_error_and_i
 
 
 async def test_a_card_without_a_file_system_says_so_and_is_mounted_once_it_has_one(part, run, reached, monkeypatch):
-    monkeypatch.setattr(card, "RETRY_PAUSES", (0.2,))
+    monkeypatch.setattr("hal.service.RETRY_PAUSES", (0.2,))
     with open("/dev/mmcblk0p1", "r+b") as device:
         device.write(bytes(65536))
     await part.start()

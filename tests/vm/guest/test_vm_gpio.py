@@ -7,7 +7,6 @@ import time
 import pytest
 
 from hal.debounce import DEBOUNCE_SEC
-from hal.linux import button
 from hal.linux.button import GpioButton
 from hal.linux.gpio import OutputPin, PinFailed
 
@@ -150,7 +149,7 @@ async def test_a_line_that_no_chip_has_is_named(chip):
 
 
 async def test_a_line_that_somebody_else_holds_is_told_and_had_once_it_is_free(chip, monkeypatch, reached, capsys):
-    monkeypatch.setattr(button, "RETRY_PAUSES", (0.1,))
+    monkeypatch.setattr("hal.service.RETRY_PAUSES", (0.1,))
     holder = OutputPin({"line": "FRONT-BUTTON", "chip": None, "activeLow": False})
     part = GpioButton(GpioButton.OPTIONS.check({"line": "FRONT-BUTTON"}), "")
     presses = []
