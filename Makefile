@@ -6,9 +6,11 @@ PORT ?= 8080
 MODBUS_PORT ?= 5020
 STATE ?= .state
 BOARD ?= board-configs/simulated.json
+SEED ?= 1
+COUNT ?= 15
 
 .DEFAULT_GOAL := run
-.PHONY: run bundle run-micropython test test-vm kill-settings lint format bench docs deb clean
+.PHONY: run bundle run-micropython test test-vm kill-settings mutate lint format bench docs deb clean
 
 $(VENV)/.made: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -51,6 +53,10 @@ test-vm: $(VENV)/.made-dev
 # The full run of what `make test` does a few hundred times: kill -9 in the middle of storing settings.
 kill-settings: $(VENV)/.made-dev
 	$(BIN)/python tests/firmware/settings/kill_settings.py 10000
+
+# Small mistakes, planted one at a time: which ones do the tests notice? Takes long; COUNT mistakes for each module.
+mutate: $(VENV)/.made-dev
+	$(BIN)/python tests/mutate.py --seed $(SEED) --count $(COUNT) $(MODULES)
 
 lint: $(VENV)/.made-dev
 	$(BIN)/ruff check .
