@@ -10,7 +10,7 @@ SEED ?= 1
 COUNT ?= 15
 
 .DEFAULT_GOAL := run
-.PHONY: run bundle run-micropython test test-vm kill-settings mutate lint format bench docs deb clean
+.PHONY: run bundle run-micropython test test-vm kill-settings doubled-answers mutate lint format bench docs deb clean
 
 $(VENV)/.made: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -162,7 +162,7 @@ class Device:
 
     def _build_bus(self, settings: dict) -> None:
         serial, modbus_tcp = settings["serial"], settings["modbusTcp"]
-        self.bus = Bus(self.board.rs485, serial) if self.board.rs485 is not None else None
+        self.bus = Bus(self.board.rs485, serial, units=settings["units"]) if self.board.rs485 is not None else None
         if self.bus is not None:
             self._run(self.bus)
         self.discovery = Discovery(self.bus, serial)

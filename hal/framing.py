@@ -24,15 +24,28 @@ _BYTE_COUNTED = (1, 2, 3, 4, 12, 17, 20, 21, 23)  # functions whose answer has a
 _FIXED = {5: 8, 6: 8, 7: 5, 8: 8, 11: 8, 15: 8, 16: 8, 22: 10}  # bytes of the RTU ADU of the other answers
 
 
+# Functions that change nothing on a device, so that they may be asked twice.
+READ_ONLY = (1, 2, 3, 4, 7, 11, 12, 17, 20, 24, 43)
+
+TTY_GAP_US = 16000  # how late a tty may hand over a byte: USB adapters collect for so long
+DEVICE_US = 10000  # what a device may take beyond the silence, at least one character
+
+
 class Line:
     """Settings of a serial line: `baud_rate` in bit/s, `char_format` 0..5, `frame_mode` RTU or ASCII.
 
     `frame_gap_us` replaces the silence between frames that the specification asks for, 0 keeps it; `ascii_gap` is the
-    longest pause inside an ASCII frame in seconds.
+    longest pause inside an ASCII frame in seconds, `ascii_data_bits` 7 as in section 2.5.2.1 or 8 as many devices have.
     """
 
     def __init__(
-        self, baud_rate: int, char_format: int, frame_mode: int = RTU, frame_gap_us: int = 0, ascii_gap: float = 1.0
+        self,
+        baud_rate: int,
+        char_format: int,
+        frame_mode: int = RTU,
+        frame_gap_us: int = 0,
+        ascii_gap: float = 1.0,
+        ascii_data_bits: int = 7,
     ):
         self.baud_rate = baud_rate
         self.char_format = char_format
@@ -40,16 +53,38 @@ class Line:
         self.frame_gap_us = frame_gap_us
         self.ascii_gap = ascii_gap
         self.parity, self.stop_bits = CHAR_FORMATS[char_format]
-        self.data_bits = 7 if frame_mode == ASCII else 8  # section 2.5.2.1: ASCII characters have 7 bits
-        bits = 1 + self.data_bits + (self.parity != "N") + self.stop_bits
-        self.char_time = bits / baud_rate  # seconds
-        self.silence = self._silence()
+        self.data_bits = ascii_data_bits if frame_mode == ASCII else 8
+        self.char_bits = 1 + self.data_bits + (self.parity != "N") + self.stop_bits
+        self.char_time = self.char_bits / baud_rate  # seconds
+        self.end_us = self._end_us()
+        self.silence_us = frame_gap_us or self.end_us  # between two frames
+        self.silence = self.silence_us / 1000000
 
-    def _silence(self) -> float:
-        """Seconds between two frames (section 2.5.1.1): 3.5 characters, 1.75 ms above 19200 bit/s."""
-        if self.frame_gap_us:
-            return self.frame_gap_us / 1000000
-        return 3.5 * self.char_time if self.baud_rate <= 19200 else 0.00175
+    @classmethod
+    def of(cls, serial: dict, baud_rate=None, char_format=None, frame_mode=None) -> "Line":
+        """The line of the setting `serial`, with other values where a search asks for them."""
+        return cls(
+            serial["baudRate"] if baud_rate is None else baud_rate,
+            serial["charFormat"] if char_format is None else char_format,
+            serial["frameMode"] if frame_mode is None else frame_mode,
+            serial["frameGapUs"],
+            serial["asciiGapMs"] / 1000,
+            serial["asciiDataBits"],
+        )
+
+    def _end_us(self) -> int:
+        """Microseconds of silence that end a frame (section 2.5.1.1): 3.5 characters, 1.75 ms above 19200 bit/s."""
+        return self.wire_us(7) // 2 + 1 if self.baud_rate <= 19200 else 1750
+
+    def wire_us(self, count: int) -> int:
+        """Microseconds that so many characters take, rounded up."""
+        return (count * self.char_bits * 1000000 + self.baud_rate - 1) // self.baud_rate
+
+    def shortest_wait(self) -> float:
+        """Seconds after a question within which the answer of a device that keeps to the rules can begin to be heard:
+        the silence that ends the question, one character, and what the tty and the device add."""
+        character = self.wire_us(1)
+        return (self.end_us + character + TTY_GAP_US + max(DEVICE_US, character)) / 1000000
 
     def same_as(self, other: "Line | None") -> bool:
         """Whether another line has the same settings on the wire."""
@@ -58,8 +93,14 @@ class Line:
             and self.baud_rate == other.baud_rate
             and self.char_format == other.char_format
             and self.frame_mode == other.frame_mode
+            and self.data_bits == other.data_bits
             and self.frame_gap_us == other.frame_gap_us
         )
+
+
+def question_key(request: bytes) -> bytes:
+    """What of a request its answer depends on: the values that functions 15 and 16 write do not come back."""
+    return request[:5] if request[0] in (15, 16) else request
 
 
 def answer_fits(request: bytes, answer: bytes) -> bool:
@@ -69,13 +110,8 @@ def answer_fits(request: bytes, answer: bytes) -> bool:
         return len(answer) == 2
     if answer[0] != func:
         return False
-    if func in (1, 2, 3, 4) and len(request) == 5:
-        count = request[3] << 8 | request[4]
-        size = (count + 7) // 8 if func <= 2 else 2 * count
-        return len(answer) == 2 + size and answer[1] == size & 0xFF
-    if func == 23 and len(request) >= 5:
-        size = 2 * (request[3] << 8 | request[4])
-        return len(answer) == 2 + size and answer[1] == size & 0xFF
+    if (func in (1, 2, 3, 4) and len(request) == 5) or (func == 23 and len(request) >= 5):
+        return len(answer) == answer_length(request) and answer[1] == len(answer) - 2 & 0xFF
     if func in (5, 6, 22):
         return answer == request
     if func in (15, 16):
@@ -87,6 +123,19 @@ def answer_fits(request: bytes, answer: bytes) -> bool:
     if func in _BYTE_COUNTED:
         return len(answer) >= 2 and answer[1] == len(answer) - 2
     return True
+
+
+def answer_length(request: bytes) -> "int | None":
+    """Bytes of the PDU that answers a request, where the request tells; None: it does not."""
+    func = request[0]
+    if func in (1, 2, 3, 4) and len(request) == 5:
+        count = request[3] << 8 | request[4]
+        return 2 + ((count + 7) // 8 if func <= 2 else 2 * count)
+    if func == 23 and len(request) >= 5:
+        return 2 + 2 * (request[3] << 8 | request[4])
+    if func == 8:
+        return len(request)
+    return _FIXED[func] - 3 if func in _FIXED else None
 
 
 def rtu_length(data: bytes, start: int, request: "bytes | None" = None) -> "int | None":
@@ -147,27 +196,38 @@ class RtuScanner:
             and data[end - 2 : end] == self._checksum(data[start : end - 2])
         )
 
-    def find(self, data: bytes, uid: int, request: bytes, silent: bool) -> "tuple[int, int, bytes] | None":
-        """(start, end, PDU) of the first frame that answers the request, or None. `silent`: the line has been silent
-        since the last byte, so that a frame whose function does not give its length may end there."""
-        func = request[0]
+    def find(self, data: bytes, uid: int, request: bytes, silent: bool) -> "tuple[int, int, bytes, bool] | None":
+        """(start, end, PDU, whether its content fits) of the first frame that answers the request, or None.
+
+        A frame of the unit and the function whose content does not fit comes only where there is none that does.
+        `silent`: the line has been silent since the last byte, so that any frame may end there.
+        """
+        odd = None
         start = data.find(bytes([uid]))
         while 0 <= start <= len(data) - 4:
-            if data[start + 1] & 0x7F == func:
-                length = rtu_length(data, start, request)
-                if length is None and silent:
-                    length = len(data) - start
-                if length and self.frame_at(data, start, length):
-                    pdu = bytes(data[start + 1 : start + length - 2])
+            if data[start + 1] & 0x7F == request[0]:
+                end = self._end(data, start, request, silent)
+                if end:
+                    pdu = bytes(data[start + 1 : end - 2])
                     if answer_fits(request, pdu):
-                        return start, start + length, pdu
+                        return start, end, pdu, True
+                    odd = odd or (start, end, pdu, False)
             start = data.find(bytes([uid]), start + 1)
-        return None
+        return odd
 
-    def units(self, data: bytes) -> "list[int]":
-        """Unit ids of all whole frames in the bytes, in their order; one alone counts whatever length it declares."""
+    def _end(self, data: bytes, start: int, request: bytes, silent: bool) -> int:
+        """Where the frame that begins at `start` ends, 0 where none does."""
+        length = rtu_length(data, start, request)
+        if length and self.frame_at(data, start, length):
+            return start + length
+        if silent and self.frame_at(data, start, len(data) - start):
+            return len(data)
+        return 0
+
+    def frames(self, data: bytes) -> "list[tuple[int, int, bytes]]":
+        """(end, unit id, PDU) of all whole frames in the bytes; one alone counts whatever length it declares."""
         if self.frame_at(data, 0, len(data)):
-            return [data[0]]
+            return [(len(data), data[0], bytes(data[1:-2]))]
         found = []
         start = 0
         while start <= len(data) - 4:
@@ -175,14 +235,14 @@ class RtuScanner:
             if length is None:
                 length = len(data) - start
             if length and self.frame_at(data, start, length):
-                found.append(data[start])
+                found.append((start + length, data[start], bytes(data[start + 1 : start + length - 2])))
                 start += length
             else:
                 start += 1
         return found
 
     def looks_damaged(self, data: bytes, uid: int, func: int) -> bool:
-        """Whether the bytes hold the beginning of this unit's answer, its end broken."""
+        """Whether the bytes hold the beginning of this unit's answer, its end broken or still to come."""
         return bytes([uid, func]) in data or bytes([uid, func | 0x80]) in data
 
 
@@ -205,19 +265,23 @@ class AsciiScanner:
             end = data.find(b"\r\n", end + 2)
         return frames
 
-    def find(self, data: bytes, uid: int, request: bytes, silent: bool) -> "tuple[int, int, bytes] | None":
+    def find(self, data: bytes, uid: int, request: bytes, silent: bool) -> "tuple[int, int, bytes, bool] | None":
         """As RtuScanner.find; the end of an ASCII frame needs no silence."""
+        odd = None
         for start, end, content in self._frames(data):
-            if content[0] == uid and answer_fits(request, content[1:]):
-                return start, end, content[1:]
-        return None
+            if content[0] == uid and content[1] & 0x7F == request[0]:
+                fits = answer_fits(request, content[1:])
+                if fits:
+                    return start, end, content[1:], True
+                odd = odd or (start, end, content[1:], False)
+        return odd
 
-    def units(self, data: bytes) -> "list[int]":
-        """Unit ids of all whole frames in the bytes, in their order."""
-        return [content[0] for _, _, content in self._frames(data)]
+    def frames(self, data: bytes) -> "list[tuple[int, int, bytes]]":
+        """(end, unit id, PDU) of all whole frames in the bytes."""
+        return [(end, content[0], content[1:]) for _, end, content in self._frames(data)]
 
     def looks_damaged(self, data: bytes, uid: int, func: int) -> bool:
-        """Whether the bytes hold the beginning of this unit's answer, its end broken."""
+        """Whether the bytes hold the beginning of this unit's answer, its end broken or still to come."""
         text = data.upper()
         return f":{uid:02X}{func:02X}".encode() in text or f":{uid:02X}{func | 0x80:02X}".encode() in text
 

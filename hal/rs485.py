@@ -8,108 +8,21 @@ what arrives. Source: "MODBUS over Serial Line V1.02", sections 2.4 and 2.5.
 import asyncio
 
 from hal.contracts import Part, PartError
-from hal.framing import ASCII, ASCII_FRAME_MAX, RTU_FRAME_MAX, AsciiScanner, Line, RtuScanner, tells_length
+from hal.copies import AGAIN_US, Copies
+from hal.exchange import CHUNK_GAP_US, COPY_WAIT_US, ECHO_WAIT_US, HOLE_US, Exchange, Inquiry
+from hal.framing import ASCII, ASCII_FRAME_MAX, READ_ONLY, RTU_FRAME_MAX, AsciiScanner, Line, RtuScanner, question_key
 from hal.runtime import log, monotonic, wait_until
 from hal.service import Pauses, Trouble
 
-BUFFER_LIMIT = 2048  # bytes kept while an answer is looked for
-STRAY_LIMIT = 512  # bytes kept of what arrives while nothing was asked
-CHUNK_GAP = 0.03  # seconds within which a tty hands over what has arrived; USB adapters collect for 16 ms
+STRAY_LIMIT = RTU_FRAME_MAX  # bytes kept of what arrives while nothing was asked: none belongs to a longer frame
 REOPEN_PAUSES = (0.25, 0.5, 1, 2, 3)  # seconds between tries to open a lost port; the last one repeats
+PACED_AFTER = 3  # answers in a row that came as slowly as the line carries them: then none can be early
 
 
 class PortFailed(PartError):
     """The serial port cannot be opened, or refuses a setting."""
 
     code = "NO_PORT"
-
-
-class Exchange:
-    """What came of one question on the line.
-
-    `error` is None with the answer's PDU in `pdu`, or "TIMEOUT", "BAD_FRAME", "FOREIGN", "ECHO" or "PORT_LOST".
-    `heard` lists the unit ids of whole frames that were not the answer; `owed` says that the unit's answer may still
-    come; `elapsed` is seconds from the first byte sent to the end, `latency` from the last one sent to the first heard.
-    """
-
-    def __init__(self, error: "str | None", pdu: bytes = b"", heard: "list[int] | None" = None, owed: bool = False):
-        self.error = error
-        self.pdu = pdu
-        self.heard = heard or []
-        self.owed = owed
-        self.elapsed = 0.0
-        self.latency = 0.0
-
-
-class Inquiry:
-    """A question on the line and the bytes that have arrived since."""
-
-    def __init__(
-        self, scanner: "RtuScanner | AsciiScanner", uid: int, pdu: bytes, frame: bytes, line: Line, now: float
-    ):
-        self.sent_until = now + len(frame) * line.char_time
-        self.ends_by_silence = line.frame_mode != ASCII and not tells_length(pdu)
-        self.first_byte = 0.0
-        self.data = b""
-        self.echoed = False  # whether our own frame came back before the answer
-        self._scanner = scanner
-        self._uid = uid
-        self._pdu = pdu
-        self._frame = frame
-
-    def add(self, data: bytes, now: float) -> None:
-        """Bytes have arrived."""
-        if not self.data:
-            self.first_byte = now
-        self.data = (self.data + data)[-BUFFER_LIMIT:]
-
-    def find(self, echoes: "bool | None", silent: bool) -> "tuple[int, int, bytes] | None":
-        """(start, end, PDU) of the answer among the bytes. `echoes`: whether the line is known to give our bytes back.
-
-        The answer to some questions repeats them byte for byte. A single copy is then taken for our own bytes where
-        the line echoes, or where it began to arrive before the question had left.
-        """
-        size = len(self._frame)
-        if self.data[:size] != self._frame:
-            return self._scanner.find(self.data, self._uid, self._pdu, silent)
-        second = self._scanner.find(self.data[size:], self._uid, self._pdu, silent)
-        if second is not None:
-            self.echoed = True
-            return second[0] + size, second[1] + size, second[2]
-        if echoes or self.first_byte < self.sent_until:
-            return None
-        return self._scanner.find(self.data, self._uid, self._pdu, silent)
-
-    def repeats_question(self, match: "tuple[int, int, bytes]") -> bool:
-        """Whether an answer is byte for byte the question, so that it could be an echo of it."""
-        return match[2] == self._pdu and not self.echoed
-
-    def answer(self, match: "tuple[int, int, bytes]") -> Exchange:
-        """The exchange that ended with an answer."""
-        start, _, pdu = match
-        before = self.data[len(self._frame) if self.echoed else 0 : start]
-        exchange = Exchange(None, pdu, self._scanner.units(before) if before else [])
-        exchange.latency = self.first_byte - self.sent_until
-        return exchange
-
-    def noise(self, match: "tuple[int, int, bytes]") -> int:
-        """Bytes that were neither the answer nor our own echo."""
-        return len(self.data) - (match[1] - match[0]) - (len(self._frame) if self.echoed else 0)
-
-    def failure(self) -> Exchange:
-        """The exchange that ended without an answer."""
-        rest = self.data
-        if not rest:
-            return Exchange("TIMEOUT", owed=True)
-        if rest[: len(self._frame)] == self._frame:
-            rest = rest[len(self._frame) :]
-            if not rest:
-                return Exchange("ECHO", owed=True)
-        units = self._scanner.units(rest)
-        if units and self._uid not in units:
-            return Exchange("FOREIGN", heard=units, owed=True)
-        damaged = not units and self._scanner.looks_damaged(rest, self._uid, self._pdu[0])
-        return Exchange("BAD_FRAME", heard=units, owed=not damaged)
 
 
 class Rs485Port(Part):
@@ -119,16 +32,21 @@ class Rs485Port(Part):
         self.is_open = False
         self.line: Line | None = None
         self.stray_bytes = 0  # bytes that arrived while nothing was asked, or beside an answer
-        self.on_stray = None  # called without arguments when bytes arrive while nothing was asked
+        self.copies = Copies()
+        self.on_frame = (
+            None  # called with (unit id, PDU) of each whole frame that is no answer; true: it was waited for
+        )
         self.busy_time = 0.0  # seconds in which the line carried a frame, kept a silence or waited for an answer
         self._clock = clock
         self._scanner: RtuScanner | AsciiScanner = RtuScanner(self._crc)
         self._inquiry: Inquiry | None = None
-        self._match: tuple[int, int, bytes] | None = None
+        self._match: tuple[int, int, bytes, bool] | None = None
         self._changed = asyncio.Event()
         self._stray = b""
-        self._quiet_since = 0.0  # when the last byte is or was on the line, ours or not
+        self._unasked: list[tuple[int, bytes]] = []  # frames since the last exchange
+        self._quiet_since = 0  # microsecond in which the last byte is or was on the line, ours or not
         self._echoes: bool | None = None  # whether the line gives our own bytes back; None: not seen yet
+        self._paced = 0  # answers in a row that came at the line's pace
         self._reopening: asyncio.Task | None = None
         self._trouble = Trouble("rs485")
 
@@ -149,6 +67,9 @@ class Rs485Port(Part):
     def _write(self, data: bytes) -> None:
         """Send bytes without waiting for them to leave."""
         raise NotImplementedError
+
+    def _poll(self) -> None:
+        """Hand over by `_received` what has arrived and was not handed over yet."""
 
     def _encode(self, frame_mode: int, uid: int, pdu: bytes) -> bytes:
         """The ADU of a PDU."""
@@ -187,23 +108,42 @@ class Rs485Port(Part):
     async def transact(self, uid: int, pdu: bytes, timeout: float) -> Exchange:
         """Ask one unit and wait for its answer to begin within `timeout` seconds after the question has left.
 
-        One call at a time. An answer that has begun is read to its end.
+        One call at a time. An answer that has begun is read to its end. Where all that came may be a copy of what the
+        unit has answered before, a question that changes nothing is asked once more.
         """
+        first = await self._ask(uid, pdu, timeout, False)
+        if first.error != "COPY":
+            return first
+        await self._sleep_until(self._quiet_since + max(AGAIN_US, self.copies.wait_us(uid)))
+        exchange = await self._ask(uid, pdu, timeout, True)
+        if exchange.pdu == first.pdu:
+            self.copies.was_none()
+        else:
+            self.copies.heard(uid, first.pdu, self._now())
+        exchange.elapsed += first.elapsed
+        exchange.frames = first.frames + exchange.frames
+        return exchange
+
+    async def _ask(self, uid: int, pdu: bytes, timeout: float, again: bool) -> Exchange:
+        """One exchange; its error is "COPY" with the answer where that may be a copy and can be asked for again."""
         if self.line is None:
             return Exchange("PORT_LOST")
         frame = self._encode(self.line.frame_mode, uid, pdu)  # during the silence, not after it
         heard = await self._fall_silent()
         if not self.is_open:
-            return Exchange("PORT_LOST", heard=heard)
-        started = self._clock()
-        inquiry = Inquiry(self._scanner, uid, pdu, frame, self.line, started)
+            return Exchange("PORT_LOST", frames=heard)
+        started = self._now()
+        inquiry = Inquiry(self._scanner, uid, pdu, frame, self.line, started, again)
         self._inquiry = inquiry
         self._match = None
         self._send(frame, inquiry.sent_until)
         try:
-            exchange = await self._await_answer(inquiry, timeout)
+            exchange = await self._await_answer(inquiry, int(timeout * 1000000))
         finally:
             self._inquiry = None
+        if exchange.error is not None:
+            exchange.latency = (self._now() - inquiry.sent_until) / 1000000
+            exchange.hurried = inquiry.hurried
         return self._account(exchange, started, heard)
 
     async def broadcast(self, pdu: bytes, turnaround: float) -> Exchange:
@@ -213,16 +153,22 @@ class Rs485Port(Part):
         frame = self._encode(self.line.frame_mode, 0, pdu)
         heard = await self._fall_silent()
         if not self.is_open:
-            return Exchange("PORT_LOST", heard=heard)
-        started = self._clock()
-        sent_until = started + len(frame) * self.line.char_time
+            return Exchange("PORT_LOST", frames=heard)
+        started = self._now()
+        sent_until = started + self.line.wire_us(len(frame))
         self._send(frame, sent_until)
-        await self._sleep_until(sent_until + turnaround)
+        await self._sleep_until(sent_until + int(turnaround * 1000000))
         return self._account(Exchange(None if self.is_open else "PORT_LOST"), started, heard)
+
+    def hurry(self) -> None:
+        """Wait no longer for an answer that has not begun: somebody else needs the line."""
+        if self._inquiry is not None and not self._inquiry.data:
+            self._inquiry.hurried = True
+            self._changed.set()
 
     def heard_unasked(self) -> "list[int]":
         """Unit ids of the whole frames that have arrived since the last exchange."""
-        return self._scanner.units(self._stray) if self._stray else []
+        return [uid for uid, _ in self._unasked]
 
     async def probe(self) -> str:
         """Whether the port opens, and how; one that nobody has configured yet is opened as devices are delivered."""
@@ -237,17 +183,15 @@ class Rs485Port(Part):
 
     def _received(self, data: bytes) -> None:
         """Bytes have arrived."""
-        now = self._clock()
+        now = self._now()
         self._quiet_since = max(self._quiet_since, now)
         inquiry = self._inquiry
         if inquiry is None:
             self.stray_bytes += len(data)
-            self._stray = (self._stray + data)[-STRAY_LIMIT:]
-            if self.on_stray is not None:
-                self.on_stray()
+            self._take_stray(data)
             return
         inquiry.add(data, now)
-        self._match = inquiry.find(self._echoes, silent=False)
+        self._match = self._believed(inquiry, False)
         if self._match is not None or inquiry.ends_by_silence:
             self._changed.set()
 
@@ -275,8 +219,10 @@ class Rs485Port(Part):
         self.is_open = True
         self._trouble.end()
         self._echoes = None
+        self._paced = 0
         self._stray = b""
-        self._quiet_since = self._clock()
+        self._unasked = []
+        self._quiet_since = self._now()
         return True
 
     async def _reopen(self) -> None:
@@ -290,76 +236,157 @@ class Rs485Port(Part):
 
     # One exchange
 
-    def _send(self, frame: bytes, sent_until: float) -> None:
+    def _now(self) -> int:
+        return int(self._clock() * 1000000)
+
+    def _send(self, frame: bytes, sent_until: int) -> None:
         self._changed.clear()
         self._quiet_since = sent_until
         self._write(frame)
 
-    async def _fall_silent(self) -> "list[int]":
-        """Wait for the silence before a frame; return the unit ids of frames that arrived unasked.
+    async def _fall_silent(self) -> "list[tuple[int, bytes]]":
+        """Wait for the silence before a frame; return the frames that arrived unasked.
 
         A line that babbles without end is not waited for longer than the longest frame takes.
         """
         if self.line is None:
             return []
-        latest = self._clock() + RTU_FRAME_MAX * self.line.char_time + self.line.silence
-        while self.is_open and self._clock() < self._quiet_since + self.line.silence:
-            await self._sleep_until(min(self._quiet_since + self.line.silence, latest))
-            if self._clock() >= latest:
+        latest = self._now() + self.line.wire_us(RTU_FRAME_MAX) + self.line.silence_us
+        while self.is_open:
+            quiet_since = self._quiet_since
+            end = min(quiet_since + self.line.silence_us, latest)
+            if self._now() < end:
+                await self._sleep_until(end)
+                continue
+            self._poll()  # what waits in the tty is older than the question
+            if self._quiet_since == quiet_since or end == latest:
                 break
-        heard = self.heard_unasked()
+        heard, self._unasked = self._unasked, []
         self._stray = b""
         return heard
 
-    async def _sleep_until(self, moment: float) -> None:
-        pause = moment - self._clock()
+    async def _sleep_until(self, moment: int) -> None:
+        pause = moment - self._now()
         if pause > 0:
-            await asyncio.sleep(pause)
+            await asyncio.sleep(pause / 1000000)
 
-    async def _await_answer(self, inquiry: Inquiry, timeout: float) -> Exchange:
+    async def _await_answer(self, inquiry: Inquiry, timeout: int) -> Exchange:
         deadline = inquiry.sent_until + timeout
         while self.is_open:
             self._changed.clear()
-            if self._match is not None:
-                if self._echoes is not None or not inquiry.repeats_question(self._match):
-                    return self._succeed(inquiry)
-                # It could be our own echo, come late through a buffering adapter: a second copy would tell.
-                end = deadline
-            else:
-                end = self._end_of_wait(inquiry, deadline)
-            if self._clock() >= end:
-                self._match = self._match or inquiry.find(self._echoes, silent=True)
-                return self._fail(inquiry) if self._match is None else self._succeed(inquiry)
-            await wait_until(self._changed, end - self._clock())
-        return Exchange("PORT_LOST")
+            end = self._end_of_wait(inquiry, deadline)
+            now = self._now()
+            if now >= end:
+                return self._conclude(inquiry)
+            await wait_until(self._changed, (end - now) / 1000000)
+        return Exchange("PORT_LOST", frames=inquiry.frames)
 
-    def _end_of_wait(self, inquiry: Inquiry, deadline: float) -> float:
-        """Until when to wait, judged by what has arrived."""
+    def _believed(self, inquiry: Inquiry, silent: bool) -> "tuple[int, int, bytes, bool] | None":
+        """The answer among what has arrived; what is older than the question is put aside."""
+        while True:
+            match = inquiry.find(self._echoes, silent)
+            if match is None:
+                return None
+            early = self._paced >= PACED_AFTER and not inquiry.ambiguous and inquiry.is_early(match)
+            if not early and not self._may_be_copy(inquiry, match):
+                return match
+            inquiry.put_aside(match, not early)
+
+    def _may_be_copy(self, inquiry: Inquiry, match: "tuple[int, int, bytes, bool]") -> bool:
+        key = question_key(inquiry.pdu)
+        return not inquiry.again and self.copies.is_one(inquiry.uid, key, match[2], inquiry.arrived(match[0]))
+
+    def _end_of_wait(self, inquiry: Inquiry, deadline: int) -> int:
+        """Until when to wait, judged by what has arrived; 0: no longer."""
         line = self.line
         assert line is not None
         if not inquiry.data:
-            return deadline
-        if inquiry.ends_by_silence and inquiry.find(self._echoes, silent=True) is not None:
-            return self._quiet_since + max(line.silence, CHUNK_GAP)
-        gap = line.ascii_gap if line.frame_mode == ASCII else max(line.silence, CHUNK_GAP)
-        longest = (ASCII_FRAME_MAX if line.frame_mode == ASCII else RTU_FRAME_MAX) * line.char_time
-        return max(deadline, min(self._quiet_since + gap, deadline + longest + gap))
+            if inquiry.hurried:
+                return 0
+            return min(deadline, inquiry.copy_at + COPY_WAIT_US) if inquiry.copy else deadline
+        match = self._match
+        if match is None and inquiry.ends_by_silence:
+            match = inquiry.find(self._echoes, True)
+        if match is not None:
+            return self._end_of_doubt(inquiry, match, deadline)
+        return max(deadline, min(self._end_of_part(inquiry, line), deadline + self._longest_us(line)))
 
-    def _succeed(self, inquiry: Inquiry) -> Exchange:
-        assert self._match is not None
-        self._echoes = inquiry.echoed
-        exchange = inquiry.answer(self._match)
-        self._stray = inquiry.data[self._match[1] :]
-        self.stray_bytes += inquiry.noise(self._match)
+    def _end_of_doubt(self, inquiry: Inquiry, match: "tuple[int, int, bytes, bool]", deadline: int) -> int:
+        """Until when an answer that was found waits for a better one."""
+        assert self.line is not None
+        sure = match[3] and match is self._match
+        end = 0 if sure else self._quiet_since + max(self.line.end_us, CHUNK_GAP_US)
+        if inquiry.may_be_echo(match):
+            late = inquiry.arrived(match[0]) > inquiry.sent_until
+            end = max(end, min(deadline, inquiry.sent_until + ECHO_WAIT_US) if late else deadline)
+        return end
+
+    def _end_of_part(self, inquiry: Inquiry, line: Line) -> int:
+        """Until when the rest of an answer may come that has begun, or that noise may hide."""
+        if line.frame_mode == ASCII:
+            return self._quiet_since + int(line.ascii_gap * 1000000)
+        return self._quiet_since + max(line.end_us, HOLE_US if inquiry.has_begun() else CHUNK_GAP_US)
+
+    def _longest_us(self, line: Line) -> int:
+        if line.frame_mode == ASCII:
+            return line.wire_us(ASCII_FRAME_MAX) + int(line.ascii_gap * 1000000)
+        return line.wire_us(RTU_FRAME_MAX) + max(line.end_us, HOLE_US)
+
+    def _conclude(self, inquiry: Inquiry) -> Exchange:
+        """What has come of a question whose wait is over."""
+        match = self._match or self._believed(inquiry, True)
+        if match is not None and inquiry.may_be_echo(match) and inquiry.arrived(match[0]) <= inquiry.sent_until:
+            match = None
+        if match is not None and match[3]:
+            return self._succeed(inquiry, match)
+        self.stray_bytes += len(inquiry.data)
+        self._paced = 0
+        if match is None and inquiry.copy and not inquiry.again:
+            again = inquiry.pdu[0] in READ_ONLY  # otherwise asking again could do harm
+            exchange = Exchange("COPY" if again else None, inquiry.copy, inquiry.frames)
+            exchange.copies = inquiry.copies
+            return exchange
+        return inquiry.failure(match)
+
+    def _succeed(self, inquiry: Inquiry, match: "tuple[int, int, bytes, bool]") -> Exchange:
+        start, end, pdu, _ = match
+        if not inquiry.may_be_echo(match):
+            self._echoes = inquiry.echoed
+        paced = inquiry.is_paced(start, end) and not inquiry.is_early(match)
+        self._paced = self._paced + 1 if paced else 0
+        exchange = inquiry.answer(match)
+        self.copies.answered(inquiry.uid, question_key(inquiry.pdu), pdu, inquiry.arrived(start))
+        self.stray_bytes += inquiry.noise(match)
+        if end < len(inquiry.data):
+            self._take_stray(inquiry.data[end:])
         return exchange
 
-    def _fail(self, inquiry: Inquiry) -> Exchange:
-        self.stray_bytes += len(inquiry.data)
-        return inquiry.failure()
-
-    def _account(self, exchange: Exchange, started: float, heard: "list[int]") -> Exchange:
+    def _account(self, exchange: Exchange, started: int, heard: "list[tuple[int, bytes]]") -> Exchange:
         assert self.line is not None
-        exchange.heard = heard + exchange.heard
-        exchange.elapsed = self._clock() - started
+        for uid, pdu in exchange.copies:
+            self.copies.heard(uid, pdu, self._now())
+        self._tell(exchange.frames)
+        exchange.frames += exchange.copies
+        exchange.frames = heard + exchange.frames
+        exchange.elapsed = (self._now() - started) / 1000000
         self.busy_time += exchange.elapsed + self.line.silence
         return exchange
+
+    # Frames that are no answers
+
+    def _take_stray(self, data: bytes) -> None:
+        self._stray = (self._stray + data)[-STRAY_LIMIT:]
+        frames = self._scanner.frames(self._stray)
+        if frames:
+            self._stray = self._stray[frames[-1][0] :]
+            found = [(uid, pdu) for _, uid, pdu in frames]
+            self._unasked += found
+            self._tell(found)
+
+    def _tell(self, frames: "list[tuple[int, bytes]]") -> None:
+        for uid, pdu in frames:
+            awaited = self.on_frame is not None and self.on_frame(uid, pdu)
+            if awaited:
+                self.copies.answered(uid, None, pdu, self._now())
+            else:
+                self.copies.heard(uid, pdu, self._now())

@@ -9,6 +9,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = (  # lowest first
     ("hal", "firmware"),  # what no other floor names: it knows neither parts nor services
     ("hal.contracts", "hal.framing"),
+    ("hal.exchange", "hal.copies"),
     ("hal.rs485", "hal.gsm", "hal.debounce", "hal.configured_system", "hal.update"),  # the shared halves of parts
     ("hal.linux", "hal.micropython", "hal.simulated"),
     ("hal.board",),
@@ -19,7 +20,7 @@ FLOORS = (  # lowest first
     ("firmware.device",),
     ("firmware.__main__",),
 )
-BACKENDS = FLOORS[3]
+BACKENDS = FLOORS[4]
 BORROWED = {  # what backends of one kind take of those of another, and why
     ("hal.simulated.rs485", "hal.linux.rs485"): "the real serial code, on a pty",
     ("hal.simulated.modem.part", "hal.linux.modem"): "the real tty of a modem, on a pty",

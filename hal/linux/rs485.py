@@ -185,6 +185,10 @@ class TtyPort(Rs485Port):
         wire_time = len(data) * self.line.char_time
         self._releasing = self.spawn(self._release(self._pin, descriptor, wire_time, self.line.char_time))
 
+    def _poll(self) -> None:
+        if self._transport is not None:
+            self._transport.intern_read_ready()
+
     async def _release(self, pin: OutputPin, descriptor: int, wire_time: float, char_time: float) -> None:
         """Take the pin back as soon as the last bit has left."""
         deadline = self._clock() + wire_time + _DRAIN_LIMIT

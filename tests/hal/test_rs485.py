@@ -114,7 +114,7 @@ async def test_a_late_answer_is_never_taken_for_the_next_one(far, port):
 
 async def test_what_arrives_unasked_is_told_and_dropped(far, port):
     told = []
-    port.on_stray = lambda: told.append(1)
+    port.on_frame = lambda uid, pdu: told.append(uid)
     far.send(value(port, 7, 5))
     while not told:
         await asyncio.sleep(0.005)

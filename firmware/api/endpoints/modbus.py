@@ -21,7 +21,7 @@ _MODBUS_REQUEST = Object(
 
 
 _LINE_ERRORS = ("TIMEOUT", "BAD_FRAME", "FOREIGN", "ECHO", "DEVICE_DOWN", "EXCEPTION", "PORT_LOST")
-_REQUEST_ERRORS = _LINE_ERRORS + ("NO_PATH", "CANCELLED")
+_REQUEST_ERRORS = _LINE_ERRORS + ("NO_PATH", "BUS_BUSY", "CANCELLED")
 
 
 def _modbus_result() -> Object:
@@ -38,6 +38,8 @@ def _modbus_result() -> Object:
             Nullable(Choice(*_REQUEST_ERRORS)),
         ),
         Field("exception", Nullable(Integer(0, 255)), help="Modbus exception code"),
+        Field("heardUid", Nullable(Integer(0, 255)), help="with FOREIGN: the unit that answered"),
+        Field("raw", Nullable(Text(344)), help="with BAD_FRAME: Base64 of what was heard, at most 256 bytes"),
         Field("elapsedMs", UINT32, help="time on the line, all tries together"),
     )
 

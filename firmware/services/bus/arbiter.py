@@ -1,30 +1,39 @@
 """The arbiter: everybody who wants the RS-485 line hands a transaction to the `Bus`, which alone uses the port.
 
-The line is half duplex, so one exchange runs at a time. Lanes have priorities, the sources inside a lane take turns,
-every queue is bounded. RTU answers carry no transaction id: after a question stayed without an answer, its unit is not
-asked again before the late answer has come or a horizon has passed; other units are served meanwhile.
+The line is half duplex, so one exchange runs at a time. Lanes weigh, the sources inside a lane take turns, every queue
+is bounded, and so is every wait: who cannot be asked in time ends. RTU answers carry no transaction id: after a wait
+without an answer the unit is not asked what could be confused with it before the late answer has come or a
+horizon has passed; everything else goes on. A long wait gives the line free when others wait too.
 
 Identical reads that wait at the same time share one exchange. A write to the unit in between keeps them apart, and
 nobody joins an exchange that has begun: no answer is older than its question.
+
+Instants are integer milliseconds.
 """
 
 import asyncio
 
+from firmware.services.bus.debts import Debts
 from firmware.services.bus.device_health import DeviceHealth
-from firmware.services.bus.pdu import READ_BITS, READ_ONLY, READ_REGISTERS
+from firmware.services.bus.lanes import Lane, Shares
+from firmware.services.bus.pdu import READ_BITS, READ_REGISTERS
 from firmware.services.errors import Refused
 from hal.contracts import PartError
-from hal.framing import Line
+from hal.framing import READ_ONLY, Line, question_key
 from hal.runtime import log, log_exception, monotonic, wait_until
 from hal.service import Service
 
 INTERACTIVE, GATEWAY, SEARCH = range(3)
 
+WEIGHTS = (4, 3, 1)  # of the lanes, while they all have work
+HEAD_START = (1200, 0, 0)  # how far a lane may be ahead of its part and still be first; 12 are 1 ms over its weight
 LANE_LIMIT = 64  # transactions that wait in one lane
 SHARERS_LIMIT = 64  # transactions that share another's exchange
-SEARCH_TURN = 4  # one of so many exchanges goes to the search while the gateway is busy
+WAIT_SEC = 60.0  # how long a transaction waits for its turn where it does not say so
+OVERDUE_CHECK_SEC = 0.1
+PATIENCE_SEC = 1.0  # how long an answer is waited for while others wait, at least
 RESTORE_PAUSE = 1.0  # seconds until a port that refuses its own settings is given them again
-LOAD_WINDOW = 5.0  # seconds over which the load is measured
+LOAD_WINDOW = 5000  # milliseconds over which the load is measured
 
 
 class Transaction:
@@ -32,22 +41,42 @@ class Transaction:
 
     `timeout` is seconds until the answer must begin, None for the setting. `retries` of None is the setting, which
     repeats only functions that change nothing; a number repeats any function. `line` is None for the bus's own
-    settings. `error` is None or an Exchange's error, "EXCEPTION" with the code in `exception`, "DEVICE_DOWN", "NO_PATH"
-    (forwarded to a server that cannot be reached) or "CANCELLED". `answer` is the answer's PDU. `done` is set and
-    `on_end()` called at the end.
+    settings. `strict`: an answer whose content is not what the specification says is a BAD_FRAME instead of delivered
+    as it came. `wait` is seconds in which it must have been asked. `error` is None or an Exchange's error, "EXCEPTION"
+    with the code in `exception`, "DEVICE_DOWN", "BUS_BUSY" where its turn did not come, "NO_PATH" (forwarded to a
+    server that cannot be reached) or "CANCELLED". `answer` is the answer's PDU, `raw` what was heard instead. `done` is
+    set and `on_end()` called at the end.
     """
 
-    def __init__(self, uid: int, pdu: bytes, lane: int, source, timeout=None, retries: "int | None" = None, line=None):
+    def __init__(
+        self,
+        uid: int,
+        pdu: bytes,
+        lane: int,
+        source,
+        timeout: "float | None" = None,
+        retries: "int | None" = None,
+        line: "Line | None" = None,
+        strict: bool = False,
+        wait: float = WAIT_SEC,
+    ):
         self.uid = uid
         self.pdu = pdu
+        self.key = question_key(pdu)
         self.lane = lane
         self.source = source
         self.timeout = timeout
         self.retries = retries
-        self.line: Line | None = line
+        self.line = line
+        self.strict = strict
+        self.wait = wait
+        self.latest = 0  # millisecond by which it must have been asked
+        self.repeated = False  # whether it was asked again since another unit's late answer fell into its exchange
         self.error: str | None = None
         self.exception: int | None = None
         self.answer = b""
+        self.raw = b""
+        self.heard_uid: int | None = None  # with "FOREIGN": who answered
         self.elapsed = 0.0  # seconds on the line, of all tries together
         self.ended: float | None = None  # monotonic time of the end
         self.latency = 0.0  # seconds from the end of the question to the begin of the answer
@@ -65,7 +94,7 @@ class Transaction:
         self.finish("EXCEPTION" if is_exception else None, now)
 
     def finish(self, error: "str | None", now: float) -> None:
-        """End, and tell whoever waits; once."""
+        """End, once, and tell whoever waits."""
         if self.done.is_set():
             return
         self.error = error
@@ -75,91 +104,37 @@ class Transaction:
             self.on_end()  # type: ignore[operator]
 
 
-class Lane:
-    """A bounded queue in which sources take turns."""
-
-    def __init__(self):
-        self.length = 0
-        self._queues: list = []  # [source, [transactions]] in the order of their turns
-
-    def put(self, transaction: Transaction, first: bool = False) -> None:
-        """Queue a transaction behind its source's others, or before them."""
-        self.length += 1
-        for source, queue in self._queues:
-            if source == transaction.source:
-                queue.insert(0 if first else len(queue), transaction)
-                return
-        self._queues.append([transaction.source, [transaction]])
-
-    def take(self, allowed) -> "Transaction | None":
-        """The next transaction that `allowed(transaction)` lets go; its source's next turn is last."""
-        for turn, (_, queue) in enumerate(self._queues):
-            for index, transaction in enumerate(queue):
-                if allowed(transaction):
-                    del queue[index]
-                    entry = self._queues.pop(turn)
-                    if queue:
-                        self._queues.append(entry)
-                    self.length -= 1
-                    return transaction
-        return None
-
-    def remove(self, transaction: Transaction) -> bool:
-        """Take a waiting transaction out, its first sharer into its place; False where it does not wait here."""
-        for turn, (_, queue) in enumerate(self._queues):
-            for index, waiting in enumerate(queue):
-                if transaction in waiting.sharers:
-                    waiting.sharers.remove(transaction)
-                    return True
-                if waiting is transaction:
-                    self._replace(turn, index)
-                    return True
-        return False
-
-    def _replace(self, turn: int, index: int) -> None:
-        queue = self._queues[turn][1]
-        sharers = queue[index].sharers
-        if sharers:
-            queue[index] = sharers[0]
-            sharers[0].sharers = sharers[1:]
-            return
-        del queue[index]
-        if not queue:
-            del self._queues[turn]
-        self.length -= 1
-
-
 class Bus(Service):
-    """Owner of the RS-485 port. `serial` is the active value of the setting of that name."""
+    """Owner of the RS-485 port. `serial` and `units` are the active values of the settings of these names."""
 
-    def __init__(self, port, serial: dict, clock=monotonic):
+    def __init__(self, port, serial: dict, clock=monotonic, units=()):
         self._port = port
         self._serial = serial
         self._clock = clock
-        self._line = Line(
-            serial["baudRate"],
-            serial["charFormat"],
-            serial["frameMode"],
-            serial["frameGapUs"],
-            serial["asciiGapMs"] / 1000,
-        )
-        self._lanes = (Lane(), Lane(), Lane())
+        self._line = Line.of(serial)
+        self._units = {uid: row for row in units for uid in range(row["uidFrom"], row["uidTo"] + 1)}
+        self._lanes = tuple(Lane(weight) for weight in WEIGHTS)
+        self._shares = Shares(12000)
         self.health = DeviceHealth(serial["healthCheck"], clock)
         self._wake = asyncio.Event()
+        self._waiting = asyncio.Event()  # set while transactions wait for their turn, or may do so
         self._shared: dict = {}  # (unit id, PDU) -> waiting read that others may share
-        self._owed: dict = {}  # unit id -> until when its late answer is waited for
+        self._debts = Debts()
+        self._rests: dict = {}  # unit id -> until when it is left alone
+        self._free_at = 0  # when the line may be used again
         self._serves = False
         self._asking: Transaction | None = None  # what is on the line
-        self._since_search = 0
+        self._patience = 0  # until when it may wait for its answer while others wait
         self._counts = {"sent": 0, "ok": 0, "timeouts": 0, "crcErrors": 0, "exceptions": 0}
-        self._load_marks = [(clock(), 0.0), (clock(), 0.0)]
+        self._load_marks = [(self._now(), 0.0), (self._now(), 0.0)]
 
     async def start(self) -> None:
         """Open the port and begin to serve."""
-        self._port.on_stray = self._wake.set
+        self._port.on_frame = self._heard
         await self._port.configure(self._line)
         self._serves = True
         self.keep_running(self._run())
+        self.keep_running(self._end_overdue())
 
     async def stop(self) -> None:
         """Stop serving; what waits ends with CANCELLED."""
@@ -177,6 +152,7 @@ class Bus(Service):
         """
         if not self._serves or not self._port.is_open:
             raise Refused("NO_PORT", "the serial port is not there", 2)
+        transaction.latest = self._now() + int(transaction.wait * 1000)
         if self._share(transaction):
             return
         lane = self._lanes[transaction.lane]
@@ -185,10 +161,12 @@ class Bus(Service):
         lane.put(transaction)
         self._offer(transaction)
         self._wake.set()
+        if not self._waiting.is_set():
+            self._waiting.set()
 
     async def exchange(self, uid: int, pdu: bytes, lane: int, source, line=None, timeout=None) -> Transaction:
-        """Submit a transaction and wait for its end; Refused as `submit`."""
-        transaction = Transaction(uid, pdu, lane, source, timeout, 0, line)
+        """Submit a strict transaction and wait for its end; Refused as `submit`."""
+        transaction = Transaction(uid, pdu, lane, source, timeout, 0, line, strict=True)
         self.submit(transaction)
         try:
             await transaction.done.wait()
@@ -199,16 +177,14 @@ class Bus(Service):
 
     def cancel(self, transaction: Transaction) -> None:
         """End a transaction that still waits; one on the line ends by itself."""
-        if any(lane.remove(transaction) for lane in self._lanes):
-            self._forget_offer(transaction)
-            transaction.finish("CANCELLED", self._clock())
+        self._drop(transaction, "CANCELLED")
 
     def state(self) -> dict:
         """The state key `bus`."""
-        now = self._clock()
+        now = self._now()
         self._mark_load(now)
         since, busy = self._load_marks[0]
-        span = max(now - since, 0.001)
+        span = max(now - since, 1) / 1000
         return dict(
             self._counts,
             baudRate=self._line.baud_rate,
@@ -217,6 +193,7 @@ class Bus(Service):
             portOpen=self._port.is_open,
             queued=sum(lane.length for lane in self._lanes),
             lateBytes=self._port.stray_bytes,
+            copies=self._port.copies.count,
             loadPercent=min(100, round(100 * (self._port.busy_time - busy) / span)),
         )
 
@@ -253,6 +230,9 @@ class Bus(Service):
 
     # The loop
 
+    def _now(self) -> int:
+        return int(self._clock() * 1000)
+
     async def _run(self) -> None:
         while True:
             self._wake.clear()
@@ -272,10 +252,13 @@ class Bus(Service):
         if not self._line.same_as(self._port.line):
             await self._restore_line()
             return
-        if not self._owed or not any(lane.length for lane in self._lanes):
-            await self._wake.wait()
+        now = self._now()
+        ends = [self._debts.next_end(), self._free_at] + list(self._rests.values())
+        ends = [end for end in ends if end is not None and end > now]
+        if ends:
+            await wait_until(self._wake, (min(ends) - now) / 1000)
         else:
-            await wait_until(self._wake, min(self._owed.values()) - self._clock())
+            await self._wake.wait()
 
     async def _restore_line(self) -> None:
         """Give the port its own settings back after a search at others."""
@@ -285,99 +268,244 @@ class Bus(Service):
             log(f"bus: {exc}")
             await wait_until(self._wake, RESTORE_PAUSE)
 
+    async def _end_overdue(self) -> None:
+        """End what was not asked in time, while anything waits."""
+        while True:
+            await self._waiting.wait()
+            await asyncio.sleep(OVERDUE_CHECK_SEC)
+            now = self._now()
+            for lane in self._lanes:
+                for transaction in lane.overdue(now + int(OVERDUE_CHECK_SEC * 1000)):
+                    self._drop(transaction, "TIMEOUT" if transaction.elapsed else "BUS_BUSY")
+            if not any(lane.length for lane in self._lanes):
+                self._waiting.clear()
+            elif self._asking is not None and now > self._patience:
+                self._port.hurry()
+
     def _next(self) -> "Transaction | None":
-        self._settle_debts(self._port.heard_unasked())
-        interactive, gateway, search = self._lanes
-        transaction = interactive.take(self._allowed)
-        if transaction is not None:
-            return transaction
-        order = (search, gateway) if self._since_search >= SEARCH_TURN - 1 else (gateway, search)
-        for lane in order:
-            transaction = lane.take(self._allowed)
+        """The next transaction to be asked: that of the lane which has used least of the line."""
+        now = self._now()
+        for debt in self._debts.given_up(now):
+            self._debts.add(debt.transaction.uid, debt.pdu, debt.asked, now + self._serial["lateHorizonMs"])
+            self._fail(debt.transaction, "TIMEOUT")
+        self._rests = {uid: until for uid, until in self._rests.items() if until > now} if self._rests else self._rests
+        if self._free_at > now:
+            return None
+        for number in self._order():
+            transaction = self._lanes[number].take(self._allowed)
             if transaction is not None:
-                self._since_search = 0 if lane is search else self._since_search + 1
+                self._shares.serve(number)
                 return transaction
         return None
 
+    def _order(self) -> "list[int]":
+        """The lanes that have work, first who has used least of the line; they have their priorities where it is even,
+        and somebody at a keyboard has a head start."""
+        lanes = [number for number in (INTERACTIVE, GATEWAY, SEARCH) if self._lanes[number].length]
+        if len(lanes) > 1:
+            least = min(self._shares.of(number) for number in lanes)
+            lanes.sort(key=lambda number: max(0, self._shares.of(number) - least - HEAD_START[number]))
+        return lanes
+
     def _allowed(self, transaction: Transaction) -> bool:
-        return transaction.uid not in self._owed or self._barred(transaction)
+        if self._barred(transaction):
+            return True
+        uid = transaction.uid
+        return uid not in self._rests and not self._debts.hold(uid, transaction.pdu, self._now())
 
     def _barred(self, transaction: Transaction) -> bool:
         """Whether a request is not to be sent since its unit is down; a search asks all the same."""
-        return transaction.lane != SEARCH and self.health.bars(transaction.uid)
+        return transaction.lane != SEARCH and self.health.bars(transaction.uid, transaction.key)
 
-    def _settle_debts(self, heard: "list[int]") -> None:
-        """Forget the late answers that have come, and those that were waited for long enough."""
-        if self._owed:
-            now = self._clock()
-            self._owed = {uid: until for uid, until in self._owed.items() if until > now and uid not in heard}
+    # One transaction
 
     async def _serve(self, transaction: Transaction) -> None:
         self._forget_offer(transaction)
-        if self._barred(transaction):
+        if self._barred(transaction) or not await self._configure(transaction.line or self._line):
+            self._end(transaction, "DEVICE_DOWN" if self._barred(transaction) else "PORT_LOST")
+            return
+        if not await self._lives(transaction):
             self._end(transaction, "DEVICE_DOWN")
             return
-        line = transaction.line or self._line
-        if not line.same_as(self._port.line):
-            try:
-                await self._port.configure(line)
-            except PartError:
-                self._end(transaction, "PORT_LOST")
-                return
-        self._counts["sent"] += 1
-        if transaction.uid == 0 and transaction.lane != SEARCH:  # a search asks whether somebody has this unit id
-            exchange = await self._port.broadcast(transaction.pdu, self._serial["turnaroundMs"] / 1000)
-        else:
-            timeout = transaction.timeout
-            if timeout is None:
-                timeout = self._serial["responseTimeoutMs"] / 1000
-            exchange = await self._port.transact(transaction.uid, transaction.pdu, max(timeout, line.silence))
+        disturbed = self._debts.others_owe(transaction.uid, self._now())
+        timeout = self._timeout(transaction)
+        exchange = await self._exchange(transaction, transaction.pdu, timeout)
         transaction.elapsed += exchange.elapsed
         transaction.latency = exchange.latency
         transaction.heard = exchange.heard
-        self._mark_load(self._clock())
-        self._settle_debts(exchange.heard)
-        self._judge(transaction, exchange)
-        if exchange.owed:
-            self._owed[transaction.uid] = self._clock() + self._serial["lateHorizonMs"] / 1000
-        if exchange.error is None:
-            self._answer(transaction, exchange.pdu)
-        elif exchange.error == "PORT_LOST":
+        transaction.raw = exchange.raw
+        if exchange.error == "PORT_LOST":
             self._end(transaction, "PORT_LOST")
             self._fail_all("PORT_LOST")
+        elif exchange.error is None:
+            self._take_answer(transaction, exchange)
+        elif exchange.odd and not self._debts.has(transaction.uid, transaction.pdu[0], self._now()):
+            self._take_odd(transaction, exchange)
+        elif exchange.error == "TIMEOUT" and exchange.hurried:
+            self._await_later(transaction, exchange, timeout)
         else:
-            self._counts["crcErrors" if exchange.error == "BAD_FRAME" else "timeouts"] += 1
-            if self._takes_another_try(transaction):
-                self._lanes[transaction.lane].put(transaction, first=True)
-            else:
-                self._end(transaction, exchange.error)
+            self._owe(transaction, exchange)
+            if disturbed and exchange.raw and self._repeats(transaction):
+                return
+            transaction.heard_uid = exchange.frames[0][0] if exchange.error == "FOREIGN" else None
+            self._fail(transaction, exchange.error)
 
-    def _judge(self, transaction: Transaction, exchange) -> None:
-        """Tell the health of the devices what was seen; a search's silence says nothing of them."""
-        for uid in exchange.heard:
-            self.health.heard(uid)
-        if transaction.uid == 0 or exchange.error == "PORT_LOST":
-            return
+    async def _configure(self, line: Line) -> bool:
+        if line.same_as(self._port.line):
+            return True
+        try:
+            await self._port.configure(line)
+        except PartError:
+            return False
+        return True
+
+    async def _lives(self, transaction: Transaction) -> bool:
+        """Whether a unit that was taken as down answers a question that it has answered before."""
+        question = None if transaction.lane == SEARCH else self.health.probe(transaction.uid, transaction.key)
+        if question is None:
+            return True
+        exchange = await self._exchange(transaction, question, self._timeout(transaction))
         if exchange.error is None:
-            self.health.answered(transaction.uid, exchange.latency)
-        elif transaction.lane != SEARCH:
-            self.health.failed(transaction.uid, exchange.error)
+            self.health.answered(transaction.uid, exchange.latency, question_key(question), question)
+            return True
+        self.health.failed(transaction.uid, exchange.error, question_key(question))
+        return False
 
-    def _takes_another_try(self, transaction: Transaction) -> bool:
-        if transaction.retries is None:
-            transaction.retries = self._serial["retries"] if transaction.pdu[0] in READ_ONLY else 0
-        transaction.retries -= 1
-        return transaction.retries >= 0
+    async def _exchange(self, transaction: Transaction, pdu: bytes, timeout: float):
+        """One exchange for a transaction; what it costs is charged."""
+        uid = transaction.uid
+        self._counts["sent"] += 1
+        self._patience = self._now() + self._patience_ms(uid)
+        self.health.asking(uid)
+        if uid == 0 and transaction.lane != SEARCH:  # a search asks whether somebody has this unit id
+            exchange = await self._port.broadcast(pdu, self._serial["turnaroundMs"] / 1000)
+        else:
+            exchange = await self._port.transact(uid, pdu, timeout)
+        cost = int(exchange.elapsed * 1000) + 1
+        lane = self._lanes[transaction.lane]
+        lane.charge(transaction.source, cost)
+        self._shares.charge(transaction.lane, 12 * cost // lane.weight)
+        now = self._now()
+        self._mark_load(now)
+        self._rest(uid, now)
+        return exchange
+
+    def _patience_ms(self, uid: int) -> int:
+        """How long an answer is waited for while others wait: as the settings say, or twice what the unit took."""
+        return max(int(PATIENCE_SEC * 1000), self._of_unit(uid, "responseTimeoutMs"), self.health.patience_ms(uid))
+
+    def _timeout(self, transaction: Transaction) -> float:
+        """Seconds in which the answer must begin: never less than a device needs that keeps to the rules."""
+        timeout = transaction.timeout
+        if timeout is None:
+            timeout = self._of_unit(transaction.uid, "responseTimeoutMs") / 1000
+        return max(timeout, (transaction.line or self._line).shortest_wait())
+
+    def _of_unit(self, uid: int, name: str) -> int:
+        """A setting of the line, or of the unit where that has its own."""
+        row = self._units.get(uid)
+        value = self._serial[name] if row is None or row[name] is None else row[name]
+        return int(value)
+
+    def _rest(self, uid: int, now: int) -> None:
+        """Leave the line and the unit alone as the settings say, and a unit that doubles until its copies have come."""
+        if self._serial["restMs"]:
+            self._free_at = now + self._serial["restMs"]
+        row = self._units.get(uid)
+        pause = max(row["restMs"] if row is not None else 0, self._port.copies.wait_us(uid) // 1000)
+        if pause:
+            self._rests[uid] = now + pause
+
+    def _repeats(self, transaction: Transaction) -> bool:
+        """Ask once more what was disturbed by a frame that this device itself had provoked; reads alone."""
+        if transaction.repeated or transaction.pdu[0] not in READ_ONLY:
+            return False
+        transaction.repeated = True
+        self._put_back(transaction)
+        return True
+
+    def _put_back(self, transaction: Transaction) -> None:
+        self._lanes[transaction.lane].put(transaction, first=True)
+        self._waiting.set()
+
+    # What came of it
+
+    def _take_answer(self, transaction: Transaction, exchange) -> None:
+        uid, pdu, func = transaction.uid, exchange.pdu, transaction.pdu[0]
+        if uid == 0 and transaction.lane != SEARCH:
+            self._counts["ok"] += 1
+            self._end(transaction, None)
+            return
+        self.health.answered(uid, exchange.latency, transaction.key, transaction.pdu)
+        if pdu[0] & 0x80 and self._debts.has(uid, func, self._now()) and self._repeats(transaction):
+            return  # an exception fits any question of its function: the older one's, perhaps
+        self._answer(transaction, pdu)
+
+    def _take_odd(self, transaction: Transaction, exchange) -> None:
+        """An answer with another content than the specification says: as it came for whoever did not ask for more."""
+        self.health.answered(transaction.uid, exchange.latency, transaction.key, transaction.pdu)
+        for one in [transaction] + transaction.sharers:
+            one.raw = exchange.raw
+            if one.strict:
+                one.elapsed = transaction.elapsed
+                one.heard = exchange.heard + [one.uid]
+                one.finish("BAD_FRAME", self._clock())
+                self._counts["crcErrors"] += 1
+        self._answer(transaction, exchange.odd)
 
     def _answer(self, transaction: Transaction, pdu: bytes) -> None:
         transaction.answer = pdu
-        if pdu and pdu[0] & 0x80:
+        if pdu[0] & 0x80:
             self._counts["exceptions"] += 1
             transaction.exception = pdu[1]
             self._end(transaction, "EXCEPTION")
         else:
             self._counts["ok"] += 1
             self._end(transaction, None)
+
+    def _await_later(self, transaction: Transaction, exchange, timeout: float) -> None:
+        """The line was given free: the answer comes as a frame that nobody else has asked for, or its time passes."""
+        asked = self._now() - int(exchange.latency * 1000)
+        until = asked + int(timeout * 1000)
+        self._debts.add(transaction.uid, transaction.pdu, asked, until, transaction)
+
+    def _owe(self, transaction: Transaction, exchange) -> None:
+        if exchange.owed:
+            now = self._now()
+            until = now + self._serial["lateHorizonMs"]
+            self._debts.add(transaction.uid, transaction.pdu, now - int(exchange.latency * 1000), until)
+
+    def _heard(self, uid: int, pdu: bytes) -> bool:
+        """A frame came that is no question's answer on the line; whether it is one that was owed."""
+        self.health.heard(uid)
+        debt = self._debts.pay(uid, pdu)
+        if debt is None:
+            return False
+        now = self._now()
+        self._rest(uid, now)
+        late = (now - debt.asked) / 1000
+        if debt.transaction is None:
+            self.health.late(uid, late)
+        else:
+            self.health.answered(uid, late, debt.transaction.key, debt.pdu)
+            debt.transaction.elapsed = late
+            self._answer(debt.transaction, pdu)
+        self._wake.set()
+        return True
+
+    def _fail(self, transaction: Transaction, error: str) -> None:
+        """A transaction's wait is over without an answer: try again, or end it."""
+        if transaction.lane != SEARCH:
+            self.health.failed(transaction.uid, error, transaction.key)
+        self._counts["crcErrors" if error == "BAD_FRAME" else "timeouts"] += 1
+        if transaction.retries is None:
+            again = self._of_unit(transaction.uid, "retries")
+            transaction.retries = again if transaction.pdu[0] in READ_ONLY else 0
+        transaction.retries -= 1
+        if transaction.retries >= 0:
+            self._put_back(transaction)
+        else:
+            self._end(transaction, error)
 
     def _end(self, transaction: Transaction, error: "str | None") -> None:
         """End a transaction and those that share it, once; nobody joins it from now on."""
@@ -387,17 +515,27 @@ class Bus(Service):
             sharer.answer = transaction.answer
             sharer.exception = transaction.exception
             sharer.elapsed = transaction.elapsed
+            sharer.raw = transaction.raw
+            sharer.heard_uid = transaction.heard_uid
             sharer.finish(error, self._clock())
         transaction.finish(error, self._clock())
 
+    def _drop(self, transaction: Transaction, error: str) -> None:
+        """End a transaction that waits, without those that share it."""
+        if any(lane.remove(transaction) for lane in self._lanes) or self._debts.release(transaction):
+            self._forget_offer(transaction)
+            transaction.finish(error, self._clock())
+
     def _fail_all(self, error: str) -> None:
+        for transaction in self._debts.clear():
+            self._end(transaction, error)
         for lane in self._lanes:
             transaction = lane.take(_any)
             while transaction is not None:
                 self._end(transaction, error)
                 transaction = lane.take(_any)
 
-    def _mark_load(self, now: float) -> None:
+    def _mark_load(self, now: int) -> None:
         if now - self._load_marks[1][0] >= LOAD_WINDOW:
             self._load_marks = [self._load_marks[1], (now, self._port.busy_time)]
 

@@ -7,7 +7,6 @@ from hal.fields import BadField
 
 READ_BITS = (1, 2)
 READ_REGISTERS = (3, 4)
-READ_ONLY = (1, 2, 3, 4, 7, 11, 12, 17, 20, 24, 43)  # functions that change nothing on a device
 DATA_MAX = 252  # bytes after the function code, section 4.1
 
 

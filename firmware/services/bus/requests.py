@@ -24,11 +24,12 @@ class ModbusRequests:
         """Queue a request of the API's fields; {"tid", "status": "QUEUED"}. BadField, Refused NO_PORT or BUS_BUSY."""
         pdu = build(fields)
         timeout = None if fields["timeoutMs"] is None else fields["timeoutMs"] / 1000
-        transaction = Transaction(fields["uid"], pdu, INTERACTIVE, source, timeout, fields["retries"])
+        strict = fields["data"] is None
+        transaction = Transaction(fields["uid"], pdu, INTERACTIVE, source, timeout, fields["retries"], strict=strict)
         self._router.submit(transaction)
         self._make_room()
         self._last_tid += 1
-        typed_read = fields["data"] is None and fields["func"] in READ_BITS + READ_REGISTERS and fields["uid"] != 0
+        typed_read = strict and fields["func"] in READ_BITS + READ_REGISTERS and fields["uid"] != 0
         self._entries[self._last_tid] = (transaction, fields["count"] if typed_read else None)
         return {"tid": self._last_tid, "status": "QUEUED"}
 
@@ -54,6 +55,8 @@ class ModbusRequests:
             "values": read_values(transaction.pdu[0], count, transaction.answer) if done and count else None,
             "errorCode": error,
             "exception": transaction.exception,
+            "heardUid": transaction.heard_uid,
+            "raw": b64encode(transaction.raw) if error == "BAD_FRAME" else None,
             "elapsedMs": round(transaction.elapsed * 1000),
         }
 

@@ -3,9 +3,9 @@
 import asyncio
 
 from firmware.services.bus.arbiter import Transaction
-from firmware.services.bus.pdu import READ_ONLY
 from firmware.services.errors import Refused
 from firmware.services.gateway.mbap import BadFrame, MbapStream, frame
+from hal.framing import READ_ONLY
 from hal.ip_addresses import is_local, parse_address
 from hal.runtime import (
     CONNECTION_ERRORS,

@@ -3,15 +3,16 @@
 import asyncio
 
 from firmware.services.bus.arbiter import GATEWAY, Bus, Transaction
-from firmware.services.bus.pdu import READ_ONLY
 from firmware.services.errors import Refused
 from firmware.services.gateway.forwarding import Forwarding
 from firmware.services.gateway.own_registers import OwnRegisters
 from firmware.services.system.transfers import Transfers
 from hal.fields import BadField
+from hal.framing import READ_ONLY
 from hal.runtime import monotonic
 
 SERVER_BUSY = 6  # exception code of the application protocol specification, section 7
+CLIENT_MARGIN_SEC = 0.1  # an exception is on its way so long before its client gives up
 
 
 class ModbusRouter:
@@ -82,7 +83,8 @@ class ModbusRouter:
         sent. Returns what `cancel` takes, or None where there was nothing to wait for.
         """
         settings = self._settings
-        transaction = Transaction(uid, pdu, GATEWAY, source)
+        wait = settings["clientTimeoutMs"] / 1000 - CLIENT_MARGIN_SEC
+        transaction = Transaction(uid, pdu, GATEWAY, source, wait=wait)
         if uid not in (0, settings["ownUid"]) and not settings["uidFrom"] <= uid <= settings["uidTo"]:
             answer(_exception(pdu, settings["excDenied"]))
             return None
@@ -101,6 +103,8 @@ class ModbusRouter:
             return None  # a broadcast has no answer: serial line specification, section 2.1
         if transaction.error in (None, "EXCEPTION"):
             return transaction.answer
+        if transaction.error == "BUS_BUSY":
+            return _exception(transaction.pdu, SERVER_BUSY)
         lost = transaction.error in ("PORT_LOST", "NO_PATH", "CANCELLED")
         return _exception(transaction.pdu, self._settings["excNoPath" if lost else "excNoAnswer"])
 

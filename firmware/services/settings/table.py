@@ -121,13 +121,31 @@ SETTINGS = (
         Field("baudRate", Integer(75, 230400), 9600, "bit/s"),
         Field("charFormat", Integer(0, 5), 5, "0 8E1, 1 8O1, 2 8S1, 3 8M1, 4 8N1, 5 8N2 (one stop bit received)"),
         Field("frameMode", Integer(0, 1), 0, "0 RTU, 1 ASCII"),
+        Field("asciiDataBits", Integer(7, 8), 7, "data bits of a character where frameMode is 1"),
         Field("responseTimeoutMs", Integer(10, 60000), 200, "milliseconds to wait for an answer to begin"),
         Field("asciiGapMs", Integer(10, 60000), 1000, "longest pause inside an ASCII frame in milliseconds"),
         Field("retries", Integer(0, 5), 0, "how often a read without an answer is repeated"),
         Field("turnaroundMs", Integer(0, 1000), 100, "milliseconds of silence after a broadcast"),
         Field("lateHorizonMs", Integer(0, 10000), 1000, "milliseconds that a silent unit is left alone: a late answer"),
         Field("frameGapUs", Integer(0, 20000), 0, "microseconds between frames; 0: as the specification has it"),
+        Field("restMs", Integer(0, 5000), 0, "milliseconds between an answer and the next question, at least"),
         Field("healthCheck", Boolean(), True, "take units that stay silent as down and only probe them"),
+    ),
+    Field(
+        "units",
+        UidRanges(
+            Object(
+                Field("uidFrom", _UID, help="lowest unit id that these are for"),
+                Field("uidTo", _UID, help="highest unit id that these are for"),
+                Field("restMs", Integer(0, 5000), 0, "milliseconds that a unit is left alone after each exchange"),
+                Field("responseTimeoutMs", Nullable(Integer(10, 60000)), None, "null: as serial has it"),
+                Field("retries", Nullable(Integer(0, 5)), None, "null: as serial has it"),
+                rule=ordered_uids,
+            ),
+            32,
+        ),
+        [],
+        "devices that need another pause, wait or number of retries than the line; the ranges do not overlap",
     ),
     _key(
         "modbusTcp",
@@ -151,6 +169,9 @@ SETTINGS = (
         Field("excDenied", _EXCEPTION, 1, "exception code where a unit id is not passed on; 0: no answer"),
         Field("excNoAnswer", _EXCEPTION, 11, "exception code where a unit does not answer; 0: no answer"),
         Field("excNoPath", _EXCEPTION, 10, "exception code where the line or server is not to be had; 0: no answer"),
+        Field(
+            "clientTimeoutMs", Integer(500, 60000), 3000, "time-out of clients: before it, what waits gets exception 6"
+        ),
         rule=ordered_uids,
     ),
     Field(

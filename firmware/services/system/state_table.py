@@ -134,6 +134,7 @@ def _bus() -> Object:
         Field("frameMode", Integer(0, 1), help="0 RTU, 1 ASCII"),
         Field("portOpen", Boolean(), help="the serial port is there"),
         Field("queued", _COUNT, help="requests that wait"),
+        Field("copies", _COUNT, help="answers that came once more since the start"),
         Field("lateBytes", _COUNT, help="bytes thrown away since the start: late, or nobody's", unit="B"),
         Field("loadPercent", Integer(0, 100), help="how much of the last minute the line was busy", unit="%"),
     )
@@ -148,6 +149,9 @@ def _devices() -> MapOf:
         Field("p50Ms", Nullable(Number(0, 1e9)), help="latency of half of the answers; null: none yet", unit="ms"),
         Field("p95Ms", Nullable(Number(0, 1e9)), help="latency of 95 of 100 answers; null: none yet", unit="ms"),
         Field("suggestedTimeoutMs", Nullable(_COUNT), help="what serial.responseTimeoutMs should be for it", unit="ms"),
+        Field(
+            "suggestedRestMs", Nullable(_COUNT), help="pause that it needs: silent after shorter ones only", unit="ms"
+        ),
         Field("lastSeen", Nullable(Text(32)), help="its last answer, ISO 8601 with Z; null: never, or no clock"),
     )
     return MapOf(unit, 256, "unit id")

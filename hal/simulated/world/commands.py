@@ -109,7 +109,12 @@ class Commands:
 
     def _fault(self, command: dict) -> dict:
         kind = command["kind"]
-        milliseconds = {"late": command["delayMs"], "split": command["gapMs"], "babble": command["ms"]}.get(kind, 0)
+        milliseconds = {
+            "late": command["delayMs"],
+            "split": command["gapMs"],
+            "double": command["gapMs"],
+            "babble": command["ms"],
+        }.get(kind, 0)
         fault = Fault(kind, command["uid"], command["count"], milliseconds / 1000, bytes.fromhex(command["hex"]))
         try:
             self._ports[command["line"]].line.add_fault(fault, time.monotonic())

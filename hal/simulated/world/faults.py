@@ -13,7 +13,8 @@ _NOISE_BYTES = 3
 class Fault:
     """One fault, for the next `count` answers of unit `uid`, or of any unit where that is None.
 
-    `seconds` is the delay of "late", the pause of "split" and the length of "babble"; `data` is what "raw" sends.
+    `seconds` is the delay of "late", the pause of "split" and "double", the length of "babble"; `data` is what
+    "raw" sends.
     """
 
     def __init__(self, kind: str, uid: int | None = None, count: int = 1, seconds: float = 0.0, data: bytes = b""):
@@ -25,12 +26,16 @@ class Fault:
 
 
 class Spoilt(NamedTuple):
-    """What goes on the line instead: the bytes, the shortest turnaround, and a pause after so many bytes."""
+    """What goes on the line instead: the bytes, the shortest turnaround, and a pause after so many bytes.
+
+    `again` is seconds after which the same bytes come once more, None for never.
+    """
 
     data: bytes
     turnaround: float = 0.0
     pause_at: int = 0
     pause: float = 0.0
+    again: float | None = None
 
 
 def spoil(fault: Fault | None, answer: Answer) -> Spoilt:
@@ -83,6 +88,10 @@ def _split(fault: Fault, answer: Answer) -> Spoilt:
     return Spoilt(frame, pause_at=len(frame) // 2, pause=fault.seconds)
 
 
+def _double(fault: Fault, answer: Answer) -> Spoilt:
+    return Spoilt(answer.frame(), again=fault.seconds)
+
+
 def _raw(fault: Fault, answer: Answer) -> Spoilt:
     return Spoilt(fault.data)
 
@@ -98,6 +107,7 @@ _SPOILERS: dict[str, Callable[[Fault, Answer], Spoilt]] = {
     "wrongFunction": _wrong_function,
     "wrongLength": _wrong_length,
     "split": _split,
+    "double": _double,
     "raw": _raw,
 }
 

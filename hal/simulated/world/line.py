@@ -172,6 +172,10 @@ class Line:
         self._stats.turnaround_time += turnaround
         self._stats.answer_time += len(spoilt.data) * answer.setting.character
         self._at(transmission.start, lambda: self._begin(transmission))
+        if spoilt.again is not None:
+            copy = _Transmission(transmission.end + spoilt.again, answer.setting, spoilt)
+            copy.readable = transmission.readable
+            self._at(copy.start, lambda: self._begin(copy))
 
     def _read(self, run: "_Run") -> Request | None:
         """What the master asked, None where no device can make it out (yet)."""

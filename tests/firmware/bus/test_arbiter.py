@@ -7,7 +7,8 @@ import pytest
 from firmware.services.bus.arbiter import GATEWAY, INTERACTIVE, LANE_LIMIT, SEARCH, Bus, Transaction
 from firmware.services.errors import Refused
 from firmware.services.settings.table import SETTINGS
-from hal.rs485 import Exchange
+from hal.copies import Copies
+from hal.exchange import Exchange
 
 SERIAL = next(field.default for field in SETTINGS if field.name == "serial")
 READ = bytes([3, 0, 0, 0, 1])
@@ -22,10 +23,10 @@ class ScriptedPort:
         self.line = None
         self.stray_bytes = 0
         self.busy_time = 0.0
-        self.on_stray = None
+        self.on_frame = None
+        self.copies = Copies()
         self.asked = []
         self.lines = []
-        self.unasked = []
         self.gate = asyncio.Event()
         self.gate.set()
         self.script = lambda uid, pdu: Exchange(None, bytes([pdu[0], 2, 0, uid]))
@@ -44,10 +45,6 @@ class ScriptedPort:
         self.asked.append(0)
         await self.gate.wait()
         return Exchange(None)
-
-    def heard_unasked(self):
-        heard, self.unasked = self.unasked, []
-        return heard
 
     async def stop(self):
         self.is_open = False
@@ -158,11 +155,17 @@ async def test_the_late_answer_ends_the_hold(while_idle):
     async with Rig() as rig:
         rig.port.script = lambda uid, pdu: Exchange("TIMEOUT", owed=True)
         await rig.submit(1).done.wait()
-        rig.port.script = lambda uid, pdu: Exchange(None, bytes([3, 2, 0, uid]), heard=[] if while_idle else [1])
+        late = bytes([3, 2, 0, 1])
+
+        def script(uid, pdu):
+            if not while_idle:
+                rig.port.on_frame(1, late)
+            return Exchange(None, bytes([3, 2, 0, uid]), frames=[] if while_idle else [(1, late)])
+
+        rig.port.script = script
         again = rig.submit(1)
         if while_idle:
-            rig.port.unasked = [1]
-            rig.port.on_stray()
+            rig.port.on_frame(1, late)
         else:
             await rig.submit(2).done.wait()
         await asyncio.wait_for(again.done.wait(), 5)

@@ -8,7 +8,8 @@ import pytest
 from firmware.services.bus.arbiter import GATEWAY, INTERACTIVE, SEARCH, Bus, Transaction
 from firmware.services.errors import Refused
 from firmware.services.settings.table import SETTINGS
-from hal.rs485 import Exchange
+from hal.copies import Copies
+from hal.exchange import Exchange
 from tests.virtual_time import run
 
 SERIAL = next(field.default for field in SETTINGS if field.name == "serial")
@@ -24,7 +25,8 @@ class Line:
         self.line = None
         self.stray_bytes = 0
         self.busy_time = 0.0
-        self.on_stray = None
+        self.on_frame = None
+        self.copies = Copies()
         self.silent = set()
         self.broken = False
         self.asked = []
@@ -57,9 +59,6 @@ class Line:
 
     async def broadcast(self, pdu, turnaround, *more):
         return await self.transact(0, pdu, turnaround)
-
-    def heard_unasked(self):
-        return []
 
     async def stop(self):
         self.unplug()

@@ -100,6 +100,8 @@ OTHER: dict = {  # every field of every key, each different from its default
     },
     "language": "uk",
     "serial": {
+        "asciiDataBits": 8,
+        "restMs": 5000,
         "baudRate": 230400,
         "charFormat": 0,
         "frameMode": 1,
@@ -120,6 +122,10 @@ OTHER: dict = {  # every field of every key, each different from its default
         {"uidFrom": 1, "uidTo": 5, "host": "plc.example.org", "port": 502, "uidOffset": 250, **PACE},
         {"uidFrom": 6, "uidTo": 6, "host": "10.0.0.9", "port": 1502, "uidOffset": -6, **PACE},
     ],
+    "units": [
+        {"uidFrom": 1, "uidTo": 5, "restMs": 5000, "responseTimeoutMs": 60000, "retries": 5},
+        {"uidFrom": 6, "uidTo": 247, "restMs": 0, "responseTimeoutMs": None, "retries": None},
+    ],
     "modbusTcp": {
         "enabled": False,
         "port": 1,
@@ -134,6 +140,7 @@ OTHER: dict = {  # every field of every key, each different from its default
         "excDenied": 0,
         "excNoAnswer": 255,
         "excNoPath": 1,
+        "clientTimeoutMs": 500,
     },
 }
 
@@ -233,7 +240,7 @@ async def refused(settings: Settings, changes) -> list:
 
 def test_the_table_has_the_keys_of_the_contract() -> None:
     assert sorted(field.name for field in SETTINGS) == sorted(OTHER)
-    assert len(SETTINGS) == 23
+    assert len(SETTINGS) == 24
 
 
 def test_a_new_device_has_the_defaults_of_the_contract(tmp_path) -> None:

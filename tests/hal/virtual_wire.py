@@ -1,0 +1,67 @@
+"""An RS-485 line in virtual time: a port on it, and devices that answer as a plan says, once, late, over and over.
+
+The line carries one byte after another. What devices send queues up as behind a converter, so that copies and late
+answers come whole and never collide: the worst case for whoever tells answers apart.
+"""
+
+import asyncio
+
+from pymodbus.framer.rtu import FramerRTU
+
+from hal.rs485 import Rs485Port
+
+
+def frame(uid, pdu):
+    data = bytes([uid]) + pdu
+    return data + FramerRTU.compute_CRC(data).to_bytes(2, "big")
+
+
+class VirtualPort(Rs485Port):
+    """A port whose questions go to `far(data)`, a function that sends answers by `deliver`. `lump` is how many bytes
+    arrive at once."""
+
+    def __init__(self, clock, far=None, lump=1):
+        super().__init__(clock)
+        self.far = far
+        self.lump = lump
+        self.questions = []  # (time in seconds, bytes)
+        self._busy_until = 0.0
+
+    async def _open(self, line):
+        pass
+
+    async def _apply(self, line):
+        pass
+
+    def _close(self):
+        pass
+
+    def _write(self, data):
+        now = self._clock()
+        self.questions.append((now, data))
+        self._busy_until = max(self._busy_until, now) + len(data) * self.line.char_time
+        if self.far is not None:
+            self.far(data)
+
+    def _encode(self, frame_mode, uid, pdu):
+        return frame(uid, pdu)
+
+    def _crc(self, data):
+        return FramerRTU.compute_CRC(data).to_bytes(2, "big")
+
+    def deliver(self, delay, data):
+        """Have bytes begin to come `delay` seconds after the question has left, or when the line is free."""
+        start = max(self._clock(), self._busy_until)
+        asyncio.get_running_loop().call_at(start + delay, self._begin, data)
+
+    def deliver_now(self, data):
+        """Have bytes begin to come now, whatever else is on the line."""
+        self._begin(data)
+
+    def _begin(self, data):
+        loop = asyncio.get_running_loop()
+        start = max(loop.time(), getattr(self, "_sending_until", 0.0))
+        self._sending_until = start + (len(data) + 3.5) * self.line.char_time
+        for first in range(0, len(data), self.lump):
+            chunk = data[first : first + self.lump]
+            loop.call_at(start + (first + len(chunk)) * self.line.char_time, self._received, chunk)
