@@ -15,6 +15,8 @@ class Request:
         self.method = method
         self.headers = Headers()
         self.g = type("G", (), {"level": level})
+        self.g.welcome = lambda: setattr(self, "is_user", True)
+        self.is_user = False
         for name, value in dict({"Host": "192.168.1.9"}, **headers).items():
             self.headers.fields[name.lower().replace("_", "-")] = value
 
@@ -161,6 +163,19 @@ def test_what_a_proxy_puts_into_authorization_does_not_hide_a_token(foreign):
     request = Request(Authorization=foreign, Authorized="Bearer " + token)
     assert rig.code(request) == 1
     assert request.g.token == token
+
+
+def test_only_a_token_makes_a_client_known_as_a_user():
+    rig = Rig()
+    rig.button.press()
+    for headers, is_user in [
+        ({}, False),
+        ({"Authorization": "Bearer never-given"}, False),
+        ({"Authorization": "Bearer " + rig.sessions.open()}, True),
+    ]:
+        request = Request(**headers)
+        assert rig.code(request) == 1
+        assert request.is_user == is_user
 
 
 def test_it_is_known_whether_the_button_alone_lets_somebody_in():
