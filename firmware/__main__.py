@@ -8,6 +8,7 @@ Exit codes: 0 stopped by a signal, or done; 1 a failure at run time; 2 wrong arg
 """
 
 import argparse
+import asyncio
 import sys
 
 from firmware.board_check import check_board
@@ -15,9 +16,10 @@ from firmware.device import Device
 from hal.board import BadBoard, load_board
 from hal.contracts import PartError
 from hal.fields import BadField
-from hal.runtime import flush_output, lock_folder, make_folder, on_stop_signal, run
+from hal.runtime import MICROPYTHON, flush_output, lock_folder, make_folder, on_stop_signal, run, unlock_folder
 
 ALL_ADDRESSES = "0.0.0.0"
+LOCK_TRIES = 3  # a second apart
 
 
 class BadArgument(Exception):
@@ -45,10 +47,7 @@ def parse_arguments(arguments: "list[str]"):
 
 
 def build(options) -> Device:
-    """The device that the options ask for. BadBoard, BadArgument."""
-    make_state_dir(options.state_dir)
-    if not lock_folder(options.state_dir):
-        raise BadArgument(f"--state-dir {options.state_dir}: is in use by another mc252")
+    """The device that the options ask for. BadBoard."""
     board = load_board(options.board, options.state_dir)
     try:
         return Device(board, options.state_dir)
@@ -64,10 +63,24 @@ def make_state_dir(path: str) -> None:
         raise BadArgument(f"--state-dir {path}: {exc}") from exc
 
 
+async def hold_state_dir(path: str) -> None:
+    """Have the folder for this process alone. PartError where another one does not let it go.
+
+    That may be one that has been told to stop and hangs in the kernel, on a card it may be: it is worth another try.
+    """
+    make_state_dir(path)
+    for _ in range(LOCK_TRIES):
+        if lock_folder(path):
+            return
+        await asyncio.sleep(1)
+    raise PartError(f"--state-dir {path}: is in use by another mc252")
+
+
 async def serve(options) -> None:
     """Run the device until it is told to stop, or restarts: then the board takes over."""
     http = parse_address(options.http) if options.http else None
     modbus_tcp = parse_address(options.modbus_tcp) if options.modbus_tcp else None
+    await hold_state_dir(options.state_dir)
     device = build(options)
     on_stop_signal(device.ended.set)
     settings = device.settings.active
@@ -82,6 +95,7 @@ async def serve(options) -> None:
         await device.ended.wait()
     finally:
         await device.stop()
+        unlock_folder(options.state_dir)  # at once, even where the kernel holds the process's end up
     if device.restart_reason is not None:
         device.board.system.restart(device.restart_reason)
 
@@ -95,8 +109,15 @@ def announce(http_host: str, http_port: int, modbus_host: str, modbus_port: "int
     flush_output()
 
 
+def require_linux(command: str) -> None:
+    """BadArgument where a command is called on MicroPython."""
+    if MICROPYTHON:
+        raise BadArgument(f"{command}: is for boards with Linux; on MicroPython the board config has the factory login")
+
+
 async def check(options) -> None:
     """Print what works on the board and what does not; exit code 1 where something does not."""
+    require_linux("check")
     from tempfile import TemporaryDirectory
 
     with TemporaryDirectory(prefix="mc252-check-") as folder:  # so that a device which runs keeps its files
@@ -106,6 +127,7 @@ async def check(options) -> None:
 
 async def provision(options) -> None:
     """Make the factory login and print it; nothing where there is one already."""
+    require_linux("provision")
     from hal.linux.host.factory_login import make_login
 
     make_state_dir(options.state_dir)

@@ -47,7 +47,7 @@ async def _try(config: dict, part: str, state_dir: str) -> "tuple[str, str]":
     if backend is None:
         return ABSENT, ""
     try:
-        return WORKS, await in_time(_start_and_probe(backend), PROBE_SEC)
+        return WORKS, await in_time(backend.try_out(), PROBE_SEC)
     except asyncio.TimeoutError:
         return FAILS, f"says nothing for {PROBE_SEC} s"
     except (PartError, OSError) as exc:
@@ -55,10 +55,3 @@ async def _try(config: dict, part: str, state_dir: str) -> "tuple[str, str]":
     except Exception as exc:
         log_exception(exc)
         return FAILS, f"unexpected {type(exc).__name__}, see above"
-    finally:
-        await backend.stop()
-
-
-async def _start_and_probe(backend) -> str:
-    await backend.start()
-    return await backend.probe()

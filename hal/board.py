@@ -10,11 +10,14 @@ import asyncio
 from hal.contracts import NotPermitted, PartError
 from hal.fields import BadField
 from hal.json_text import json_loads
-from hal.runtime import log, log_exception
+from hal.runtime import in_time, log, log_exception
 from hal.runtime.files import real_path
 from hal.service import Pauses, Service
 
 PARTS = ("system", "network", "rs485", "card", "clock", "modem", "button", "updater")
+
+START_SEC = 15.0  # for a part to come up
+STOP_SEC = 6.0
 
 DRIVERS = {  # (part, driver) -> (module, class)
     ("system", "simulated"): ("hal.simulated.system", "SimulatedSystem"),
@@ -56,7 +59,8 @@ class Board(Service):
         self.updater = parts["updater"]
 
     async def start(self) -> None:
-        """Bring every part up. One that fails is tried again with growing pauses and costs the others nothing.
+        """Bring every part up. One that fails, or does not answer, is tried again with growing pauses and costs the
+        others nothing.
 
         NotPermitted where the process lacks a privilege, for that does not change while it runs.
         """
@@ -75,7 +79,7 @@ class Board(Service):
             log_exception(exc)
 
     async def stop(self) -> None:
-        """Let every part's hardware go, the last one first."""
+        """Let every part's hardware go, the last one first; one that does not answer is left."""
         await super().stop()
         for name in reversed(PARTS):
             if self.parts[name] is not None:
@@ -83,7 +87,9 @@ class Board(Service):
 
     async def _stop_part(self, name: str, part) -> None:
         try:
-            await part.stop()
+            await in_time(part.stop(), STOP_SEC)
+        except asyncio.TimeoutError:
+            log(f"{name}: does not stop within {STOP_SEC:g} s")
         except Exception as exc:
             log(f"{name}: could not be stopped")
             log_exception(exc)
@@ -100,9 +106,12 @@ class Board(Service):
 
 async def _bring_up(name: str, part) -> bool:
     try:
-        await part.start()
+        await in_time(part.start(), START_SEC)
     except NotPermitted:
         raise
+    except asyncio.TimeoutError:
+        log(f"{name}: does not start within {START_SEC:g} s")
+        return False
     except PartError as exc:
         log(f"{name}: {exc}")
         return False

@@ -95,6 +95,14 @@ class Part(Service):
         """Try the part and say in one line what was found; PartError says what is wrong."""
         return "present"
 
+    async def try_out(self) -> str:
+        """As `probe`, of a part that nobody has started, for a check of the board. A device may run on it meanwhile."""
+        try:
+            await self.start()
+            return await self.probe()
+        finally:
+            await self.stop()
+
 
 class Button(Part):
     """The push button on the front."""

@@ -18,6 +18,7 @@ from hal.runtime.threads import Threads
 
 monotonic = time.monotonic
 _threads = Threads(8)
+_locked: dict = {}  # folder -> the open descriptor whose lock keeps others out
 _encode = json.JSONEncoder(check_circular=False).encode
 
 
@@ -125,13 +126,19 @@ def lock_folder(path: str) -> bool:
     """Whether this process has a folder for itself from now on: no other one holds it by this function."""
     import fcntl
 
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # let go when the process ends
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(descriptor)
         return False
+    _locked[path] = descriptor
     return True
+
+
+def unlock_folder(path: str) -> None:
+    """Let a folder go that this process has for itself."""
+    os.close(_locked.pop(path))
 
 
 def run(main: object) -> None:

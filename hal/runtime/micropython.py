@@ -138,6 +138,10 @@ def lock_folder(path: str) -> bool:
     return True
 
 
+def unlock_folder(path: str) -> None:
+    """Let a folder go that this process has for itself."""
+
+
 def run(main: object) -> None:
     """Run a coroutine to its end on an event loop."""
     asyncio.run(main)  # type: ignore[arg-type]

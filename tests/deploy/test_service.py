@@ -54,6 +54,12 @@ def test_systemd_has_nothing_to_say_against_the_units(system):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_the_service_leaves_no_secrets_in_core_dumps_and_is_started_again_whatever_happens():
+    lines = (DEPLOY / "mc252.service").read_text().splitlines()
+    assert {"LimitCORE=0", "MemoryMax=256M", "Restart=always", "StartLimitIntervalSec=0"} <= set(lines)
+    assert not any(line.startswith("RestartPreventExitStatus") for line in lines)
+
+
 @needs("systemd-analyze")
 def test_the_drop_in_for_boards_that_mount_their_card_fits_the_unit(system):
     folder = system / "usr/lib/systemd/system/mc252.service.d"

@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import signal
 import subprocess
 import time
 
@@ -90,3 +91,34 @@ def test_a_card_that_hangs_costs_the_card_and_nothing_else(tmp_path, card):
         card.thaw()
         until(lambda: upload(device, 0).status_code == 200)
         assert upload(device, 1).status_code == 200
+
+
+def test_a_device_whose_card_hangs_can_be_stopped_and_another_one_started(tmp_path, card):
+    """The kernel keeps one of its threads, and so the process, until the card answers: the folder is let go all the
+    same."""
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(Running(tmp_path, card.board()))
+        first.login()
+        assert upload(first, 0).status_code == 200
+        card.freeze()
+        give_up(first, lambda timeout: upload(first, 1, timeout=timeout))
+        first.process.send_signal(signal.SIGTERM)
+        second = started_as_by_a_service_manager(tmp_path, card.board())
+        stack.push(second)
+        second.login()
+        assert second.get("version/")["device"]
+        card.thaw()
+        assert first.process.wait(20) == 0
+        until(lambda: upload(second, 0).status_code == 200)
+
+
+def started_as_by_a_service_manager(state, config):
+    """A device, started again and again until it runs."""
+    for _ in range(10):
+        device = Running(state, config)
+        if device.__enter__().line:
+            return device
+        device.client.close()
+        _, said = device.process.communicate(timeout=10)
+        assert device.process.returncode == 1, said
+    raise AssertionError(said)

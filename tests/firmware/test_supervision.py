@@ -2,22 +2,26 @@
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import pathlib
 import socket
 import subprocess
 import sys
+import sysconfig
 
 import httpx
 import pytest
 
 from firmware.services.settings.values import with_factory_login
+from firmware.services.system import state as state_module
 from firmware.services.system.state import State
 from firmware.services.system.watchdog import Watchdog
 from hal import board
 from hal.contracts import CardFailed, NoModem, NotPermitted, Part, System
 from hal.linux.host import supervisor
+from tests.micropython import MICROPYTHON, NEEDS_MICROPYTHON
 
 ROOT = pathlib.Path(__file__).parents[2]
 BOARD = ROOT / "board-configs" / "simulated.json"
@@ -192,6 +196,60 @@ async def test_a_part_that_does_not_come_up_is_tried_again(monkeypatch, capsys):
     await whole.stop()
 
 
+class Hanging(Part):
+    """Neither starts nor stops."""
+
+    async def start(self):
+        await asyncio.Event().wait()
+
+    stop = start
+
+
+class Surprising(Part):
+    """Has a fault of its own."""
+
+    async def start(self):
+        raise ZeroDivisionError
+
+    stop = start
+
+
+@pytest.mark.parametrize("part", [Hanging, Surprising])
+async def test_a_part_that_hangs_or_is_at_fault_costs_no_other(monkeypatch, capsys, part):
+    monkeypatch.setattr(board, "START_SEC", 0.01)
+    monkeypatch.setattr(board, "STOP_SEC", 0.01)
+    parts = dict.fromkeys(board.PARTS)
+    clock = Flaky()
+    clock.tries = 2
+    parts.update(system=System(), card=part(), clock=clock, network=part())
+    stopped = []
+
+    async def stop():
+        stopped.append(True)
+
+    parts["system"].stop = stop
+    whole = board.Board("test", parts, {})
+    async with asyncio.timeout(10):
+        await whole.start()
+        assert clock.tries == 3
+        await whole.stop()
+    assert stopped == [True]
+    log = capsys.readouterr().err
+    assert "card: does not start within 0.01 s" in log or "ZeroDivisionError" in log
+
+
+async def test_a_service_that_does_not_answer_costs_its_key_of_the_state_alone(monkeypatch, capsys):
+    monkeypatch.setattr(state_module, "SOURCE_SEC", 0.01)
+
+    async def hang():
+        await asyncio.Event().wait()
+
+    state = State({"card": hang, "bus": lambda: {"portOpen": True}})
+    for _ in range(3):
+        assert await state.get(["card", "bus"]) == {"card": None, "bus": {"portOpen": True}}
+    assert capsys.readouterr().err.count("state card: no answer within 0.01 s") == 1
+
+
 async def test_a_missing_privilege_is_told_at_the_start():
     with pytest.raises(NotPermitted, match="no luck"):
         await board_with(Flaky(NotPermitted)).start()
@@ -255,9 +313,46 @@ def test_a_second_device_in_the_same_folder_is_refused(tmp_path, manager):
     with device(tmp_path, manager) as process:
         process.stdout.readline()
         second = command("--board", str(BOARD), "--state-dir", str(tmp_path / "state"), "--http", "127.0.0.1:0")
-        assert second.returncode == 2
+        assert second.returncode == 1  # which a service manager tries again: it may be about to end
         assert "state: is in use by another mc252" in second.stderr
         assert (tmp_path / "state" / "rs485").exists()
+
+
+def test_a_device_waits_for_the_one_before_to_let_go_of_the_folder(tmp_path):
+    (tmp_path / "state").mkdir()
+    descriptor = os.open(tmp_path / "state", os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with subprocess.Popen(
+        [sys.executable, "-m", "firmware", "--board", str(BOARD), "--state-dir", str(tmp_path / "state")]
+        + ["--http", "127.0.0.1:0", "--modbus-tcp", "127.0.0.1:0"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1)
+        os.close(descriptor)
+        assert process.stdout.readline().startswith("http://")
+        process.terminate()
+        assert process.wait(20) == 0
+
+
+@NEEDS_MICROPYTHON
+@pytest.mark.parametrize("word", ["check", "provision"])
+def test_what_needs_linux_says_so_on_micropython(tmp_path, word):
+    path = f"{ROOT}:{sysconfig.get_path('purelib')}:.frozen"
+    outcome = subprocess.run(
+        [MICROPYTHON, *["-X", "heapsize=1M", "-m", "firmware", word, "--state-dir", str(tmp_path)]],
+        cwd=ROOT,
+        env=dict(os.environ, MICROPYPATH=path),
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert (outcome.returncode, outcome.stdout) == (2, "")
+    assert outcome.stderr.splitlines() == [
+        f"mc252: {word}: is for boards with Linux; on MicroPython the board config has the factory login"
+    ]
 
 
 def test_a_check_does_not_disturb_a_device_that_runs_in_the_same_folder(tmp_path, manager):

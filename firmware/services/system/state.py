@@ -1,8 +1,12 @@
 """The device's current state, by key."""
 
+import asyncio
+
 from hal.contracts import PartError
-from hal.runtime import log_exception
+from hal.runtime import in_time, log_exception
 from hal.service import Trouble
+
+SOURCE_SEC = 3.0  # for a service to tell its state
 
 
 class State:
@@ -21,7 +25,10 @@ class State:
         for key in keys:
             try:
                 value = self._sources[key]()
-                values[key] = await value if hasattr(value, "send") else value
+                values[key] = await in_time(value, SOURCE_SEC) if hasattr(value, "send") else value
+            except asyncio.TimeoutError:
+                values[key] = None
+                self._troubles[key].tell(f"no answer within {SOURCE_SEC:g} s")
             except (PartError, OSError) as exc:
                 values[key] = None
                 self._troubles[key].tell(str(exc))

@@ -5,6 +5,7 @@ import errno
 import os
 import re
 import stat
+import tempfile
 
 from hal.contracts import Card, CardFailed, CardReadOnly, NoCard, NotPermitted, PartError
 from hal.fields import BadField, Choice, Field, Nullable, Object, Text
@@ -12,14 +13,22 @@ from hal.linux import libc
 from hal.linux.device_node import require_folder
 from hal.linux.host import systemd
 from hal.linux.storage.mounts import Watch, mounted_at
-from hal.runtime import log, log_exception, offload, wait_until
+from hal.runtime import in_time, log, log_exception, wait_until
+from hal.runtime.files import serial_offload
 from hal.service import Pauses, Trouble
 
 LOOK_PAUSE = 10.0  # seconds: it is looked again after these even where the kernel has told nothing
+ANSWER_SEC = 10.0  # for the card, or what mounts it, to answer; a call that takes longer goes on unheard
+EJECT_SEC = 30.0  # for all that was written to reach a slow card
+STOP_SEC = 5.0
 
 _SYS_DEVICES = "/sys/dev/block"
 _FLAGS = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC | libc.MS_NOATIME
 _MMC_CARD = re.compile(r"mmc[0-9]+:[0-9a-f]{4}")  # what the kernel calls a card in a slot of the machine itself
+
+
+class CardHangs(CardFailed):
+    """The SD card, or what it is in, does not answer."""
 
 
 class CardBusy(CardFailed):
@@ -52,10 +61,12 @@ class LinuxCard(Card):
         self._ejected_disk: str | None = None  # which disk it was, as the kernel counts them
         self._mount: int | None = None  # number of the mount that holds the card's files
         self._ours: int | None = None  # number of the last such mount, which may outlive its card
+        self._mounting = False  # whether a mount has begun of which it is not known what came
         self._failure: PartError | None = None  # why the card that is in is not mounted
         self._trouble = Trouble("SD card")
         self._pauses = Pauses()
         self._turn = asyncio.Lock()
+        self._offload = serial_offload()
         self._changed = asyncio.Event()
         self._watch: Watch | None = None
         if not os.path.isabs(self._folder) or os.path.normpath(self._folder) != self._folder:
@@ -71,7 +82,10 @@ class LinuxCard(Card):
             except OSError as exc:
                 raise CardFailed(f"the mount point {self._folder} cannot be made: {exc}") from exc
         self._watch = Watch(asyncio.get_running_loop(), self._changed.set)
-        await self._look()
+        try:
+            await self._look()
+        except CardHangs as exc:
+            self._fail(exc)
         self.keep_running(self._follow())
 
     async def stop(self) -> None:
@@ -79,20 +93,38 @@ class LinuxCard(Card):
         if self._watch is not None:
             self._watch.close()
             self._watch = None
-        async with self._turn:  # a mount that has begun is done whole: its thread cannot be cancelled
-            await super().stop()
-            if self._device is not None and self._mount is not None:
+        await super().stop()
+        async with self._turn:
+            if self._device is not None and (self._mount is not None or self._mounting):
                 self._mount = None
-                await offload(self._unmount_at_all_costs)
+                self._mounting = False
+                try:
+                    await self._call_within(STOP_SEC, self._unmount_at_all_costs)
+                except CardHangs as exc:
+                    log(f"SD card: not unmounted: {exc}")
 
     async def probe(self) -> str:
         """Where the card is mounted, and its room."""
-        if self._watch is None:
-            await self._look()
         self.root()
-        status = self.status()
-        text = f"{self._folder}, {status['freeBytes']} of {status['totalBytes']} bytes free"
-        return text + (", write-protected" if self._is_read_only() else "")
+        return await self._call(self._describe, self._folder)
+
+    async def try_out(self) -> str:
+        """As `probe`. A card that a running device has mounted is looked at where it is, one that nobody has mounted,
+        be it ejected, for reading at another place, so that such a device does not notice."""
+        mount = await self._call(mounted_at, self._folder)
+        if self._device is None:
+            if mount is None:
+                raise NoCard("no SD card: " + self._absence())
+            return await self._call(self._describe, self._folder)
+        number = await self._call(medium_in, self._device)
+        if number is None:
+            raise NoCard("no SD card: " + self._absence())
+        if mount is not None and mount.device == number:
+            return await self._call(self._describe, self._folder)
+        try:
+            return await self._call(self._describe_elsewhere, self._device)
+        except OSError as exc:
+            raise self._mount_failure(exc) from exc
 
     def root(self) -> str:
         """The mount point. NoCard; CardFailed or NotPermitted where a card is in but cannot be mounted."""
@@ -135,14 +167,17 @@ class LinuxCard(Card):
             self.root()
             mount, self._mount = self._mount, None  # nothing may begin on the card from here on
             try:
-                await offload(self._unmount)
+                await self._call_within(EJECT_SEC, self._unmount)
+            except CardHangs:
+                self._mount = mount
+                raise
             except OSError as exc:
                 self._mount = mount
                 raise _failure("unmounted", exc) from exc
             self._ejected = True
             if self._device is not None:
                 self._ejected_disk = disk_sequence(self._device)
-                await offload(_let_go, self._device)
+                await self._call(_let_go, self._device)
 
     # Watching
 
@@ -155,6 +190,8 @@ class LinuxCard(Card):
                 self._changed.clear()
             try:
                 await self._look()
+            except CardHangs as exc:
+                self._fail(exc)
             except Exception as exc:
                 log_exception(exc)
 
@@ -167,7 +204,7 @@ class LinuxCard(Card):
                 await self._look_at_device(self._device)
 
     async def _look_at_folder(self) -> None:
-        mount = await offload(mounted_at, self._folder)
+        mount = await self._call(mounted_at, self._folder)
         self._present = mount is not None
         if mount is None:
             self._gone()
@@ -175,8 +212,8 @@ class LinuxCard(Card):
             self._come(mount.number)
 
     async def _look_at_device(self, device: str) -> None:
-        number = await offload(medium_in, device)
-        mount = await offload(mounted_at, self._folder)
+        number = await self._call(medium_in, device)
+        mount = await self._call(mounted_at, self._folder)
         self._present = number is not None
         if disk_sequence(device) != self._ejected_disk:  # swapped in a moment
             self._ejected = False
@@ -186,28 +223,33 @@ class LinuxCard(Card):
             self._works()
             self._gone()
             if mount is not None and mount.number == self._ours:
-                await offload(self._unmount_at_all_costs)
+                await self._call(self._unmount_at_all_costs)
         elif mount is not None and mount.device == number:
             if mount.number != self._mount and not self._ejected:
                 self._come(mount.number)
         else:
             self._gone()
             if mount is not None and mount.number == self._ours:  # of a card that was swapped in a moment
-                await offload(self._unmount_at_all_costs)
+                await self._call(self._unmount_at_all_costs)
             if not self._ejected:
                 await self._try_mount(device)
 
     async def _try_mount(self, device: str) -> None:
+        self._mounting = True  # also where nobody waits for it any more
         try:
-            await offload(self._mount_device, device)
+            await self._call(self._mount_device, device)
         except OSError as exc:
-            failure = self._mount_failure(exc)
-            self._trouble.tell(str(failure))
-            self._failure = failure
+            self._mounting = False
+            self._fail(self._mount_failure(exc))
             return
-        mount = await offload(mounted_at, self._folder)
+        self._mounting = False
+        mount = await self._call(mounted_at, self._folder)
         if mount is not None:
             self._come(mount.number)
+
+    def _fail(self, failure: PartError) -> None:
+        self._trouble.tell(str(failure))
+        self._failure = failure
 
     def _mount_failure(self, exc: OSError) -> PartError:
         if exc.errno == errno.ENODEV:
@@ -233,6 +275,16 @@ class LinuxCard(Card):
             self._mount = None
             log("SD card: gone")
 
+    async def _call(self, function, *args):
+        return await self._call_within(ANSWER_SEC, function, *args)
+
+    async def _call_within(self, seconds: float, function, *args):
+        """The result of a function that blocks. CardHangs where it takes too long, or the one before still does."""
+        try:
+            return await in_time(self._offload(function, *args), seconds)
+        except asyncio.TimeoutError:
+            raise CardHangs(f"the SD card does not answer within {seconds:g} s") from None
+
     # What blocks
 
     def _mount_device(self, device: str) -> None:
@@ -248,6 +300,22 @@ class LinuxCard(Card):
                 raise
             libc.mount(device, self._folder, self._kind, _FLAGS | libc.MS_RDONLY, options)
 
+    def _describe(self, folder: str) -> str:
+        room = os.statvfs(folder)
+        text = f"{self._folder}, {room.f_bavail * room.f_frsize} of {room.f_blocks * room.f_frsize} bytes free"
+        return text + (", write-protected" if room.f_flag & os.ST_RDONLY else "")
+
+    def _describe_elsewhere(self, device: str) -> str:
+        folder = tempfile.mkdtemp(prefix="mc252-card-")
+        try:
+            libc.mount(device, folder, self._kind, _FLAGS | libc.MS_RDONLY, "")
+            try:
+                return self._describe(folder).removesuffix(", write-protected")
+            finally:
+                libc.umount(folder)
+        finally:
+            os.rmdir(folder)
+
     def _unmount(self) -> None:
         """By this process, or else by systemd, which may do it on behalf of this process. OSError."""
         libc.sync_file_system(self._folder)
@@ -260,6 +328,8 @@ class LinuxCard(Card):
 
     def _unmount_at_all_costs(self) -> None:
         """Unmount, if need be as soon as nobody uses it any more. What cannot be synced is lost with the card."""
+        if mounted_at(self._folder) is None:
+            return
         try:
             self._unmount()
         except OSError as exc:

@@ -5,6 +5,7 @@ import errno
 import os
 import pathlib
 import subprocess
+import threading
 
 import pytest
 
@@ -146,6 +147,55 @@ async def test_a_mount_that_a_crash_has_left_is_taken_over(slot, part):
     assert second.root() == slot.mount_point
     assert pathlib.Path("/proc/self/mountinfo").read_text().count(slot.mount_point.replace(" ", "\\040")) == 1
     await second.stop()
+
+
+@pytest.mark.parametrize("turns", range(0, 40, 4))
+async def test_stopping_in_the_middle_of_a_mount_leaves_nothing_mounted(slot, turns):
+    part = slot.make()
+    await part.start()
+    slot.insert()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    looking = asyncio.create_task(part._look())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    looking.cancel()
+    await part.stop()
+    assert mounted_at(slot.mount_point) is None
+
+
+async def test_a_check_leaves_the_card_of_a_running_device_alone(slot, part):
+    slot.insert()
+    await part.start()
+    mount = mounted_at(slot.mount_point)
+    assert "bytes free" in await slot.make().try_out()
+    assert mounted_at(slot.mount_point) == mount
+    await part.eject()
+    assert "bytes free" in await slot.make().try_out()  # an ejected one is looked at elsewhere
+    await part._look()
+    assert (mounted_at(slot.mount_point), part.status()["present"]) == (None, False)
+    assert not any("mc252-card-" in line for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines())
+    slot.remove()
+    with pytest.raises(NoCard):
+        await slot.make().try_out()
+
+
+async def test_a_card_that_hangs_is_told_as_that_and_keeps_nobody_waiting(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(card, "ANSWER_SEC", 0.02)
+    monkeypatch.setattr(card, "STOP_SEC", 0.02)
+    monkeypatch.setattr("hal.service.RETRY_PAUSES", (0.01,))
+    may_end = threading.Event()
+    monkeypatch.setattr(libc, "mount", lambda *arguments: may_end.wait())
+    monkeypatch.setattr(card, "medium_in", lambda device: (179, 1))
+    part = LinuxCard(LinuxCard.OPTIONS.check({"mountPoint": str(tmp_path), "device": "/dev/mmcblk0p1"}), "")
+    async with asyncio.timeout(10):
+        await part.start()
+        with pytest.raises(CardFailed, match="does not answer within"):
+            part.root()
+        await asyncio.sleep(0.05)
+        await part.stop()
+    may_end.set()
+    assert capsys.readouterr().err.count("does not answer within 0.02 s") <= 2
 
 
 async def test_a_card_with_something_else_on_it_is_told_and_tried_again(slot, part, monkeypatch, capsys):
