@@ -186,13 +186,15 @@ class Device:
         if self.board.updater is None:
             self.updates = NoUpdates()
             self.activation = CloudActivation(self.registers, self.cloud)
-            self.trial = Service()
+            self.trial = self.update_server = Service()
         else:
             from firmware.services.update.build import build_updates
 
-            self.updates, self.activation, self.trial = build_updates(self, state_dir, settings)
+            made = build_updates(self, state_dir, settings)
+            self.updates, self.activation, self.trial, self.update_server = made
         self._run(self.activation)
         self._run(self.updates)
+        self._run(self.update_server)
 
     def _build_state(self) -> None:
         system_state = SystemState(self.board.system, self.problems, self._started, lambda: self.server.errors)

@@ -1,10 +1,14 @@
 """Activation: a licence that the maker has signed for this device, or the cloud's word that it is active."""
 
+import asyncio
+
 from firmware.services.errors import Refused
 from firmware.services.time.local_time import iso
 from firmware.services.update import licence
 from firmware.services.update.absent import CloudActivation, short
 from hal.runtime import log, offload
+
+KEEP_SEC = 600  # between two looks at whether the highest time is worth a write
 
 
 class Activation(CloudActivation):
@@ -19,7 +23,8 @@ class Activation(CloudActivation):
         self._licence: dict | None = None
 
     async def start(self) -> None:
-        """Check the licence that was kept."""
+        """Check the licence that was kept, and begin to keep the time."""
+        self.keep_running(self._keep_time())
         document = (await offload(self._store.load))[0]
         if document is None:
             return
@@ -56,6 +61,11 @@ class Activation(CloudActivation):
             raise Refused("STORAGE_FAILED", f"the licence cannot be stored: {exc}") from exc
         self._licence = held
         return short(self.state())
+
+    async def _keep_time(self) -> None:
+        while True:
+            await self._times.keep()
+            await asyncio.sleep(KEEP_SEC)
 
     def _check(self, document: object) -> dict:
         return licence.check(document, self._updater, self._times.moment(), self._identity, self._times.latest())

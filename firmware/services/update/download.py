@@ -53,11 +53,15 @@ class Source:
             return CardStream(self._card, f"{self._card_folder}{name}", offset)
         url = self._url.joined(name)
         headers = {"Range": f"bytes={offset}-", "If-Range": validator} if offset and validator else {}
-        answer = await get(url, headers)
-        if answer.status not in (200, 206):
-            answer.close()
-            raise Refused("UPDATE_SERVER", f"{url.host}: status {answer.status} for {name}")
-        return WebStream(answer, _first_byte(answer, offset))
+        return web_stream(await get(url, headers), offset, name)
+
+
+def web_stream(answer, offset: int, name: str) -> "WebStream":
+    """What an answer holds of a file from a byte on. Refused UPDATE_SERVER."""
+    if answer.status not in (200, 206):
+        answer.close()
+        raise Refused("UPDATE_SERVER", f"the server gives status {answer.status} for {name}")
+    return WebStream(answer, _first_byte(answer, offset))
 
 
 class WebStream:
@@ -147,8 +151,11 @@ class Download:
         record = self.record()
         return bool(record) and self.size() == record.get("size")
 
-    async def fetch(self, source: Source, entry: dict, room: int, progress) -> None:
-        """Have the whole bundle of an index entry in the file. Refused; `progress(percent)` now and then."""
+    async def fetch(self, source, entry: dict, room: int, progress) -> None:
+        """Have the whole bundle of an index entry in the file. Refused; `progress(percent)` now and then.
+
+        `source.open(name, offset, validator)` gives a file from a byte on, as Source does.
+        """
         if self.record().get("sha256") != entry["sha256"]:
             await offload(self._begin, entry)
         if entry["size"] - self.size() > room:
@@ -184,7 +191,7 @@ class Download:
         except OSError as exc:
             raise PartError(f"the download cannot be stored: {exc}") from exc
 
-    async def _go_on(self, source: Source, entry: dict, progress) -> None:
+    async def _go_on(self, source, entry: dict, progress) -> None:
         stream = await source.open(entry["file"], self.size(), self.record().get("validator", ""))
         try:
             if stream.validator != self.record().get("validator"):

@@ -18,7 +18,12 @@ class Kept:
         value = self._values.get(name)
         return value if isinstance(value, int) else 0
 
-    async def keep(self, **values: int) -> None:
+    def text(self, name: str) -> str:
+        """A text, empty where none was kept."""
+        value = self._values.get(name)
+        return value if isinstance(value, str) else ""
+
+    async def keep(self, **values: int | str) -> None:
         """Store values beside the others; where that fails they are kept until the next start, and it is logged."""
         async with self._turn:
             self._values = dict(self._values, **values)

@@ -23,10 +23,11 @@ class Updates(NoUpdates):
     """The work of both endpoints and the state key `fwUpdate`.
 
     `times` knows what time it may be, `budget` what may be downloaded, `kept` the number of the last index, `card` the
-    files on the card; `health` looks at what runs, `quiet` knows the quiet hours, `restart(reason)` starts anew.
+    files on the card; `health` looks at what runs, `quiet` knows the quiet hours, `restart(reason)` starts anew;
+    `ask_server()`, where there is one, has the server asked that decides on updates.
     """
 
-    def __init__(self, updater, settings, identity, times, budget, kept, card, health, quiet, restart):
+    def __init__(self, updater, settings, identity, times, budget, kept, card, health, quiet, restart, ask_server=None):
         self._updater = updater
         self._download_setting = settings["download"]
         self._channel = settings["firmware"]["channel"]
@@ -38,6 +39,7 @@ class Updates(NoUpdates):
         self._card = card
         self._health = health
         self._quiet = quiet
+        self._ask_server = ask_server
         self._restart = restart
         self._work: asyncio.Task | None = None  # what is under way
         self._status, self._progress = "IDLE", 0
@@ -52,13 +54,12 @@ class Updates(NoUpdates):
             self._available = record["version"]
             if self._download().is_whole():
                 self._status, self._progress = "READY", 100
-
         if self._download_setting["enabled"] and self._auto:
             self.keep_running(self._look_by_itself())
 
     async def stop(self) -> None:
         """Break a download off; it goes on after the next start. An installation is finished."""
-        if self._work is not None and self._status == "PROGRAMMING":
+        if self._work is not None and self.is_installing():
             await asyncio.wait([self._work])
         await super().stop()
 
@@ -82,6 +83,9 @@ class Updates(NoUpdates):
     async def download(self, allow_older: bool = False) -> dict:
         """Look for a newer bundle and bring it: {"status", "errorCode"}. DONE: it is there or on its way, or there is
         none; BUSY: something is under way already."""
+        if self._download_setting["enabled"] and self._ask_server is not None:
+            self._ask_server()
+            return {"status": "DONE", "errorCode": None}
         if not self._download_setting["enabled"] or not self._download_setting["url"]:
             raise Refused("UPDATE_DISABLED", "setting download says neither where updates come from nor that they may")
         return await self._do(self._find_and_bring(allow_older))
@@ -92,12 +96,27 @@ class Updates(NoUpdates):
             raise Refused("UPDATE_NONE", "no update is ready: download one first")
         return await self._do(self._install(allow_older))
 
-    async def _do(self, work) -> dict:
+    async def bring(self, source, entry: dict) -> dict:
+        """Bring one bundle, however long it takes: the result as of `download`."""
+        return await self._do(self._bring(source, entry, False), None)
+
+    def is_installing(self) -> bool:
+        """Whether a bundle is being installed."""
+        return self._work is not None and self._status == "PROGRAMMING"
+
+    def break_off(self) -> bool:
+        """End a download that is under way; False where there is none, or where it is installed already."""
+        if self._work is None or self.is_installing():
+            return False
+        self._work.cancel()
+        return True
+
+    async def _do(self, work, seconds: float | None = ANSWER_SEC) -> dict:
         if self._work is not None:
             work.close()
             return {"status": "BUSY", "errorCode": None}
         self._work = self.spawn(self._run_work(work))
-        await asyncio.wait([self._work], timeout=ANSWER_SEC)
+        await asyncio.wait([self._work], timeout=seconds)
         failed = self._status == "ERROR"
         return {"status": "ERROR" if failed else "DONE", "errorCode": self._error if failed else None}
 
@@ -145,6 +164,9 @@ class Updates(NoUpdates):
             self._available = None
             self._status = "IDLE"
             return
+        await self._bring(source, entry, allow_older)
+
+    async def _bring(self, source, entry: dict, allow_older: bool) -> None:
         self._available = entry["version"]
         self._status = "DOWNLOADING"
         download = self._download()

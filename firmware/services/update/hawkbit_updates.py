@@ -1,0 +1,141 @@
+"""Takes updates from a hawkBit server: polls, brings, installs, and confirms only what has shown that it is healthy."""
+
+import asyncio
+
+from firmware import VERSION
+from firmware.services.errors import Refused
+from firmware.services.update.download import web_stream
+from firmware.services.update.hawkbit import Hawkbit
+from hal.contracts import PartError, UpdateRefused
+from hal.runtime import log, random_bytes, wait_until
+from hal.service import Pauses, Service, Trouble
+
+JITTER = 10  # percent by which a pause is stretched at most, so that a fleet does not come all at once
+TRIAL_LOOK_SEC = 5
+FAILURE_PAUSES = (30, 60, 120, 300, 900, 3600)
+
+FOR_NOW = ("UPDATE_SERVER", "UPDATE_CUT_SHORT")  # failures of the way, not of the bundle
+
+_FAILURES = (Refused, UpdateRefused, PartError)
+
+
+class HawkbitSource:
+    """The bundle of one deployment."""
+
+    def __init__(self, server: Hawkbit, url):
+        self._server = server
+        self._url = url
+
+    async def open(self, name: str, offset: int, validator: str):
+        """The bundle from a byte on."""
+        return web_stream(await self._server.open(self._url, offset, validator), offset, name)
+
+
+class HawkbitUpdates(Service):
+    """`updates` brings and installs, `updater` knows what became of it, `kept` holds the action over restarts;
+    `attributes` are told the server once, `restart(reason)` has the device start anew."""
+
+    def __init__(self, server: Hawkbit, updates, updater, kept, attributes: dict, restart):
+        self._server = server
+        self._updates = updates
+        self._updater = updater
+        self._kept = kept
+        self._attributes = attributes
+        self._restart = restart
+        self._trouble = Trouble("update: hawkBit")
+        self._pauses = Pauses(FAILURE_PAUSES)
+        self._bringing: asyncio.Task | None = None
+        self._action = ""  # that is being brought
+        self._wake = asyncio.Event()
+
+    async def start(self) -> None:
+        """Begin to poll."""
+        self.keep_running(self._run())
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                pause = await self._turn()
+                self._pauses.reset()
+                self._trouble.end("answers again")
+            except _FAILURES as exc:
+                self._trouble.tell(str(exc))
+                pause = self._pauses.next()
+            await wait_until(self._wake, pause + pause * JITTER / 100 * random_bytes(1)[0] / 255)
+            self._wake.clear()
+
+    def look_now(self) -> None:
+        """Ask the server without waiting for the time that it has named."""
+        self._wake.set()
+
+    async def _turn(self) -> float:
+        """One look at the server; seconds until the next."""
+        if self._kept.text("hawkbitAction") and not await self._tell_outcome():
+            return TRIAL_LOOK_SEC
+        wish = await self._server.poll()
+        if wish["config"] is not None:
+            await self._server.tell_config(self._attributes)
+        if wish["cancel"] is not None:
+            await self._cancel(await self._server.cancel_id(wish["cancel"]))
+        elif wish["deployment"] is not None:
+            await self._deploy(await self._server.deployment(wish["deployment"]))
+        return wish["pollSec"]
+
+    async def _tell_outcome(self) -> bool:
+        """Say how the last installation went, once that is known."""
+        action, last = self._kept.text("hawkbitAction"), self._updater.last()
+        if self._updater.running()["trial"] or not last["result"]:
+            return False
+        if last["result"] == "DONE":
+            await self._close(action, "success", f"{VERSION} runs and is healthy")
+        else:
+            await self._close(action, "failure", f"back from {last['rolledBackFrom']}: {last['error']}")
+        return True
+
+    async def _close(self, action: str, finished: str, details: str) -> None:
+        """Say how an action has ended, now and whenever the server brings it again."""
+        await self._kept.keep(hawkbitAction="", hawkbitDone=action, hawkbitResult=finished, hawkbitDetails=details)
+        await self._server.say(action, "closed", finished, details)
+
+    async def _deploy(self, deployment: dict) -> None:
+        action = deployment["id"]
+        if action == self._kept.text("hawkbitDone"):
+            result, details = self._kept.text("hawkbitResult"), self._kept.text("hawkbitDetails")
+            await self._server.say(action, "closed", result, details)
+        elif deployment["install"] and self._bringing is None:
+            self._action = action
+            self._bringing = self.spawn(self._bring(deployment))
+
+    async def _bring(self, deployment: dict) -> None:
+        """Bring and install in the background, so that a cancellation is heard meanwhile."""
+        try:
+            await self._try_to_bring(deployment)
+        except _FAILURES as exc:
+            self._trouble.tell(str(exc))
+        finally:
+            self._bringing = None
+
+    async def _try_to_bring(self, deployment: dict) -> None:
+        action = deployment["id"]
+        await self._server.say(action, "proceeding", "none", f"brings {deployment['entry']['version']}")
+        result = await self._updates.bring(HawkbitSource(self._server, deployment["url"]), deployment["entry"])
+        if self._action != action:
+            return  # it was cancelled meanwhile
+        if result["status"] == "DONE":
+            await self._kept.keep(hawkbitAction=action)
+            result = await self._updates.program()
+        if result["status"] == "DONE":
+            self._restart("UPDATE")
+        elif result["errorCode"] in FOR_NOW:
+            self._trouble.tell(f"{result['errorCode']}: it is tried again")
+        elif result["status"] == "ERROR":
+            await self._close(action, "failure", result["errorCode"])
+
+    async def _cancel(self, action: str) -> None:
+        if self._action == action and self._updates.break_off():
+            log(f"update: action {action} was cancelled")
+            self._action = ""
+        elif self._kept.text("hawkbitAction") == action or self._updates.is_installing():
+            await self._server.say(action, "rejected", "none", "it is installed already", cancel=True)
+            return
+        await self._server.say(action, "closed", "success", "cancelled", cancel=True)
