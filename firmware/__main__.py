@@ -87,8 +87,10 @@ async def serve(options) -> None:
     http = http or (ALL_ADDRESSES, settings["httpd"]["port"])
     modbus_tcp = modbus_tcp or (http[0], settings["modbusTcp"]["port"])
     try:
-        ports = await device.start(http, modbus_tcp if settings["modbusTcp"]["enabled"] else None)
+        ports = await device.start(http, modbus_tcp if settings["modbusTcp"]["enabled"] else None, bool(options.http))
         notices = device.board.notices()
+        if device.front_door.missed is not None:
+            notices.append(f"HTTP port {device.front_door.missed} is not to be had")
         if settings["protect"]["password"] is None:
             notices.append("no login yet: mc252 provision, or the button")
         announce(http[0], ports[0], modbus_tcp[0], ports[1], notices)

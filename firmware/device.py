@@ -5,6 +5,7 @@ import asyncio
 from firmware.api.errors import error_answer
 from firmware.api.guard import ADMINISTRATOR, GUEST, Guard
 from firmware.api.routes import add_routes
+from firmware.http.front_door import FrontDoor
 from firmware.http.limits import HttpLimits
 from firmware.http.server import HttpServer
 from firmware.http.vpn_listener import VpnListener
@@ -88,12 +89,15 @@ class Device:
         self._build_server(settings["httpd"])
         self.watchdog = Watchdog(board.system, self._ended_services)
 
-    async def start(self, http: "tuple[str, int]", modbus_tcp: "tuple[str, int] | None") -> "tuple[int, int | None]":
+    async def start(
+        self, http: "tuple[str, int]", modbus_tcp: "tuple[str, int] | None", http_is_fixed: bool = True
+    ) -> "tuple[int, int | None]":
         """Start every part and service; return the ports of HTTP and of Modbus TCP, None where that is not served.
 
-        CannotServe; NotPermitted where a part lacks a privilege that it cannot be without.
+        Where HTTP's port is not to be had another one is taken, unless it is fixed: CannotServe then. NotPermitted
+        where a part lacks a privilege that it cannot be without.
         """
-        self._http = http
+        self._http = (http[0], http[1], http_is_fixed)
         self._modbus_tcp = modbus_tcp
         for service, start in self._services:
             await self._start(type(service).__name__, start)
@@ -124,11 +128,10 @@ class Device:
             self.problems.report("start of " + name, f"{name} could not be started: {exc}")
 
     async def _serve_http(self) -> None:
-        host, port = self._http
         try:
-            await self.server.listen(host, port, GUEST)
+            await self.front_door.open(*self._http)
         except OSError as exc:
-            raise CannotServe(f"HTTP cannot listen on {host}:{port}: {exc}") from exc
+            raise CannotServe(f"HTTP cannot listen on {self._http[0]}:{self._http[1]}: {exc}") from exc
 
     async def _serve_modbus_tcp(self) -> None:
         if self._modbus_tcp is not None:
@@ -226,6 +229,8 @@ class Device:
         )
         self.server = HttpServer(limits, error_answer, self.clock.utc)
         self._run(self.server, self._serve_http)
+        self.front_door = FrontDoor(self.server, GUEST, self.problems)
+        self._run(self.front_door)
         add_routes(self.server, self, Guard(self.sessions, self.button, self._own_names()))
         self.vpn_listener = VpnListener(
             self.server, self.board.network, self.networking.vpn_interfaces, ADMINISTRATOR, GUEST

@@ -37,8 +37,9 @@ class HttpServer(Application, Service):
             await self._accept(reader, writer, level)
 
         listener = await asyncio.start_server(accept, host, port, backlog=64)
+        if not self._listeners:
+            self.keep_running(self._watch())
         self._listeners.append(listener)
-        self.keep_running(self._watch())
         sockets = getattr(listener, "sockets", None)
         self.port = sockets[0].getsockname()[1] if sockets else port
         return self.port
