@@ -54,6 +54,10 @@ test-vm: $(VENV)/.made-dev
 kill-settings: $(VENV)/.made-dev
 	$(BIN)/python tests/firmware/settings/kill_settings.py 10000
 
+# The full run of what `make test` does some thousand times: answers that are doubled, delayed, reordered, repeated.
+doubled-answers: $(VENV)/.made-dev
+	$(BIN)/python -m tests.firmware.bus.doubled_answers 50000
+
 # Small mistakes, planted one at a time: which ones do the tests notice? Takes long; COUNT mistakes for each module.
 mutate: $(VENV)/.made-dev
 	$(BIN)/python tests/mutate.py --seed $(SEED) --count $(COUNT) $(MODULES)

@@ -28,7 +28,7 @@ _FIXED = {5: 8, 6: 8, 7: 5, 8: 8, 11: 8, 15: 8, 16: 8, 22: 10}  # bytes of the R
 READ_ONLY = (1, 2, 3, 4, 7, 11, 12, 17, 20, 24, 43)
 
 TTY_GAP_US = 16000  # how late a tty may hand over a byte: USB adapters collect for so long
-DEVICE_US = 10000  # what a device may take beyond the silence, at least one character
+DEVICE_US = 10000  # what a device may take beyond the silence, at least three characters
 
 
 class Line:
@@ -83,8 +83,7 @@ class Line:
     def shortest_wait(self) -> float:
         """Seconds after a question within which the answer of a device that keeps to the rules can begin to be heard:
         the silence that ends the question, one character, and what the tty and the device add."""
-        character = self.wire_us(1)
-        return (self.end_us + character + TTY_GAP_US + max(DEVICE_US, character)) / 1000000
+        return (self.end_us + self.wire_us(1) + TTY_GAP_US + max(DEVICE_US, self.wire_us(3))) / 1000000
 
     def same_as(self, other: "Line | None") -> bool:
         """Whether another line has the same settings on the wire."""

@@ -9,6 +9,9 @@ import asyncio
 from pymodbus.framer.rtu import FramerRTU
 
 from hal.rs485 import Rs485Port
+from hal.simulated.world.devices import Devices
+from hal.simulated.world.faults import Fault
+from hal.simulated.world.line import Line
 
 
 def frame(uid, pdu):
@@ -65,3 +68,35 @@ class VirtualPort(Rs485Port):
         for first in range(0, len(data), self.lump):
             chunk = data[first : first + self.lump]
             loop.call_at(start + (first + len(chunk)) * self.line.char_time, self._received, chunk)
+
+
+class WorldPort(VirtualPort):
+    """A port on the simulated world's own line and devices, collisions and faults and all, in virtual time."""
+
+    def __init__(self, clock, baud_rate=9600):
+        super().__init__(clock)
+        self.devices = Devices(baud_rate, "N", clock)
+        self.world = Line(self.devices, self._arrived, lambda: (self.line.baud_rate, self.line.stop_bits))
+        self._due = None
+
+    def fault(self, kind, uid=None, count=1, seconds=0.0, data=b""):
+        self.world.add_fault(Fault(kind, uid, count, seconds, data), self._clock())
+        self._plan()
+
+    def _arrived(self, data):
+        self._received(data)
+
+    def _write(self, data):
+        self.questions.append((self._clock(), data))
+        self.world.receive(data, self._clock())
+        self._plan()
+
+    def _plan(self):
+        if self._due is not None:
+            self._due.cancel()
+        due = self.world.next_due()
+        self._due = asyncio.get_running_loop().call_at(due.time, self._run_world) if due else None
+
+    def _run_world(self):
+        self.world.run(self._clock() + 1e-9)
+        self._plan()

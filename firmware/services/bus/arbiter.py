@@ -344,9 +344,9 @@ class Bus(Service):
         elif exchange.error == "TIMEOUT" and exchange.hurried:
             self._await_later(transaction, exchange, timeout)
         else:
-            self._owe(transaction, exchange)
             if disturbed and exchange.raw and self._repeats(transaction):
-                return
+                return  # nothing is owed: an answer to the first try would be one to the second
+            self._owe(transaction, exchange)
             transaction.heard_uid = exchange.frames[0][0] if exchange.error == "FOREIGN" else None
             self._fail(transaction, exchange.error)
 
