@@ -63,7 +63,7 @@ def _find_result() -> Object:
     )
 
 
-_TEMPLATE = Field("filePath", CardPath(), help="template on the card")
+_TEMPLATE = Field("filePath", CardPath(), help="template on the card, or /builtin/templates/ and a shipped one's name")
 
 
 def _class_result() -> Object:
@@ -81,9 +81,15 @@ def _class_result() -> Object:
                     Field("class", Text(64)),
                     Field("title", Text(128)),
                     Field("params", Anything(), help="name -> value, null where the device gave none"),
+                    Field("missing", Anything(), help="name -> why its value is null: EXCEPTION 2, TIMEOUT, ..."),
                 ),
                 247,
             ),
+        ),
+        Field(
+            "unjudged",
+            ListOf(Object(Field("uid", Integer(1, 247)), Field("reason", Text(32))), 247),
+            help="units that answered, but not so that their class could be told",
         ),
     )
 

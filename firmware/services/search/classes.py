@@ -3,13 +3,18 @@
 from firmware.services.bus.arbiter import Bus, Transaction
 from firmware.services.bus.pdu import read_values
 from firmware.services.errors import Refused
+from firmware.services.search import builtin
 from firmware.services.search.devices import FIRST_UID, LAST_UID, THOROUGH_WAIT
 from firmware.services.search.job import LineSearch
-from firmware.services.search.templates import SIZE_LIMIT, Read, decode, holds, parse, plan, size_of
+from firmware.services.search.parameters import Parameters, reason
+from firmware.services.search.templates import SIZE_LIMIT, holds, parse
 from hal.framing import Line
 from hal.runtime import monotonic
 
-GAP_REFUSALS = (2, 3)  # exceptions by which a device refuses registers between those that it has
+TRIES = 3  # of a question whose answer was lost or spoilt, of a unit that has answered already
+REFUSALS = (1, 2, 3)  # exceptions by which a device says that it has no such registers: it is of another class
+
+OTHER, OF_CLASS = "other", "ofClass"
 
 
 class TemplateSearch(LineSearch):
@@ -23,6 +28,7 @@ class TemplateSearch(LineSearch):
         self._read_file = read_file
         self._serial = serial
         self._found: list = []
+        self._unjudged: dict = {}  # unit id -> why it could not be judged
 
     async def meta_info(self, path: str) -> dict:
         """{"status": "DONE"|"ERROR", "errorCode", "metaInfo"} of a template file."""
@@ -51,6 +57,7 @@ class TemplateSearch(LineSearch):
             self._serial["asciiGapMs"] / 1000,
         )
         self._found = []
+        self._unjudged = {}
         self._begin(self._walk, template, line)
         answer: dict = {"status": "DONE", "errorCode": None}
         if with_meta:
@@ -58,10 +65,14 @@ class TemplateSearch(LineSearch):
         return answer
 
     def result(self) -> dict:
-        """{"status", "progress", "etaSec", "foundDevices"}."""
-        return dict(self._progress(), foundDevices=list(self._found))
+        """{"status", "progress", "etaSec", "foundDevices", "unjudged"}; the last lists the units that answered, but of
+        which the search could not tell whether they are of the class."""
+        unjudged = [{"uid": uid, "reason": self._unjudged[uid]} for uid in sorted(self._unjudged)]
+        return dict(self._progress(), foundDevices=list(self._found), unjudged=unjudged)
 
     async def _load(self, path: str) -> dict:
+        if builtin.is_builtin(path):
+            return parse(builtin.read(path))
         try:
             data = await self._read_file(path, SIZE_LIMIT)
         except Refused as exc:
@@ -70,58 +81,81 @@ class TemplateSearch(LineSearch):
             raise
         return parse(data)
 
+    # The walk
+
     async def _walk(self, template: dict, line: Line) -> None:
+        """All unit ids, and once more those that were silent: an answer may have been lost."""
         wait = max(THOROUGH_WAIT, self._serial["responseTimeoutMs"] / 1000)
         share = wait + 8 * line.char_time + line.silence
-        self._planned = share * (LAST_UID - FIRST_UID + 1)
-        for uid in range(FIRST_UID, LAST_UID + 1):
-            if await self._is_of_class(uid, template["identify"], line, wait):
-                self._found.append(
-                    {
-                        "uid": uid,
-                        "baudRate": line.baud_rate,
-                        "charFormat": line.char_format,
-                        "frameMode": line.frame_mode,
-                        "class": template["meta"]["class"],
-                        "title": template["meta"]["title"],
-                        "params": await self._params(uid, template["params"], line, wait),
-                    }
-                )
+        uids = list(range(FIRST_UID, LAST_UID + 1))
+        self._planned = 2 * share * len(uids)
+        silent = await self._pass(uids, template, line, wait, share)
+        self._planned = share * (len(uids) + len(silent))
+        await self._pass(silent, template, line, wait, share)
+
+    async def _pass(self, uids: "list[int]", template: dict, line: Line, wait: float, share: float) -> "list[int]":
+        """Ask each of these units; returns those that stayed silent."""
+        silent = []
+        for uid in uids:
+            verdict = await self._judge(uid, template["identify"], line, wait)
+            if verdict is None:
+                silent.append(uid)
+            elif verdict == OF_CLASS:
+                await self._note(uid, template, line, wait)
+            elif verdict != OTHER:
+                self._unjudged[uid] = verdict
             self._walked += share
+        return silent
 
-    async def _is_of_class(self, uid: int, rules: list, line: Line, wait: float) -> bool:
+    async def _note(self, uid: int, template: dict, line: Line, wait: float) -> None:
+        async def fetch(func: int, addr: int, count: int) -> Transaction:
+            return await self._fetch(uid, func, addr, count, line, wait)
+
+        parameters = Parameters(template["params"], fetch)
+        await parameters.read()
+        self._found.append(
+            {
+                "uid": uid,
+                "baudRate": line.baud_rate,
+                "charFormat": line.char_format,
+                "frameMode": line.frame_mode,
+                "class": template["meta"]["class"],
+                "title": template["meta"]["title"],
+                "params": parameters.values,
+                "missing": parameters.missing,
+            }
+        )
+
+    async def _judge(self, uid: int, rules: list, line: Line, wait: float) -> "str | None":
+        """OF_CLASS, OTHER, why it cannot be told, or None for a unit that is silent."""
+        answered = False
         for rule in rules:
-            transaction = await self._fetch(uid, rule["func"], rule["addr"], rule["count"], line, wait)
-            if transaction.error is not None:
-                return False
-            words = read_values(rule["func"], rule["count"], transaction.answer)
-            if not holds(rule, [int(word) for word in words]):
-                return False
-        return True
-
-    async def _params(self, uid: int, params: list, line: Line, wait: float) -> dict:
-        """Name -> value, null where the device does not give one."""
-        values = {param["name"]: None for param in params}
-        reads = plan(params)
-        while reads:
-            read = reads.pop(0)
-            transaction = await self._fetch(uid, read.func, read.addr, read.count, line, wait)
-            if transaction.error is None:
-                self._decode(read, read_values(read.func, read.count, transaction.answer), values)
-            elif read.has_gaps and transaction.exception in GAP_REFUSALS:
-                reads = plan(read.params, with_gaps=False) + reads
-            elif len(read.params) > 1 and transaction.exception in GAP_REFUSALS:
-                reads = [Read(param) for param in read.params] + reads
-        return values
-
-    def _decode(self, read: Read, words: list, values: dict) -> None:
-        for param in read.params:
-            start = param["addr"] - read.addr
-            values[param["name"]] = decode(param, words[start : start + size_of(param)])
+            for _ in range(TRIES):
+                transaction = await self._fetch(uid, rule["func"], rule["addr"], rule["count"], line, wait)
+                silent = transaction.error not in (None, "EXCEPTION") and uid not in transaction.heard
+                answered = answered or not silent or transaction.error == "BAD_FRAME"
+                verdict = _verdict(rule, transaction)
+                if verdict in (OF_CLASS, OTHER) or not answered:
+                    break
+            if not answered:
+                return None
+            if verdict != OF_CLASS:
+                return verdict
+        return OF_CLASS
 
     async def _fetch(self, uid: int, func: int, addr: int, count: int, line: Line, wait: float) -> Transaction:
         pdu = bytes([func, addr >> 8, addr & 0xFF, count >> 8, count & 0xFF])
         return await self._ask(uid, pdu, line, wait)
+
+
+def _verdict(rule: dict, transaction: Transaction) -> str:
+    """What one rule says: OF_CLASS so far, OTHER, or why it cannot be told."""
+    if transaction.error is None:
+        words = read_values(rule["func"], rule["count"], transaction.answer)
+        return OF_CLASS if holds(rule, [int(word) for word in words]) else OTHER
+    if transaction.exception in REFUSALS:
+        return OF_CLASS if rule["orRefused"] else OTHER
+    return reason(transaction)
 
 
 def _failure(exc: Refused) -> dict:

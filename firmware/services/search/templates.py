@@ -3,10 +3,9 @@
 A template is a JSON object {"meta", "identify", "params"}; docs/templates.md teaches how to write one.
 """
 
-import struct
-
 from firmware.services.errors import Refused
-from hal.fields import AnyOf, BadField, Choice, Field, Integer, ListOf, Number, Object, Text
+from firmware.services.search.values import NUMBERS, ORDERS, WORDS, numbers
+from hal.fields import AnyOf, BadField, Boolean, Choice, Field, Integer, ListOf, Number, Object, Text
 from hal.json_text import JsonError, WrongEncoding, check_json, json_decode, json_loads
 
 SIZE_LIMIT = 65536  # bytes of a template file
@@ -15,10 +14,9 @@ RULES_LIMIT = 16
 REGISTERS_LIMIT = 125  # of one read: application protocol specification, sections 6.3 and 6.4
 BITS_LIMIT = 2000  # sections 6.1 and 6.2
 
-WORDS = {"uint16": 1, "int16": 1, "bool": 1, "uint32": 2, "int32": 2, "float32": 2}
-_STRUCT = {"uint16": ">H", "int16": ">h", "uint32": ">I", "int32": ">i", "float32": ">f"}
 
 _WORD = Integer(0, 65535)
+_BOUND = Number(-1e38, 1e38)
 _FUNC = Integer(1, 4)
 _ADDR = Integer(0, 65535)
 
@@ -33,12 +31,18 @@ def _rule_is_whole(rule: dict) -> "list[str]":
             problems.append("mask: must be one number, or as many as count says")
         if rule["min"] is not None or rule["max"] is not None:
             problems.append("min: has no place beside equals")
+        if rule["type"] != "uint16":
+            problems.append("type: has no place beside equals")
     elif rule["min"] is None or rule["max"] is None:
         problems.append("equals: is missing, and so are min and max")
     elif rule["mask"] is not None:
         problems.append("mask: has no place without equals")
     elif rule["min"] > rule["max"]:
         problems.append("max: must not be less than min")
+    if rule["count"] % WORDS[rule["type"]]:
+        problems.append(f"count: must be a multiple of {WORDS[rule['type']]} for {rule['type']}")
+    if rule["func"] <= 2 and rule["type"] != "uint16":
+        problems.append("type: has no place for functions 1 and 2")
     return problems + _range_problem(rule["addr"], rule["count"])
 
 
@@ -80,8 +84,11 @@ TEMPLATE = Object(
                 Field("count", Integer(1, REGISTERS_LIMIT)),
                 Field("equals", ListOf(_WORD, REGISTERS_LIMIT, 1), None),
                 Field("mask", AnyOf(_WORD, ListOf(_WORD, REGISTERS_LIMIT, 1)), None),
-                Field("min", _WORD, None),
-                Field("max", _WORD, None),
+                Field("min", _BOUND, None),
+                Field("max", _BOUND, None),
+                Field("type", Choice(*NUMBERS), "uint16"),
+                Field("order", Choice(*ORDERS), "ABCD"),
+                Field("orRefused", Boolean(), False),
                 rule=_rule_is_whole,
             ),
             RULES_LIMIT,
@@ -95,9 +102,9 @@ TEMPLATE = Object(
                 Field("name", Text(64, 1)),
                 Field("func", _FUNC),
                 Field("addr", _ADDR),
-                Field("type", Choice("uint16", "int16", "uint32", "int32", "float32", "string", "bool")),
+                Field("type", Choice(*NUMBERS, "string", "bool")),
                 Field("count", Integer(1, REGISTERS_LIMIT), None),
-                Field("order", Choice("ABCD", "CDAB", "BADC", "DCBA"), "ABCD"),
+                Field("order", Choice(*ORDERS), "ABCD"),
                 Field("scale", Number(-1e9, 1e9), 1),
                 Field("unit", Text(16), ""),
                 rule=_param_is_whole,
@@ -145,7 +152,8 @@ def size_of(param: dict) -> int:
 def holds(rule: dict, words: "list[int]") -> bool:
     """Whether a rule of `identify` holds for what was read."""
     if rule["equals"] is None:
-        return all(rule["min"] <= word <= rule["max"] for word in words)
+        values = numbers(rule["type"], rule["order"], words)
+        return all(value is not None and rule["min"] <= value <= rule["max"] for value in values)
     masks = rule["mask"]
     if masks is None:
         masks = 0xFFFF
@@ -164,11 +172,11 @@ class Read:
         self.params = [param]
         self.has_gaps = False
 
-    def take(self, param: dict, with_gaps: bool) -> bool:
-        """Let the request fetch one more parameter where its limits allow."""
+    def take(self, param: dict, with_gaps: bool, most: int) -> bool:
+        """Let the request fetch one more parameter where its limits allow; `most`: registers or bits."""
         gap = param["addr"] - (self.addr + self.count)
         end = max(self.addr + self.count, param["addr"] + size_of(param))
-        limit = BITS_LIMIT if self.func <= 2 else REGISTERS_LIMIT
+        limit = min(most, BITS_LIMIT if self.func <= 2 else REGISTERS_LIMIT)
         if param["func"] != self.func or (gap > 0 and not with_gaps) or end - self.addr > limit:
             return False
         self.count = end - self.addr
@@ -177,59 +185,18 @@ class Read:
         return True
 
 
-def plan(params: "list[dict]", with_gaps: bool = True) -> "list[Read]":
-    """As few requests as fetch all parameters; without gaps, only what the device is known to have is read."""
+def plan(params: "list[dict]", with_gaps: bool = True, most: int = BITS_LIMIT) -> "list[Read]":
+    """As few requests as fetch all parameters, each of at most so many registers or bits, or one parameter; without
+    gaps only what the device is known to have is read."""
     reads: list = []
     for param in sorted(params, key=_place):
-        if not reads or not reads[-1].take(param, with_gaps):
+        if not reads or not reads[-1].take(param, with_gaps, most):
             reads.append(Read(param))
     return reads
 
 
-def decode(param: dict, words: list):
-    """A parameter's value from its registers (or bits): a number, boolean, text, or a list of them where `count` says
-    more than one. null for a float that is no number."""
-    if param["type"] == "string":
-        raw = b"".join(_ordered(param["order"], [word]) for word in words)
-        return _text(raw)
-    if param["type"] == "bool":
-        values: list = [bool(word) for word in words]
-    else:
-        size = WORDS[param["type"]]
-        values = [_number(param, words[index : index + size]) for index in range(0, len(words), size)]
-    return values if param["count"] is not None and param["count"] > 1 else values[0]
-
-
 def _place(param: dict) -> tuple:
     return param["func"], param["addr"]
-
-
-def _ordered(order: str, words: "list[int]") -> bytes:
-    """The bytes of registers with the highest first; `order` says how they stand on the wire."""
-    if order in ("CDAB", "DCBA"):
-        words = words[::-1]
-    data = bytearray()
-    for word in words:
-        pair = (word & 0xFF, word >> 8) if order in ("BADC", "DCBA") else (word >> 8, word & 0xFF)
-        data += bytes(pair)
-    return bytes(data)
-
-
-def _number(param: dict, words: "list[int]"):
-    value = struct.unpack(_STRUCT[param["type"]], _ordered(param["order"], words))[0]
-    if param["type"] == "float32":
-        if value != value or value in (float("inf"), float("-inf")):
-            return None
-        return float(f"{value * param['scale']:.7g}")  # a float of 32 bits has seven digits
-    return value if param["scale"] == 1 else round(value * param["scale"], 9)
-
-
-def _text(raw: bytes) -> str:
-    raw = raw.split(b"\0")[0]
-    try:
-        return raw.decode().strip()
-    except UnicodeError:
-        return "".join(chr(byte) for byte in raw).strip()
 
 
 # Where a field stands in the text

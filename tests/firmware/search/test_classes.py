@@ -85,6 +85,68 @@ async def test_a_device_of_the_class_is_found_with_its_parameters(tmp_path, few_
         assert 150 < params["voltage"] < 300
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "silent", "count": 1},
+        {"kind": "garble", "count": 2},
+        {"kind": "raw", "hex": "0183058133", "count": 1},
+        {"kind": "raw", "hex": "018306c132", "count": 2},
+    ],
+)
+async def test_an_answer_that_is_lost_or_spoilt_hides_no_device(tmp_path, few_units, fault):
+    async with Rig(tmp_path, {"/meter.json": json.dumps(METER).encode()}) as rig:
+        assert "error" not in await rig.port.world.command(dict(fault, cmd="fault", uid=1))
+        await rig.search.begin(dict(LINE, filePath="/meter.json"), False)
+        result = await rig.finish()
+        found = [(device["uid"], device["params"]["mains"]) for device in result["foundDevices"]]
+        assert (found, result["unjudged"]) == ([(1, 230.0)], [])
+
+
+@pytest.mark.parametrize(("address", "reason"), [(1005, "EXCEPTION 5"), (1006, "EXCEPTION 6"), (1004, "EXCEPTION 4")])
+async def test_what_answers_but_cannot_be_judged_is_listed_with_its_reason(tmp_path, monkeypatch, address, reason):
+    monkeypatch.setattr(template_search, "FIRST_UID", 32)
+    monkeypatch.setattr(template_search, "LAST_UID", 34)
+    monkeypatch.setattr(template_search, "THOROUGH_WAIT", 0.05)
+    rules = [{"func": 3, "addr": address, "count": 1, "equals": [1]}]
+    async with Rig(tmp_path, {"/t.json": json.dumps(dict(METER, identify=rules)).encode()}) as rig:
+        await rig.search.begin(dict(LINE, filePath="/t.json"), False)
+        result = await rig.finish()
+        assert (result["foundDevices"], result["unjudged"]) == ([], [{"uid": 33, "reason": reason}])
+
+
+@pytest.mark.parametrize(("refusable", "found"), [(True, [1]), (False, [])])
+async def test_a_rule_may_hold_for_devices_that_lack_its_registers(tmp_path, few_units, refusable, found):
+    rules = [*METER["identify"], {"func": 3, "addr": 9000, "count": 1, "equals": [1], "orRefused": refusable}]
+    async with Rig(tmp_path, {"/t.json": json.dumps(dict(METER, identify=rules)).encode()}) as rig:
+        await rig.search.begin(dict(LINE, filePath="/t.json"), False)
+        result = await rig.finish()
+        assert [device["uid"] for device in result["foundDevices"]] == found
+        assert result["unjudged"] == []
+
+
+async def test_why_a_parameter_is_null_is_said(tmp_path, few_units):
+    async with Rig(tmp_path, {"/meter.json": json.dumps(METER).encode()}) as rig:
+        await rig.search.begin(dict(LINE, filePath="/meter.json"), False)
+        (found,) = (await rig.finish())["foundDevices"]
+        assert found["missing"] == {"absent": "EXCEPTION 2"}
+
+
+@pytest.mark.parametrize("path", ["/builtin/templates/wirenboard-mr6.json", "/BUILTIN/Templates/Wirenboard-MR6.json"])
+async def test_shipped_templates_need_no_card(tmp_path, few_units, path):
+    async with Rig(tmp_path, {}) as rig:
+        started = await rig.search.begin(dict(LINE, filePath=path), True)
+        assert (started["status"], started["metaInfo"]["class"]) == ("DONE", "relay.wirenboard.mr6")
+        assert (await rig.finish())["status"] == "DONE"
+
+
+@pytest.mark.parametrize("name", ["", "no.json", "../templates/wirenboard-mr6.json", "wirenboard-mr6", "x/y"])
+async def test_there_is_nothing_else_among_the_shipped_templates(tmp_path, name):
+    async with Rig(tmp_path, {}) as rig:
+        info = await rig.search.meta_info("/builtin/templates/" + name)
+        assert info["errorCode"].startswith("NOT_FOUND: there is no such template: eastron-sdm230.json, ")
+
+
 async def test_stop_ends_it(tmp_path):
     async with Rig(tmp_path, {"/meter.json": json.dumps(METER).encode()}) as rig:
         await rig.search.begin(dict(LINE, filePath="/meter.json"), False)

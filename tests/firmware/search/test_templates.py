@@ -7,10 +7,13 @@ import struct
 import pytest
 
 from firmware.services.errors import Refused
-from firmware.services.search.templates import SIZE_LIMIT, decode, holds, parse, plan
+from firmware.services.search.templates import SIZE_LIMIT, holds, parse, plan
+from firmware.services.search.values import decode
 
-SHIPPED = sorted((pathlib.Path(__file__).parents[3] / "firmware" / "templates").glob("*.json"))
+TEMPLATES = pathlib.Path(__file__).parents[3] / "firmware" / "templates"
+SHIPPED = sorted(TEMPLATES.glob("*.json"))
 RULE = {"func": 3, "addr": 0, "count": 1, "equals": [252]}
+FLOAT_RULE = {"func": 4, "addr": 70, "count": 2, "type": "float32", "min": 45, "max": 65}
 PARAM = {"name": "voltage", "func": 3, "addr": 2, "type": "uint16"}
 
 
@@ -54,6 +57,9 @@ def test_six_templates_are_shipped():
         (template(identify=[{"func": 3, "addr": 0, "count": 1}]), "equals: is missing"),
         (template(identify=[{"func": 3, "addr": 0, "count": 1, "min": 5, "max": 4}]), "max: must not be less"),
         (template(identify=[dict(RULE, min=1)]), "min: has no place"),
+        (template(identify=[dict(RULE, type="int16")]), "type: has no place beside equals"),
+        (template(identify=[dict(FLOAT_RULE, count=1)]), "count: must be a multiple of 2 for float32"),
+        (template(identify=[dict(FLOAT_RULE, func=1)]), "type: has no place for functions 1 and 2"),
         (template(identify=[dict(RULE, addr=65535, count=2, equals=[1, 2])]), "addr: must be 0..65534"),
         (template(params=[dict(PARAM, func=1)]), "type: must be bool for functions 1 and 2"),
         (template(params=[dict(PARAM, type="string")]), "count: is missing"),
@@ -112,6 +118,32 @@ def test_scaling_rounding_and_what_is_no_number():
     assert decode(param(type="bool"), [7]) is True
 
 
+def float_words(value):
+    return list(struct.unpack(">HH", struct.pack(">f", value)))
+
+
+@pytest.mark.parametrize("value", [16777215, 0.1, 230.5, -1.5e-7, 123.4567, 8388607.5, 0.333333343, 1234567.8])
+def test_a_float_has_the_digits_that_it_has(value):
+    shown = decode(param(type="float32"), float_words(value))
+    assert struct.pack(">f", shown) == struct.pack(">f", value)
+    assert len(repr(shown)) <= len(repr(value)) + 2
+
+
+def test_scales_are_computed_in_decimals():
+    assert decode(param(type="uint32", scale=0.01), [123456789 >> 16, 123456789 & 0xFFFF]) == 1234567.89
+    assert decode(param(type="float32", scale=1000), float_words(0.1)) == 100
+    assert decode(param(type="int16", scale=1e-05), [0xFFFE]) == -2e-05
+    assert decode(param(type="uint16", scale=1e3), [65535]) == 65535000
+    assert [decode(param(scale=0.1), [number]) for number in range(0, 65536, 7)] == [
+        float(f"{number // 10}.{number % 10}") for number in range(0, 65536, 7)
+    ]
+
+
+@pytest.mark.parametrize("words", [[0x57, 0x42, 0x4D, 0], [0x5700, 0x4200, 0x4D00, 0], [0x5742, 0x4D00, 0, 0x41]])
+def test_texts_may_have_one_or_two_characters_a_register(words):
+    assert decode(param(type="string", count=4), words) == "WBM"
+
+
 def test_texts_end_at_nul_and_lose_blanks():
     words = [0x6945, 0x4D33, 0x3135, 0x3520, 0x0000, 0x5858]
     assert decode(param(type="string", count=6), words) == "iEM3155"
@@ -128,6 +160,32 @@ def test_rules():
     bounds = parse(template(identify=[{"func": 4, "addr": 0, "count": 2, "min": 10, "max": 20}]))["identify"][0]
     assert holds(bounds, [10, 20])
     assert not holds(bounds, [10, 21])
+    floats = parse(template(identify=[FLOAT_RULE]))["identify"][0]
+    assert holds(floats, float_words(50.0))
+    assert not holds(floats, float_words(44.9))
+    assert not holds(floats, float_words(float("nan")))
+    signed = parse(template(identify=[dict(FLOAT_RULE, type="int32", order="CDAB", min=-2, max=-1)]))["identify"][0]
+    assert holds(signed, [0xFFFE, 0xFFFF])
+
+
+def eastron(number, **registers):
+    """An Eastron meter's whole floats: holding registers h.., input registers i..; 0 where it has none."""
+    values = {"h20": 1, "h28": 2, "i70": 50.0, **registers}
+    rules = parse((TEMPLATES / f"eastron-sdm{number}.json").read_bytes())["identify"]
+    return all(holds(rule, float_words(values.get(f"{'hi'[rule['func'] == 4]}{rule['addr']}", 0.0))) for rule in rules)
+
+
+def test_eastron_meters_are_told_apart_whatever_they_measure():
+    three_phases = {"h10": 3, "i0": 230.1, "i2": 229.5, "i4": 231.0, "i42": 230.2}
+    dead_phases = {"h10": 3, "i0": 230.1, "i42": 76.7}
+    transformer = {"h10": 2, "i0": 5773.5, "i2": 5770.1, "i4": 5780.9, "i42": 5774.8}
+    one_phase = {"i0": 232.5}
+    assert [eastron(630, **meter) for meter in (three_phases, dead_phases, transformer, one_phase)] == [True] * 3 + [
+        False
+    ]
+    assert [eastron(230, **meter) for meter in (three_phases, dead_phases, transformer, one_phase)] == [False] * 3 + [
+        True
+    ]
 
 
 def test_reads_are_as_few_as_the_limits_allow():
