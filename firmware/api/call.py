@@ -9,17 +9,19 @@ from hal.json_text import WrongEncoding, json_decode, json_loads
 class Call:
     """What a handler gets: the device's services, who calls, the checked query and body.
 
-    `token` is that of the caller's session or None; `by_button`, whether the button alone has let him in.
+    `token` is that of the caller's session or None; `by_button`, whether the button alone has let him in; `welcome()`
+    says that he has proved to be a user, who then finds a place among any crowd of strangers.
     """
 
-    def __init__(self, device, address: str, level: int, token: "str | None", query, body, by_button: bool = False):
+    def __init__(self, device, request, level: int, query, body):
         self.device = device
-        self.address = address
+        self.address = request.client_addr[0]
         self.level = level
-        self.token = token
+        self.token: str | None = request.g.token
+        self.by_button: bool = request.g.by_button
+        self.welcome = request.g.welcome
         self.query = query
         self.body = body
-        self.by_button = by_button
 
 
 class Flag:

@@ -37,7 +37,7 @@ class Guard:
         """
         token = request.g.token = self._session(request.headers)
         if token is not None:
-            request.g.welcome()  # whatever crowd of strangers there is, this client finds a place from now on
+            request.g.welcome()
         by_token = POWER_USER if token else GUEST
         request.g.by_button = False
         if by_token >= needed:

@@ -4,7 +4,7 @@ from firmware.api.call import Call, parse_body
 from firmware.api.endpoint import Endpoint
 from firmware.api.endpoints import ENDPOINTS
 from firmware.api.errors import error_answer
-from firmware.api.guard import GUEST, Guard
+from firmware.api.guard import Guard
 from firmware.http.answers import JsonResponse, JsonStream
 from firmware.http.server import HttpServer
 from firmware.services.errors import Refused
@@ -31,12 +31,9 @@ def _route(endpoint: Endpoint, device, guard: Guard):
     async def answer(request):
         try:
             level = guard.admit(request, endpoint.level)
-            if level > GUEST:
-                request.g.welcome()
             query = endpoint.query.check(request.query_string) if endpoint.query is not None else None
             body = parse_body(request.body, endpoint.body) if endpoint.method == "POST" else None
-            call = Call(device, request.client_addr[0], level, request.g.token, query, body, request.g.by_button)
-            result = await endpoint.handler(call)
+            result = await endpoint.handler(Call(device, request, level, query, body))
         except (Refused, BadField, PartError) as exc:
             return refusal(exc)
         return result if isinstance(result, JsonResponse) else JsonResponse(result)

@@ -48,10 +48,7 @@ class Running:
         if self.client is not None:
             self.client.close()
         self.line = self.process.stdout.readline()
-        self.client = self.fresh_client()
-
-    def fresh_client(self):
-        return httpx.Client(base_url=self.line.split(",")[0], trust_env=False, timeout=10)
+        self.client = httpx.Client(base_url=self.line.split(",")[0], trust_env=False, timeout=10)
 
     def login(self):
         salt = self.client.get("api/login/salt/").json()["salt"]

@@ -26,7 +26,9 @@ async def login_salt(call: Call) -> dict:
 
 async def login(call: Call) -> dict:
     """POST /api/login/"""
-    return await call.device.login.login(call.address, call.body["username"], call.body["password"])
+    session = await call.device.login.login(call.address, call.body["username"], call.body["password"])
+    call.welcome()
+    return session
 
 
 async def logout(call: Call) -> dict:
