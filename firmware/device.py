@@ -34,6 +34,7 @@ from firmware.services.system.health import Health
 from firmware.services.system.identity import Identity
 from firmware.services.system.network import Networking
 from firmware.services.system.problems import Problems
+from firmware.services.system.sms_limits import SmsBudget
 from firmware.services.system.state import State
 from firmware.services.system.transfers import Transfers
 from firmware.services.system.vitals import SystemState
@@ -81,7 +82,9 @@ class Device:
         self._run(self.networking)
         self._build_bus(settings)
         self.settings.checks.append(self.networking.check)
-        self.gsm = Gsm(self.board.modem, settings["gsm"])
+        self.gsm = Gsm(
+            self.board.modem, settings["gsm"], SmsBudget(state_dir, settings["gsm"]["smsPerDay"], self.clock.utc)
+        )
         self.auto_restart = AutoRestart(settings["areset"], self._last_transfer, self._restart_by_itself)
         self._run(self.auto_restart)
         self._build_updates(state_dir, settings)

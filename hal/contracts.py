@@ -160,9 +160,9 @@ class Modem(Part):
         "imei": str|None, "simReady": bool}, at once, as last heard. NoModem where it does not answer or is off."""
         raise NotImplementedError
 
-    async def send_sms(self, phone: str, text: str) -> None:
-        """Send a text message, in up to 10 parts where it is long. NoModem; ModemFailed with the network's reason;
-        ValueError where the text is longer or the phone number is none."""
+    async def send_sms(self, phone: str, text: str) -> int:
+        """Send a text message, in up to 10 parts where it is long; how many. NoModem; ModemFailed with the network's
+        reason; ValueError where the text is longer or the phone number is none."""
         raise NotImplementedError
 
 

@@ -46,6 +46,7 @@ ERRORS = {
     "BAD_BLOCK": (409, None, "another block of the file is expected; the message says which"),
     "TOO_LARGE": (413, None, "the body, or a file, is longer than its limit"),
     "URI_TOO_LONG": (414, None, "the request line is longer than its limit"),
+    "SMS_LIMIT": (429, 3600, "as many messages as setting gsm.smsPerDay allows were sent today"),
     "TOO_MANY_ATTEMPTS": (429, 1, "too many wrong logins from this address"),
     "HEADERS_TOO_LARGE": (431, None, "the headers are longer than their limit"),
     "INTERNAL": (500, None, "an unexpected error, written to the device's log"),

@@ -100,7 +100,7 @@ class GsmModem(Modem):
             raise NoModem(f"the GSM modem cannot be used: {self._absence.reason}")
         return dict(self._status)
 
-    async def send_sms(self, phone: str, text: str) -> None:
+    async def send_sms(self, phone: str, text: str) -> int:
         """One message after another; at most SENDING_MAX wait."""
         self._reference = (self._reference + 1) & 0xFF
         pdus = submit_pdus(phone, text, self._reference)
@@ -118,6 +118,7 @@ class GsmModem(Modem):
             await send_pdus(self._usable_port(), phone, text, pdus)
         finally:
             self._sending.release()
+        return len(pdus)
 
     async def probe(self) -> str:
         """Whether the modem answers, and what it says of its SIM card and its network. No PIN is tried."""

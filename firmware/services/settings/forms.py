@@ -124,6 +124,11 @@ def is_phone(text: str) -> bool:
     return text[:1] == "+" and 6 <= len(text) <= 16 and _is_digits(text[1:])
 
 
+def is_phone_start(text: str) -> bool:
+    """Whether a text can be the beginning of an international number."""
+    return text[:1] == "+" and _is_digits(text[1:])
+
+
 def is_apn(text: str) -> bool:
     """Whether a text is an access point name: labels as in host names (3GPP TS 23.003 section 9.1)."""
     return all(is_label(label) for label in text.split("."))
@@ -209,6 +214,7 @@ PLACE_OR_EMPTY = _or_empty(
 )
 PHONE = _form(is_phone, "+ and 5..15 digits", "[+][0-9]{5,15}")
 PHONE_OR_EMPTY = _or_empty(is_phone, "+ and 5..15 digits", "[+][0-9]{5,15}")
+PHONE_START = _form(is_phone_start, "+ and 1..15 digits", "[+][0-9]{1,15}")
 APN_OR_EMPTY = _or_empty(is_apn, "labels of letters, digits and - with dots between", _LABEL + "(?:[.]" + _LABEL + ")*")
 QUOTABLE = _form(is_quotable, 'text without "', '[^"]*')
 PIN = _form(is_pin, "4..8 digits", "[0-9]{4,8}")

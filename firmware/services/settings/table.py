@@ -19,6 +19,7 @@ from firmware.services.settings.forms import (
     OWN_CIDR_OR_EMPTY,
     OWN_OR_EMPTY,
     PHONE_OR_EMPTY,
+    PHONE_START,
     PIN,
     PLACE_OR_EMPTY,
     QUOTABLE,
@@ -114,6 +115,13 @@ SETTINGS = (
         _secret("password", Text(64, 1, QUOTABLE), "password for the access point"),
         _secret("pin", Text(8, 4, PIN), "PIN of the SIM card"),
         Field("smsPhone", Text(16, 0, PHONE_OR_EMPTY), "", "number that messages go to: + and 5..15 digits"),
+        Field("smsPerDay", Integer(0, 1000), 50, "messages a day at most, UTC; each part of a long one counts"),
+        Field(
+            "smsAllow",
+            ListOf(Text(16, 2, PHONE_START), 16),
+            [],
+            "beginnings of premium and satellite numbers that messages may go to all the same",
+        ),
     ),
     _key(
         "serial",

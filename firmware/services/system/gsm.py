@@ -1,7 +1,8 @@
 """The GSM modem: its state, and test messages."""
 
 from firmware.services.errors import Refused
-from hal.contracts import ModemFailed
+from firmware.services.system.sms_limits import SmsBudget, require_ordinary
+from hal.contracts import Modem, ModemFailed
 from hal.fields import BadField
 
 TEST_TEXT = "MC252 test message"
@@ -10,10 +11,12 @@ TEST_TEXT = "MC252 test message"
 class Gsm:
     """The modem as the settings want it. `settings` is the active value of gsm; without `enabled` the modem is off."""
 
-    def __init__(self, modem, settings: dict):
+    def __init__(self, modem: "Modem | None", settings: dict, budget: SmsBudget):
         self._modem = modem if settings["enabled"] else None
         self._absence = "switched off: setting gsm.enabled" if modem is not None else "this board has none"
         self._sms_phone = settings["smsPhone"]
+        self._sms_allow = settings["smsAllow"]
+        self._budget = budget
         if self._modem is not None:
             self._modem.configure(settings["apn"], settings["user"], settings["password"], settings["pin"])
 
@@ -24,16 +27,19 @@ class Gsm:
     async def sms_test(self, phone: "str | None", text: "str | None") -> dict:
         """Send a message and wait until the network has taken it: {"status": "DONE"|"ERROR", "errorCode", "message"}.
 
-        Refused NO_MODEM, NO_SMS_NUMBER; NoModem; BadField where the text is too long.
+        Refused NO_MODEM, NO_SMS_NUMBER, SMS_LIMIT; NoModem; BadField where the text is too long or the number is dear.
         """
         if self._modem is None:
             raise Refused("NO_MODEM", "no GSM modem: " + self._absence)
         phone = phone or self._sms_phone
         if not phone:
             raise Refused("NO_SMS_NUMBER", "phone: is missing, and the setting gsm.smsPhone is empty")
+        require_ordinary(phone, self._sms_allow)
+        self._budget.require()
         try:
-            await self._modem.send_sms(phone, text or TEST_TEXT)
+            self._budget.spend(await self._modem.send_sms(phone, text or TEST_TEXT))
         except ModemFailed as exc:
+            self._budget.spend(1)  # it may have gone
             return {"status": "ERROR", "errorCode": exc.code, "message": str(exc)}
         except ValueError as exc:
             raise BadField(f"text: {exc}") from exc

@@ -7,6 +7,7 @@ import pytest
 from firmware.services.errors import Refused
 from firmware.services.settings.table import default
 from firmware.services.system.gsm import TEST_TEXT, Gsm
+from firmware.services.system.sms_limits import DEAR, SmsBudget
 from hal.contracts import Modem, ModemFailed, NoModem
 from hal.fields import BadField
 from tests.firmware.running import BOARD, Running
@@ -112,39 +113,112 @@ class Scripted(Modem):
         if self.failure:
             raise self.failure
         self.sent.append((phone, text))
+        return 1 + len(text) // 161
 
 
-def gsm(modem, **settings):
-    return Gsm(modem, dict(default("gsm"), enabled=True, **settings))
+class Day:
+    """The time, and a folder for the count."""
+
+    def __init__(self, folder):
+        self.folder = str(folder)
+        self.utc = 20000 * 86400.0
+
+    def gsm(self, modem, **settings):
+        settings = dict(default("gsm"), enabled=True, **settings)
+        return Gsm(modem, settings, SmsBudget(self.folder, settings["smsPerDay"], lambda: self.utc))
 
 
-async def test_the_modem_gets_the_settings_and_the_message():
+@pytest.fixture
+def day(tmp_path):
+    return Day(tmp_path)
+
+
+async def test_the_modem_gets_the_settings_and_the_message(day):
     modem = Scripted()
-    service = gsm(modem, apn="a.b", user="u", password="p", pin="1234")
+    service = day.gsm(modem, apn="a.b", user="u", password="p", pin="1234")
     assert modem.configured == ("a.b", "u", "p", "1234")
     await service.sms_test(PHONE, None)
     await service.sms_test(PHONE, "hello")
     assert modem.sent == [(PHONE, TEST_TEXT), (PHONE, "hello")]
 
 
-async def test_without_a_number_nothing_is_sent():
+async def test_without_a_number_nothing_is_sent(day):
     modem = Scripted()
     with pytest.raises(Refused, match=r"gsm\.smsPhone") as caught:
-        await gsm(modem).sms_test(None, None)
+        await day.gsm(modem).sms_test(None, None)
     assert (caught.value.code, modem.sent) == ("NO_SMS_NUMBER", [])
 
 
-async def test_failures_of_the_modem_are_told_apart():
-    answer = await gsm(Scripted(ModemFailed("refused", "+CMS ERROR: 38"))).sms_test(PHONE, None)
+async def test_failures_of_the_modem_are_told_apart(day):
+    answer = await day.gsm(Scripted(ModemFailed("refused", "+CMS ERROR: 38"))).sms_test(PHONE, None)
     assert answer == {"status": "ERROR", "errorCode": "MODEM_FAILED", "message": "refused"}
     with pytest.raises(NoModem):
-        await gsm(Scripted(NoModem("gone"))).sms_test(PHONE, None)
+        await day.gsm(Scripted(NoModem("gone"))).sms_test(PHONE, None)
     with pytest.raises(BadField, match="text: too long"):
-        await gsm(Scripted(ValueError("too long"))).sms_test(PHONE, None)
+        await day.gsm(Scripted(ValueError("too long"))).sms_test(PHONE, None)
 
 
-async def test_a_board_without_a_modem_says_so():
-    service = gsm(None)
+async def test_a_board_without_a_modem_says_so(day):
+    service = day.gsm(None)
     assert await service.state() is None
     with pytest.raises(Refused, match="this board has none"):
         await service.sms_test(PHONE, None)
+
+
+async def sent(service, count, text="x"):
+    """How many of so many messages are sent before one is refused for the day's limit."""
+    for number in range(count):
+        try:
+            await service.sms_test(PHONE, text)
+        except Refused as exc:
+            assert exc.code == "SMS_LIMIT"
+            assert "gsm.smsPerDay" in str(exc)
+            return number
+    return count
+
+
+async def test_so_many_messages_a_day_are_sent_over_restarts_and_again_the_next_day(day):
+    assert await sent(day.gsm(Scripted(), smsPerDay=3), 2) == 2
+    assert await sent(day.gsm(Scripted(), smsPerDay=3), 9) == 1
+    day.utc += 86399
+    service = day.gsm(Scripted(), smsPerDay=3)
+    with pytest.raises(Refused) as caught:
+        await service.sms_test(PHONE, "x")
+    assert caught.value.retry_after == 1
+    day.utc += 1
+    assert await sent(service, 9) == 3
+
+
+async def test_each_part_of_a_long_message_counts_and_so_does_one_that_may_have_gone(day):
+    assert await sent(day.gsm(Scripted(), smsPerDay=7), 9, "x" * 400) == 3
+    day.utc += 86400
+    failing = day.gsm(Scripted(ModemFailed("silent", "TIMEOUT")), smsPerDay=2)
+    assert await sent(failing, 9) == 2
+
+
+async def test_without_a_clock_the_limit_holds_until_there_is_one(day):
+    day.utc = None
+    assert await sent(day.gsm(Scripted(), smsPerDay=2), 9) == 2
+    assert await sent(day.gsm(Scripted(), smsPerDay=2), 9) == 0
+    assert await sent(day.gsm(Scripted(), smsPerDay=0), 9) == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"\xff", b"1 2 3", b"9" * 70000])
+async def test_a_damaged_count_does_not_keep_messages_from_being_sent(day, tmp_path, content):
+    (tmp_path / "sms-count").write_bytes(content)
+    assert await sent(day.gsm(Scripted(), smsPerDay=2), 9) == 2
+
+
+@pytest.mark.parametrize("start", DEAR)
+async def test_premium_and_satellite_numbers_get_no_message_unless_they_are_allowed(day, start):
+    modem, phone = Scripted(), start.ljust(12, "1")
+    with pytest.raises(BadField, match=r"premium or satellite number.*gsm\.smsAllow"):
+        await day.gsm(modem, smsAllow=["+99"]).sms_test(phone, "x")
+    assert modem.sent == []
+    await day.gsm(modem, smsAllow=["+99", start]).sms_test(phone, "x")
+    assert modem.sent == [(phone, "x")]
+
+
+@pytest.mark.parametrize("phone", ["+421905123456", "+48601234567", "+380501234567", "+4915112345678", "+12025550123"])
+async def test_ordinary_numbers_are_no_dear_ones(day, phone):
+    assert (await day.gsm(Scripted()).sms_test(phone, "x"))["status"] == "DONE"

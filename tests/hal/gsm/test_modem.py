@@ -604,7 +604,7 @@ async def test_messages_sent_at_once_are_not_mixed(make):
 async def test_only_so_many_messages_wait(make):
     rig = await ready(make)
     outcomes = await asyncio.gather(*[rig.part.send_sms(PHONE, "x") for _ in range(20)], return_exceptions=True)
-    refused = [outcome for outcome in outcomes if outcome is not None]
+    refused = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
     assert len(rig.fake.sent) == 20 - len(refused) >= modem.SENDING_MAX
     assert refused and all(outcome.reason == "BUSY" for outcome in refused)
 
