@@ -294,7 +294,6 @@ class Bus(Service):
         for number in self._order():
             transaction = self._lanes[number].take(self._allowed)
             if transaction is not None:
-                self._shares.serve(number)
                 return transaction
         return None
 
@@ -302,8 +301,9 @@ class Bus(Service):
         """The lanes that have work, first who has used least of the line; they have their priorities where it is even,
         and somebody at a keyboard has a head start."""
         lanes = [number for number in (INTERACTIVE, GATEWAY, SEARCH) if self._lanes[number].length]
-        if len(lanes) > 1:
+        if lanes:
             least = min(self._shares.of(number) for number in lanes)
+            self._shares.advance(least)
             lanes.sort(key=lambda number: max(0, self._shares.of(number) - least - HEAD_START[number]))
         return lanes
 

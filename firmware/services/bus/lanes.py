@@ -14,15 +14,15 @@ class Shares:
     def __init__(self, lead: int):
         self._lead = lead
         self._used: dict = {}
-        self._floor = 0  # what the one that was last served had used then
+        self._floor = 0  # what those that wait have used at least
 
     def of(self, who) -> int:
-        """What somebody has used; no less than whoever was served last."""
+        """What somebody has used; no less than whoever waited when somebody was last served."""
         return max(self._used.get(who, 0), self._floor)
 
-    def serve(self, who) -> None:
-        """Somebody's turn has come."""
-        self._floor = self.of(who)
+    def advance(self, least: int) -> None:
+        """Those that wait have used so much at least: nobody who comes later has used less."""
+        self._floor = max(self._floor, least)
 
     def charge(self, who, cost: int) -> None:
         """Somebody has used so much more."""
@@ -65,7 +65,7 @@ class Lane:
         if best is None:
             return None
         self._remove(best[1], best[2])
-        self._shares.serve(best[3].source)
+        self._shares.advance(best[0])
         return best[3]
 
     def charge(self, source, cost: int) -> None:

@@ -1,0 +1,223 @@
+"""Who gets the line when many want it, in virtual time."""
+
+import asyncio
+
+from firmware.services.bus.arbiter import GATEWAY, INTERACTIVE, SEARCH, Bus, Transaction
+from firmware.services.gateway.forwarding import Forwarding
+from firmware.services.gateway.router import ModbusRouter
+from firmware.services.settings.table import SETTINGS
+from tests.hal.virtual_wire import VirtualPort, frame
+from tests.virtual_time import run
+
+DEFAULTS = {field.name: field.default for field in SETTINGS}
+ABSENT = 99
+
+
+def answer(port, data):
+    if data[0] != ABSENT:
+        port.deliver(0.01, frame(data[0], bytes([3, 2, 0, data[3]])))
+
+
+def read(address):
+    return bytes([3, address >> 8, address & 0xFF, 0, 1])
+
+
+class Rig:
+    def __init__(self, clock):
+        self.clock = clock
+        self.port = VirtualPort(clock)
+        self.port.far = lambda data: answer(self.port, data)
+        self.bus = Bus(self.port, dict(DEFAULTS["serial"], healthCheck=False, lateHorizonMs=0), clock)
+        self.answered = {}  # who -> answers
+        self.tasks = []
+
+    async def ask(self, uid, pdu, lane, source, **more):
+        transaction = Transaction(uid, pdu, lane, source, **more)
+        self.bus.submit(transaction)
+        await transaction.done.wait()
+        return transaction
+
+    def busy(self, who, lane, uid=None, depth=4, **more):
+        """Somebody who always has `depth` requests waiting, to a unit of his own."""
+        uid = uid or 1 + len(self.tasks)
+
+        async def loop(number):
+            register = 0
+            while True:
+                register = (register + 1) % 200
+                asked = await self.ask(uid, read(register + 200 * number), lane, who, **more)
+                self.answered[who] = self.answered.get(who, 0) + (asked.error is None)
+
+        self.tasks += [asyncio.create_task(loop(number)) for number in range(depth)]
+
+
+def on_a_bus(main):
+    async def whole(clock):
+        rig = Rig(clock)
+        await rig.bus.start()
+        await main(rig)
+        for task in rig.tasks:
+            task.cancel()
+        await rig.bus.stop()
+
+    run(whole)
+
+
+def test_every_lane_has_its_share_while_all_have_work():
+    async def main(rig):
+        for name in ("first", "second", "third"):
+            rig.busy(name, INTERACTIVE)
+        rig.busy("gateway", GATEWAY)
+        rig.busy("search", SEARCH, depth=1)
+        await asyncio.sleep(60)
+        total = sum(rig.answered.values())
+        interactive = sum(rig.answered[name] for name in ("first", "second", "third"))
+        assert 0.44 < interactive / total < 0.56
+        assert 0.31 < rig.answered["gateway"] / total < 0.43
+        assert 0.09 < rig.answered["search"] / total < 0.16
+
+    on_a_bus(main)
+
+
+def test_one_source_never_has_more_than_its_part_of_a_lane_however_many_requests_it_queues():
+    async def main(rig):
+        rig.busy("greedy", INTERACTIVE, depth=30)
+        for name in ("second", "third"):
+            rig.busy(name, INTERACTIVE, depth=1)
+        await asyncio.sleep(60)
+        counts = [rig.answered[name] for name in ("greedy", "second", "third")]
+        assert max(counts) < 1.1 * min(counts)
+
+    on_a_bus(main)
+
+
+def test_time_counts_and_not_the_number_of_exchanges():
+    async def main(rig):
+        rig.busy("slow", GATEWAY, uid=ABSENT, depth=1)
+        rig.busy("quick", GATEWAY, depth=4)
+        await asyncio.sleep(60)
+        slow = sum(data[0] == ABSENT for _, data in rig.port.questions) * 0.2
+        assert 0.4 < slow / 60 < 0.6
+
+    on_a_bus(main)
+
+
+def test_a_lane_or_a_source_alone_has_the_whole_line():
+    async def main(rig):
+        rig.busy("search", SEARCH, depth=1)
+        await asyncio.sleep(10)
+        alone = rig.answered["search"]
+        rig.busy("gateway", GATEWAY)
+        await asyncio.sleep(10)
+        assert rig.answered["search"] - alone > alone * 0.2
+        assert rig.answered["gateway"] > alone * 0.6
+
+    on_a_bus(main)
+
+
+def test_a_long_wait_for_one_unit_gives_the_line_free_when_others_wait():
+    async def main(rig):
+        forever = asyncio.create_task(rig.ask(ABSENT, read(1), INTERACTIVE, "http", timeout=60.0))
+        await asyncio.sleep(0.1)
+        started = rig.clock()
+        asked = await rig.ask(1, read(5), GATEWAY, "client")
+        assert asked.error is None
+        assert rig.clock() - started < 1.5
+        rig.busy("gateway", GATEWAY)
+        await asyncio.sleep(30)
+        assert rig.answered["gateway"] > 500
+        assert not forever.done()
+        rig.port.deliver(0.0, frame(ABSENT, bytes([3, 2, 0, 77])))
+        late = await asyncio.wait_for(forever, 1)
+        assert (late.error, late.answer) == (None, bytes([3, 2, 0, 77]))
+
+    on_a_bus(main)
+
+
+def test_a_long_wait_ends_with_its_own_timeout():
+    async def main(rig):
+        started = rig.clock()
+        forever = asyncio.create_task(rig.ask(ABSENT, read(1), INTERACTIVE, "http", timeout=20.0))
+        rig.busy("gateway", GATEWAY)
+        assert (await forever).error == "TIMEOUT"
+        assert 20 <= rig.clock() - started < 21
+
+    on_a_bus(main)
+
+
+def test_a_waiting_request_of_the_gateway_gets_its_exception_before_its_client_gives_up():
+    async def main(rig):
+        rig.bus._units = {ABSENT: {"restMs": 0, "responseTimeoutMs": 60000, "retries": 0}}
+        router = ModbusRouter(rig.bus, None, Forwarding([]), DEFAULTS["modbusTcp"], clock=rig.clock)
+        hog = asyncio.create_task(rig.ask(ABSENT, read(1), INTERACTIVE, "http"))
+        await asyncio.sleep(0.1)
+        started = rig.clock()
+        answers = []
+        for register in range(5):
+            router.ask(1, read(register), "client", lambda pdu: answers.append((pdu, rig.clock() - started)))
+        await asyncio.sleep(4)
+        assert [pdu for pdu, _ in answers] == [bytes([0x83, 6])] * 5
+        assert 2.5 < answers[0][1] <= answers[-1][1] < 3.0
+        assert not hog.done()
+        hog.cancel()
+
+    on_a_bus(main)
+
+
+def test_cancelling_one_request_of_a_source_leaves_its_others():
+    async def main(rig):
+        first = asyncio.create_task(rig.ask(ABSENT, read(1), GATEWAY, "a"))
+        await asyncio.sleep(0.01)
+        waiting = [Transaction(1, read(register), GATEWAY, "a") for register in range(5)]
+        for transaction in waiting:
+            rig.bus.submit(transaction)
+        rig.bus.cancel(waiting[2])
+        await first
+        await asyncio.sleep(1)
+        assert [one.error for one in waiting] == [None, None, "CANCELLED", None, None]
+
+    on_a_bus(main)
+
+
+def test_reads_with_other_retries_or_another_timeout_do_not_share_an_exchange():
+    async def main(rig):
+        first = asyncio.create_task(rig.ask(ABSENT, read(1), GATEWAY, "blocker"))
+        await asyncio.sleep(0.01)
+        rig.port.questions.clear()
+        different = [{}, {}, {"retries": 2}, {"timeout": 0.5}]
+        reads = [rig.ask(1, read(7), GATEWAY, number, **more) for number, more in enumerate(different)]
+        assert [one.error for one in await asyncio.gather(*reads)] == [None] * 4
+        assert len(rig.port.questions) == 3
+        await first
+
+    on_a_bus(main)
+
+
+def test_a_search_asks_units_that_are_down():
+    async def main(rig):
+        bus = Bus(rig.port, dict(DEFAULTS["serial"], lateHorizonMs=0), rig.clock)
+        await rig.bus.stop()
+        await bus.start()
+        for _ in range(4):
+            await bus.exchange(ABSENT, read(1), GATEWAY, "a")
+            await asyncio.sleep(1)
+        rig.port.questions.clear()
+        assert (await bus.exchange(ABSENT, read(1), GATEWAY, "a")).error == "TIMEOUT"  # a probe was due
+        assert (await bus.exchange(ABSENT, read(1), GATEWAY, "a")).error == "DEVICE_DOWN"
+        assert (await bus.exchange(ABSENT, read(1), SEARCH, "s", timeout=0.05)).error == "TIMEOUT"
+        assert len(rig.port.questions) == 2
+        await bus.stop()
+
+    on_a_bus(main)
+
+
+def test_a_lost_port_says_nothing_of_a_device():
+    async def main(rig):
+        asking = asyncio.create_task(rig.ask(ABSENT, read(1), GATEWAY, "a"))
+        await asyncio.sleep(0.1)
+        rig.port._lost("unplugged")
+        assert (await asking).error == "PORT_LOST"
+        unit = rig.bus.health.state(lambda age: "")[str(ABSENT)]
+        assert (unit["ok"], unit["timeouts"], unit["badFrames"]) == (0, 0, 0)
+
+    on_a_bus(main)
