@@ -38,6 +38,7 @@ _FIND = Object(
     Field("baudRates", ListOf(Integer(75, 230400), 16, 1), None, help="rates to try in turn instead of baudRate"),
     Field("charFormats", ListOf(Integer(0, 5), 6, 1), None, help="formats to try in turn instead of charFormat"),
     Field("identify", Boolean(), False, help="ask the found ones who they are (function 43/14 or 17)"),
+    Field("allProbes", Boolean(), False, help="ask the silent ones by functions 1, 43/14 and 17 too"),
     Field("stopAtFirst", Boolean(), False, help="end at the first line setting that answers"),
     rule=_search_is_whole,
 )

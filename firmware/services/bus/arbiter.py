@@ -332,7 +332,7 @@ class Bus(Service):
         exchange = await self._exchange(transaction, transaction.pdu, timeout)
         transaction.elapsed += exchange.elapsed
         transaction.latency = exchange.latency
-        transaction.heard = exchange.heard
+        transaction.heard = transaction.heard + exchange.heard
         transaction.raw = exchange.raw
         if exchange.error == "PORT_LOST":
             self._end(transaction, "PORT_LOST")

@@ -4,7 +4,7 @@ from firmware.services.bus.arbiter import Bus, Transaction
 from firmware.services.bus.pdu import read_values
 from firmware.services.errors import Refused
 from firmware.services.search import builtin
-from firmware.services.search.devices import FIRST_UID, LAST_UID, THOROUGH_WAIT
+from firmware.services.search.devices import FIRST_UID, LAST_UID, THOROUGH_WAIT, wait_on
 from firmware.services.search.job import LineSearch
 from firmware.services.search.parameters import Parameters, reason
 from firmware.services.search.templates import SIZE_LIMIT, holds, parse
@@ -49,13 +49,7 @@ class TemplateSearch(LineSearch):
             return _failure(exc)
         if self.is_running():  # somebody else's search began while the file was read
             return {"status": "BUSY", "errorCode": None}
-        line = Line(
-            fields["baudRate"],
-            fields["charFormat"],
-            fields["frameMode"],
-            self._serial["frameGapUs"],
-            self._serial["asciiGapMs"] / 1000,
-        )
+        line = Line.of(self._serial, fields["baudRate"], fields["charFormat"], fields["frameMode"])
         self._found = []
         self._unjudged = {}
         self._begin(self._walk, template, line)
@@ -85,7 +79,7 @@ class TemplateSearch(LineSearch):
 
     async def _walk(self, template: dict, line: Line) -> None:
         """All unit ids, and once more those that were silent: an answer may have been lost."""
-        wait = max(THOROUGH_WAIT, self._serial["responseTimeoutMs"] / 1000)
+        wait = wait_on(line, max(THOROUGH_WAIT, self._serial["responseTimeoutMs"] / 1000))
         share = wait + 8 * line.char_time + line.silence
         uids = list(range(FIRST_UID, LAST_UID + 1))
         self._planned = 2 * share * len(uids)

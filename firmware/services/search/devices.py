@@ -1,15 +1,20 @@
 """The search for devices: every unit id at every line setting asked for, in the lowest lane of the bus.
 
-The probe reads one holding register (function 3, address 0): it changes nothing, and a device that has no such register
-says so with an exception. Whatever is plainly a Modbus answer from an address counts as found.
+A unit is there if it answers a question that it was asked at this line setting. What is only heard, a late answer or a
+frame of another master, makes nobody a device, but is a reason to ask once more and to wait longer.
+
+The first question reads one holding register (function 3, address 0). It changes nothing, and a device that has no such
+register should say so with an exception; those that are silent instead are offered other questions.
 """
 
 from firmware.services.bus.arbiter import Bus, Transaction
+from firmware.services.search.identification import READ_DEVICE_ID, REPORT_SERVER_ID, text_of
 from firmware.services.search.job import LineSearch
 from hal.framing import Line
 from hal.runtime import monotonic
 
-PROBE = bytes([3, 0, 0, 0, 1])
+PROBES = (bytes([3, 0, 0, 0, 1]), bytes([4, 0, 0, 0, 1]), bytes([1, 0, 0, 0, 1]), READ_DEVICE_ID, REPORT_SERVER_ID)
+FEW_PROBES = 2  # of them where not all are asked for
 FIRST_UID, LAST_UID = 1, 247  # unit ids of devices: serial line specification, section 2.2
 
 FAST_WAIT = 0.035  # seconds for which a fast search waits at first
@@ -17,21 +22,30 @@ FAST_LAST_WAIT = 0.12  # and when it asks the silent ones once more
 THOROUGH_WAIT = 0.5
 MARGIN = 1.5  # waits are at least so many times the slowest answer seen on the line
 BAD_TRIES = 2  # further probes after a frame with a bad checksum
+NOBODY_THERE = (10, 11)  # exceptions of a gateway in between: the unit behind it does not answer
 
 ANSWER, EXCEPTION, ODD, BAD_LINK, COLLISION = "answer", "exception", "odd", "badLink", "collision"
 
 
-class Pass:
-    """One walk over unit ids at one line setting."""
+def wait_on(line: Line, seconds: float) -> float:
+    """The wait for an answer, longer on slow lines: a device cannot answer before the silence that ends the question,
+    and needs a character or two to say that it does."""
+    return max(seconds, line.shortest_wait() + 2 * line.char_time)
 
-    def __init__(self, line: Line, uids: "list[int]", wait: float):
+
+class Pass:
+    """One walk over unit ids at one line setting, with one question and one wait."""
+
+    def __init__(self, line: Line, uids: "list[int]", probe: bytes, wait: float):
         self.line = line
         self.uids = uids
-        self.wait = wait
+        self.probe = probe
+        self.wait = wait_on(line, wait)
 
     def seconds(self) -> float:
         """What the pass takes if nobody answers."""
-        frame = 17 if self.line.frame_mode else 8  # characters of the probe
+        size = len(self.probe) + 3  # bytes of the frame
+        frame = 2 * size + 1 if self.line.frame_mode else size
         return len(self.uids) * (frame * self.line.char_time + self.line.silence + self.wait)
 
 
@@ -41,7 +55,9 @@ class Discovery(LineSearch):
     def __init__(self, bus: "Bus | None", serial: dict, clock=monotonic):
         super().__init__(bus, clock)
         self._serial = serial
+        self._own_line = Line.of(serial)
         self._found: dict = {}  # (line number, unit id) -> a line of the answer
+        self._heard: list = []  # unit ids of whom something was heard at this line setting, in their order
         self._slowest = 0.0
         self._identify = False
 
@@ -51,6 +67,7 @@ class Discovery(LineSearch):
         if self.is_running():
             return {"status": "BUSY"}
         self._found = {}
+        self._heard = []
         self._slowest = 0.0
         self._identify = fields["identify"]
         self._begin(self._walk, self._lines(fields), fields)
@@ -66,66 +83,88 @@ class Discovery(LineSearch):
     def _lines(self, fields: dict) -> "list[Line]":
         rates = fields["baudRates"] or [fields["baudRate"]]
         formats = fields["charFormats"] or [fields["charFormat"]]
-        gap = self._serial["frameGapUs"]
-        ascii_gap = self._serial["asciiGapMs"] / 1000
-        return [Line(rate, form, fields["frameMode"], gap, ascii_gap) for rate in rates for form in formats]
+        return [Line.of(self._serial, rate, form, fields["frameMode"]) for rate in rates for form in formats]
 
     # The walk
 
     async def _walk(self, lines: "list[Line]", fields: dict) -> None:
         uids = list(range(fields["uidFrom"], fields["uidTo"] + 1))
+        plans = [self._passes(line, uids, fields) for line in lines]
+        self._planned = sum(walk.seconds() for plan in plans for walk in plan)
+        for number, plan in enumerate(plans):
+            self._heard = []
+            for walk in plan:
+                await self._pass(number, walk)
+                await self._ask_the_heard(number, walk.line, uids)
+            if fields["stopAtFirst"] and any(found_at == number for found_at, _ in self._found):
+                return
+
+    def _passes(self, line: Line, uids: "list[int]", fields: dict) -> "list[Pass]":
         fast = fields["fastSearch"]
         first = FAST_WAIT if fast else self._thorough_wait()
         last = FAST_LAST_WAIT if fast else self._thorough_wait()
-        self._planned = sum(Pass(line, uids, first).seconds() + Pass(line, uids, last).seconds() for line in lines)
-        for number, line in enumerate(lines):
-            await self._pass(number, Pass(line, uids, first))
-            silent = [uid for uid in uids if (number, uid) not in self._found]
-            again = Pass(line, silent, last)
-            self._planned -= Pass(line, uids, last).seconds() - again.seconds()
-            await self._pass(number, again)
-            if fields["stopAtFirst"] and any(found_at == number for found_at, _ in self._found):
-                return
+        probes = PROBES if fields["allProbes"] else PROBES[:FEW_PROBES]
+        return [Pass(line, uids, probe, last if number else first) for number, probe in enumerate(probes)]
 
     def _thorough_wait(self) -> float:
         return max(THOROUGH_WAIT, self._serial["responseTimeoutMs"] / 1000)
 
     async def _pass(self, number: int, walk: Pass) -> None:
+        """Ask those that have not been found yet."""
         share = walk.seconds() / max(len(walk.uids), 1)
         for uid in walk.uids:
-            if (number, uid) not in self._found:
-                transaction = await self._probe(uid, walk)
-                await self._note(number, walk, uid, transaction)
+            if (number, uid) in self._found:
+                self._planned -= share
+                continue
+            wait = max(walk.wait, MARGIN * self._slowest)
+            verdict = await self._verdict(uid, walk.probe, walk.line, wait)
+            if verdict is not None:
+                await self._add(number, walk.line, uid, verdict)
             self._walked += share
 
-    async def _probe(self, uid: int, walk: Pass) -> Transaction:
-        return await self._ask(uid, PROBE, walk.line, max(walk.wait, MARGIN * self._slowest))
+    async def _ask_the_heard(self, number: int, line: Line, uids: "list[int]") -> None:
+        """Ask those again of whom something was heard, and wait as long as a slow device takes."""
+        heard, self._heard = self._heard, []
+        slowest = self._slowest
+        for uid in heard:
+            if uid in uids and (number, uid) not in self._found:
+                verdict = await self._verdict(uid, PROBES[0], line, wait_on(line, self._thorough_wait()))
+                if verdict is not None:
+                    await self._add(number, line, uid, verdict)
+        self._slowest = slowest  # one slow device is no reason to wait so long for all the others
 
-    async def _note(self, number: int, walk: Pass, uid: int, transaction: Transaction) -> None:
-        """Judge an exchange, late answers of units asked before included."""
-        for late in transaction.heard:
-            if late != uid and late in walk.uids:
-                await self._add(number, walk.line, late, ANSWER)
-        verdict = await self._verdict(uid, walk, transaction)
-        if verdict is not None:
-            await self._add(number, walk.line, uid, verdict)
-
-    async def _verdict(self, uid: int, walk: Pass, transaction: Transaction) -> "str | None":
-        for _ in range(BAD_TRIES):
-            verdict = self._judge(uid, transaction)
+    async def _verdict(self, uid: int, probe: bytes, line: Line, wait: float) -> "str | None":
+        """Ask a unit, again where the answer is spoilt; None where it is not there."""
+        verdict = None
+        for _ in range(1 + BAD_TRIES):
+            transaction = await self._ask(uid, probe, line, wait)
+            for other in transaction.heard:
+                if other not in self._heard and (other != uid or transaction.error not in (None, "EXCEPTION")):
+                    self._heard.append(other)
+            verdict = self._judge(transaction)
+            if verdict in (ANSWER, EXCEPTION) and not line.same_as(self._own_line):
+                return verdict if await self._answers(uid, probe, line, wait) else None
             if verdict != BAD_LINK:
                 return verdict
-            transaction = await self._probe(uid, walk)
-        verdict = self._judge(uid, transaction)
-        return COLLISION if verdict == BAD_LINK else (verdict or BAD_LINK)
+        return COLLISION
 
-    def _judge(self, uid: int, transaction: Transaction) -> "str | None":
-        if transaction.error in (None, "EXCEPTION"):
+    async def _answers(self, uid: int, probe: bytes, line: Line, wait: float) -> bool:
+        """Whether a unit answers once more. The answer to a question that somebody had asked at the bus's own line
+        setting may come so late that it fits a probe at another one."""
+        for _ in range(BAD_TRIES):
+            if self._judge(await self._ask(uid, probe, line, wait)) is not None:
+                return True
+        return False
+
+    def _judge(self, transaction: Transaction) -> "str | None":
+        if transaction.error is None or (transaction.error == "EXCEPTION" and not _is_from_gateway(transaction)):
             self._slowest = max(self._slowest, transaction.latency)
             return ANSWER if transaction.error is None else EXCEPTION
-        if transaction.error == "BAD_FRAME":
-            return ODD if uid in transaction.heard else BAD_LINK
-        return None
+        if transaction.error != "BAD_FRAME":
+            return None
+        if transaction.uid not in transaction.heard:
+            return BAD_LINK
+        return ODD if transaction.answer and not _is_question(transaction.answer) else None
 
     async def _add(self, number: int, line: Line, uid: int, verdict: str) -> None:
         if (number, uid) in self._found:
@@ -142,34 +181,20 @@ class Discovery(LineSearch):
             found["identity"] = await self._identity(uid, line)
 
     async def _identity(self, uid: int, line: Line) -> "str | None":
-        """What a device says of itself by function 43/14 or else 17 (application protocol 6.21, 6.13)."""
-        for pdu, read in ((bytes([43, 14, 1, 0]), _read_identification), (bytes([17]), _read_server_id)):
-            wait = max(THOROUGH_WAIT, MARGIN * self._slowest)
-            transaction = await self._ask(uid, pdu, line, wait)
-            if transaction.error is None:
-                text = read(transaction.answer)
-                if text:
-                    return text
+        """What a device says of itself."""
+        wait = wait_on(line, max(THOROUGH_WAIT, MARGIN * self._slowest))
+        for question in (READ_DEVICE_ID, REPORT_SERVER_ID):
+            transaction = await self._ask(uid, question, line, wait)
+            if transaction.error is None and text_of(transaction.answer):
+                return text_of(transaction.answer)
         return None
 
 
-def _printable(data: bytes) -> str:
-    return "".join(chr(byte) if 32 <= byte < 127 else " " for byte in data).strip()
+def _is_from_gateway(transaction: Transaction) -> bool:
+    return transaction.exception in NOBODY_THERE
 
 
-def _read_identification(pdu: bytes) -> str:
-    """Vendor, product code and revision of an answer of function 43/14."""
-    parts = []
-    position = 7
-    for _ in range(pdu[6] if len(pdu) > 6 else 0):
-        if position + 2 > len(pdu):
-            break
-        length = pdu[position + 1]
-        parts.append(_printable(pdu[position + 2 : position + 2 + length]))
-        position += 2 + length
-    return " ".join(part for part in parts if part)
-
-
-def _read_server_id(pdu: bytes) -> str:
-    """The printable part of an answer of function 17."""
-    return _printable(pdu[2:])
+def _is_question(pdu: bytes) -> bool:
+    """Whether a frame of functions 1 to 4 is another master's question, which has an address and a count where an
+    answer has its byte count and so many bytes."""
+    return pdu[0] in (1, 2, 3, 4) and len(pdu) == 5 and pdu[1] != 3

@@ -6,7 +6,8 @@ import time
 import pytest
 
 from firmware.api.endpoints import ENDPOINTS
-from firmware.services.bus.arbiter import INTERACTIVE, Bus
+from firmware.services.bus.arbiter import INTERACTIVE, Bus, Transaction
+from firmware.services.gateway.rtu import crc
 from firmware.services.search.devices import Discovery
 from firmware.services.settings.table import SETTINGS
 from hal.fields import BadField
@@ -128,6 +129,94 @@ async def test_an_exception_is_an_answer_too(tmp_path):
         )
         result = await rig.search(uidFrom=33, uidTo=33)
         assert [found["uid"] for found in result["foundDevices"]] == [33]
+
+
+def frame(uid, *pdu):
+    return (bytes([uid, *pdu]) + crc(bytes([uid, *pdu]))).hex()
+
+
+@pytest.mark.parametrize(("fast", "first", "last"), [(True, 15, 19), (False, 17, 17)])
+async def test_a_late_answer_to_somebody_else_makes_no_device(tmp_path, fast, first, last):
+    async with Rig(tmp_path, late_horizon_ms=1000) as rig:
+        assert "error" not in await rig.port.world.command(
+            {"cmd": "fault", "kind": "late", "uid": 17, "count": 1, "delayMs": 1500}
+        )
+        late = await rig.bus.exchange(17, bytes([3, 0, 0, 0, 1]), INTERACTIVE, "test")
+        assert late.error == "TIMEOUT"
+        assert uids(await rig.search(uidFrom=first, uidTo=last, baudRate=2400, fastSearch=fast)) == []
+
+
+@pytest.mark.parametrize("asked", [1, 5])
+async def test_the_questions_of_another_master_are_no_devices(tmp_path, asked):
+    async with Rig(tmp_path) as rig:
+        fault = {"cmd": "fault", "kind": "raw", "uid": 1, "count": 64, "hex": frame(asked, 3, 0, 0, 0, 2)}
+        assert "error" not in await rig.port.world.command(fault)
+        assert uids(await rig.search(uidFrom=1, uidTo=5)) == [2]
+
+
+async def test_a_slow_device_that_is_heard_too_late_is_asked_again(tmp_path):
+    async with Rig(tmp_path, late_horizon_ms=1000) as rig:
+        assert uids(await rig.search(uidFrom=16, uidTo=26)) == [17]
+
+
+@pytest.mark.parametrize("code", [10, 11])
+async def test_a_gateway_that_says_that_nobody_is_there_is_nobody(tmp_path, code):
+    async with Rig(tmp_path) as rig:
+        fault = {"cmd": "fault", "kind": "raw", "uid": 1, "count": 64, "hex": frame(1, 0x83, code)}
+        assert "error" not in await rig.port.world.command(fault)
+        assert "error" not in await rig.port.world.command(dict(fault, hex=frame(1, 0x84, code)))
+        assert uids(await rig.search(uidFrom=1, uidTo=1)) == []
+
+
+class Listener:
+    """In place of the bus: unit 9 answers some functions alone, and is silent at others; counts what is asked."""
+
+    def __init__(self, functions):
+        self.functions = functions
+        self.asked = []
+
+    async def exchange(self, uid, pdu, lane, source, line, wait):
+        self.asked.append((uid, pdu[0], line, wait))
+        transaction = Transaction(uid, pdu, lane, source, wait, 0, line)
+        if uid == 9 and pdu[0] in self.functions:
+            transaction.answered(bytes([pdu[0], 2, 0, 0]), 0.0)
+        else:
+            transaction.finish("TIMEOUT", 0.0)
+        await asyncio.sleep(0)
+        return transaction
+
+
+async def search_by(listener, **fields):
+    discovery = Discovery(listener, SERIAL)
+    discovery.begin(BODY.check(dict({"baudRate": 9600, "charFormat": 5, "uidFrom": 8, "uidTo": 10}, **fields)))
+    while discovery.is_running():
+        await asyncio.sleep(0)
+    result = discovery.result(True)
+    assert (result["status"], result["progress"]) == ("DONE", 100)
+    return uids(result)
+
+
+@pytest.mark.parametrize("function", [3, 4, 1, 43, 17])
+async def test_a_device_that_knows_one_function_alone_is_found(function):
+    assert await search_by(Listener([function]), allProbes=True) == [9]
+    assert await search_by(Listener([function]), fastSearch=True) == ([9] if function in (3, 4) else [])
+
+
+async def test_who_was_found_is_asked_nothing_more():
+    listener = Listener([4])
+    await search_by(listener, allProbes=True)
+    assert [function for uid, function, _, _ in listener.asked if uid == 9] == [3, 4]
+    assert [function for uid, function, _, _ in listener.asked if uid == 10] == [3, 4, 1, 43, 17]
+
+
+@pytest.mark.parametrize("rate", [75, 110, 300, 1200, 9600, 115200])
+async def test_the_waits_of_a_search_follow_the_rate(rate):
+    listener = Listener([])
+    await search_by(listener, baudRate=rate, fastSearch=True)
+    for _, _, line, wait in listener.asked:
+        # The device's silence and answer, a tty that collects for 16 ms, and 10 ms for the device itself.
+        assert wait >= 4.5 * line.char_time + 0.026
+        assert wait <= 0.12 + 10 * line.char_time
 
 
 async def test_a_second_start_is_busy_and_stop_ends_within_a_probe(tmp_path):
