@@ -1,17 +1,13 @@
-"""The process: arguments, signals, exit codes.
-
-    mc252 [--board FILE] [--state-dir DIR] [--http HOST:PORT] [--modbus-tcp HOST:PORT]   run the device
-    mc252 check [--board FILE]                                                           try every part of a board
-    mc252 provision [--state-dir DIR]                                                    make the factory login
+"""The process: commands, signals, exit codes. firmware/command_line.py says how it is called.
 
 Exit codes: 0 stopped by a signal, or done; 1 a failure at run time; 2 wrong arguments or a wrong board config.
 """
 
-import argparse
 import asyncio
 import sys
 
 from firmware.board_check import check_board
+from firmware.command_line import BadArgument, parse, parse_address
 from firmware.device import Device
 from hal.board import BadBoard, load_board
 from hal.contracts import PartError
@@ -20,30 +16,6 @@ from hal.runtime import MICROPYTHON, flush_output, lock_folder, make_folder, on_
 
 ALL_ADDRESSES = "0.0.0.0"
 LOCK_TRIES = 3  # a second apart
-
-
-class BadArgument(Exception):
-    """An argument of the command line cannot be used."""
-
-
-def parse_address(text: str) -> "tuple[str, int]":
-    """(host, port) of HOST:PORT, port 0 for any free one; BadArgument where it is none."""
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
-        raise BadArgument(f"{text}: must be HOST:PORT")
-    return host.strip("[]"), int(port)
-
-
-def parse_arguments(arguments: "list[str]"):
-    """The command line's options."""
-    parser = argparse.ArgumentParser(description="Firmware of the MC252 Modbus gateway")
-    parser.prog = "mc252"
-    parser.add_argument("command", nargs="?", default="run", help="run (default), check or provision")
-    parser.add_argument("--board", default="board-configs/simulated.json", help="board config (JSON)")
-    parser.add_argument("--state-dir", default=".state", help="folder for what must survive a restart")
-    parser.add_argument("--http", default="", help="HOST:PORT of the HTTP API; default: setting httpd, all addresses")
-    parser.add_argument("--modbus-tcp", default="", help="HOST:PORT of Modbus TCP; default: setting modbusTcp")
-    return parser.parse_args(arguments)
 
 
 def build(options) -> Device:
@@ -124,7 +96,7 @@ async def check(options) -> None:
 
     with TemporaryDirectory(prefix="mc252-check-") as folder:  # so that a device which runs keeps its files
         if not await check_board(options.board, folder, print):
-            raise PartError("not every part works")
+            sys.exit(1)  # the table has said what and why
 
 
 async def provision(options) -> None:
@@ -140,15 +112,23 @@ async def provision(options) -> None:
         print(f"login {login[0]} / {login[1]}")
 
 
-COMMANDS = {"run": serve, "check": check, "provision": provision}
+async def licence(options) -> None:
+    """Make a licence, or show what one says."""
+    from firmware.maker.licences import answer
+
+    try:
+        print(answer(options))
+    except ValueError as exc:
+        raise BadArgument(f"licence: {exc}") from None
+
+
+COMMANDS = {"run": serve, "check": check, "provision": provision, "licence": licence}
 
 
 def main() -> None:
     """Entry of the command `mc252`."""
-    options = parse_arguments(sys.argv[1:])
+    options = parse(sys.argv[1:])
     try:
-        if options.command not in COMMANDS:
-            raise BadArgument(f"{options.command}: the commands are " + ", ".join(COMMANDS))
         run(COMMANDS[options.command](options))
     except (BadBoard, BadArgument) as exc:
         print(f"mc252: {exc}", file=sys.stderr)

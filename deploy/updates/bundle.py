@@ -18,8 +18,8 @@ import tempfile
 import zlib
 
 from firmware import VERSION
+from firmware.maker.signing import read_key, sign_document
 from hal.linux.update.folders import architecture
-from hal.linux.update.signing import read_key, sign_document
 from hal.update.bundle import MAGIC
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]

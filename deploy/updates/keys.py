@@ -12,7 +12,7 @@ import json
 import pathlib
 import time
 
-from hal.linux.update.signing import make_certificate, make_key, public_text, read_key
+from firmware.maker.signing import make_certificate, make_key, public_text, read_key
 from hal.update.signed import USES
 
 DAY = 86400

@@ -15,7 +15,7 @@ import pathlib
 import shutil
 import time
 
-from hal.linux.update.signing import read_key, sign_document
+from firmware.maker.signing import read_key, sign_document
 from hal.update.bundle import MAGIC
 
 INDEX = "index.json"

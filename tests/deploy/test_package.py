@@ -10,7 +10,8 @@ import subprocess
 
 import pytest
 
-from tests.deploy.machines import NEEDS_MACHINE
+from tests.deploy.machines import NEEDS_MACHINE, run
+from tests.test_documents import links
 
 ROOT = pathlib.Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -253,3 +254,16 @@ def test_apt_by_itself_writes_no_password_into_its_log(machine):
     assert first.stdout.startswith("login admin / ") and first.returncode == 0
     again = machine.run("setpriv", "--reuid=mc252", "--regid=mc252", "--clear-groups", *command.split())
     assert (again.returncode, again.stdout) == (0, "")
+
+
+def test_links_between_the_pages_of_the_package_hold(package, tmp_path):
+    run("dpkg-deb", "-x", package, tmp_path)
+    doc = tmp_path / "usr" / "share" / "doc" / "mc252-firmware"
+    pages = list(doc.rglob("*.md"))
+    assert len(pages) > 10
+    for page in pages:
+        for target in links(page):
+            if target.startswith(("../board-configs", "../tests", "board-configs", "tests", "firmware", "../firmware")):
+                continue  # the code is elsewhere in the package
+            assert (page.parent / target).exists(), f"{page.relative_to(doc)}: {target}"
+    assert (tmp_path / "usr" / "share" / "man" / "man8" / "mc252.8.gz").exists()

@@ -185,7 +185,7 @@ def test_every_state_key_has_a_source(tmp_path):
             "sessions": 1,
         }
         assert (state["access"]["failedLogins"], state["access"]["lastFailedLogin"]) == (0, None)
-        assert state["fwUpdate"] is None
+        assert state["fwUpdate"]["status"] == "IDLE"
         assert state["vpn"] is None
         assert set(device.get("state/get/?bus&time")) == {"bus", "time"}
 

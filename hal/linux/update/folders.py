@@ -65,17 +65,20 @@ class FoldersUpdater(KeyedUpdater):
         self.trial_sec = options["trialSec"]
 
     async def start(self) -> None:
-        """Find out which slot runs. PartError where the slots or the keys cannot be had."""
+        """Find out which slot runs. PartError where the slots' folder cannot be made."""
         try:
             await offload(make_folder, self._slots.folder)
-            await offload(read_keyring, self._keys_path)
-        except (OSError, UpdateRefused) as exc:
+        except OSError as exc:
             raise PartError(f"no updates: {exc}") from exc
         self._slot = running_slot(self._slots.folder)
 
     async def probe(self) -> str:
         """Which slot runs."""
         await self.start()
+        try:
+            await offload(read_keyring, self._keys_path)
+        except (OSError, UpdateRefused) as exc:
+            raise PartError(f"no updates: {exc}") from exc
         return f"slot {self._slot or 'system'} runs, keys in {self._options['keys']}"
 
     def device(self) -> dict:

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from hal.linux.update import licences
+from firmware.maker import licences
 from tests.firmware.running import BOARD, Running
 from tests.hal.update.keys import DAY, Maker
 

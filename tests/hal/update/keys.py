@@ -4,8 +4,8 @@ import hashlib
 import json
 import zlib
 
+from firmware.maker.signing import make_certificate, make_key, public_text, sign_document
 from hal.linux.update.folders import architecture
-from hal.linux.update.signing import make_certificate, make_key, public_text, sign_document
 from hal.update.bundle import MAGIC
 from hal.update.signed import USES, Keyring
 

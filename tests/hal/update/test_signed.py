@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from firmware.maker.signing import make_certificate, make_key, public_text, sign_document
 from hal.contracts import UpdateRefused
-from hal.linux.update.signing import make_certificate, make_key, public_text, sign_document
 from hal.update.signed import Keyring, Moment, open_signed
 from tests.hal.update.keys import DAY, NOW, Maker
 

@@ -7,7 +7,7 @@ import json
 import os
 import time
 
-from hal.linux.update.signing import read_key, sign_document
+from firmware.maker.signing import read_key, sign_document
 
 DAY = 86400
 
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--days", type=int, help="days until it ends; without: never")
 
 
-def run(options: argparse.Namespace) -> str:
+def answer(options: argparse.Namespace) -> str:
     """The text to print. ValueError says which argument is missing or wrong; OSError."""
     if options.action == "show":
         if not options.licence:

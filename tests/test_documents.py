@@ -1,0 +1,47 @@
+"""The documents: links lead somewhere, in the checkout and in the package; the manual page knows every option."""
+
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+PAGES = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True).stdout.split()
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+
+
+def links(page):
+    """What a page links to, but for the web."""
+    return [
+        target for target in LINK.findall(page.read_text()) if "://" not in target and not target.startswith("mailto:")
+    ]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_lead_somewhere(name):
+    page = ROOT / name
+    assert [target for target in links(page) if not (page.parent / target).exists()] == []
+
+
+def help_of(*command):
+    return subprocess.run(
+        [sys.executable, "-m", "firmware", *command, "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+
+
+@pytest.mark.parametrize("command", [(), ("check",), ("provision",), ("licence",)])
+def test_the_manual_page_knows_every_option(command):
+    page = (ROOT / "deploy" / "mc252.8").read_text().replace("\\-", "-")
+    options = set(re.findall(r"--[a-z-]+", help_of(*command)))
+    assert options and {option for option in options if option not in page} == set()
+
+
+def test_the_manual_page_is_one():
+    if shutil.which("man") is None:
+        pytest.skip("there is no man here")
+    done = subprocess.run(["man", "--warnings", "-l", "deploy/mc252.8"], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "FILES" in done.stdout
