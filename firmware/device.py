@@ -44,6 +44,7 @@ from firmware.services.update.absent import CloudActivation, NoUpdates
 from hal.contracts import NotPermitted
 from hal.runtime import in_time, log, log_exception, monotonic
 from hal.service import Service
+from hal.trace import TRACE
 
 SETTINGS_FILE = "settings.json"
 STOP_SEC = 20  # for one service to stop
@@ -72,6 +73,8 @@ class Device:
         factory = with_factory_login(board.settings, board.system.factory_login())
         self.settings = Settings(DocumentStore(state_dir, SETTINGS_FILE), factory, unmanaged_settings(board))
         self.settings.report_to(self.problems)
+        TRACE.topics = self.settings.active["logFlags"]
+        self.settings.followers.append(_select_traces)
         self._run(self.settings)
         self.identity = Identity(board.system)
         self.transfers = Transfers()
@@ -279,6 +282,11 @@ class Device:
 
     def _access(self) -> dict:
         return dict(self.login.failures(), buttonSecLeft=self.button.seconds_left(), sessions=self.sessions.count())
+
+
+def _select_traces(before: dict, after: dict, author) -> None:
+    """What is logged is for whoever looks for a fault now: it does not wait for a restart."""
+    TRACE.topics = after["logFlags"]
 
 
 def _absent() -> None:

@@ -6,6 +6,7 @@ from firmware.http.answers import JsonResponse, check
 from firmware.http.dates import http_date
 from firmware.http.limits import HttpLimits
 from hal.runtime import log_exception, monotonic
+from hal.trace import HTTP, trace
 
 
 def no_clock() -> "float | None":
@@ -66,6 +67,11 @@ class Application(Microdot):
 
     async def dispatch_request(self, req):
         """As Microdot's, without its hooks and without its care for what else a handler could be or give."""
+        response = await self._answer(req)
+        trace(HTTP, f"HTTP: {req.client_addr[0]} {req.method} {req.path} {response.status_code}")
+        return response
+
+    async def _answer(self, req):
         handler, _, _ = self.find_route(req)
         if not callable(handler):
             return await self.error_response(req, handler)

@@ -11,6 +11,7 @@ import re
 from hal.contracts import NoModem
 from hal.gsm.response import is_number
 from hal.runtime import wait_until
+from hal.trace import MODEM, trace
 
 ANSWER_SEC = 5.0  # for the modem to answer a command that asks nobody else
 PROMPT_SEC = 10.0
@@ -189,6 +190,7 @@ class AtPort:
     # One exchange
 
     def _ask(self, command: str, wanted: str) -> _Exchange:
+        trace(MODEM, f"modem: {command.partition('=')[0]}")
         self._exchange = _Exchange(command, wanted)
         self._write(command.encode() + b"\r")
         return self._exchange

@@ -7,6 +7,7 @@ from firmware.services.access.sessions import Sessions
 from firmware.services.access.throttle import Throttle
 from firmware.services.errors import Refused
 from hal.runtime import constant_time_equal, log, monotonic, sha1_hex
+from hal.trace import LOGINS, trace
 
 LOG_SEC = 60  # wrong logins are logged at most so often, those in between as a number
 
@@ -51,6 +52,7 @@ class Login:
                 self._failed(address)
                 raise Refused("BAD_CREDENTIALS", "the user name, the password or the salt is wrong")
             self._throttle.succeeded(address)
+        trace(LOGINS, f"login: {self._user} from {address}")
         return {"authType": "Bearer", "token": self._sessions.open(address), "ttlSec": self._sessions.ttl_sec}
 
     def failures(self) -> dict:
@@ -66,6 +68,7 @@ class Login:
         now = self._clock()
         self._failures += 1
         self._last_failure = address, now
+        trace(LOGINS, f"login: refused from {address}")
         if self._told_at is None or now - self._told_at >= LOG_SEC:
             log(f"login: wrong user name, password or salt from {address}; {self._failures - self._failures_told} new")
             self._failures_told = self._failures

@@ -22,6 +22,7 @@ from hal.contracts import PartError
 from hal.framing import READ_ONLY, Line, question_key
 from hal.runtime import log, log_exception, monotonic, wait_until
 from hal.service import Service
+from hal.trace import BUS_ERRORS, EXCHANGES, is_traced, trace
 
 INTERACTIVE, GATEWAY, SEARCH = range(3)
 
@@ -381,6 +382,10 @@ class Bus(Service):
             exchange = await self._port.broadcast(pdu, self._serial["turnaroundMs"] / 1000)
         else:
             exchange = await self._port.transact(uid, pdu, timeout)
+        if is_traced(EXCHANGES):
+            trace(EXCHANGES, _line_of(uid, pdu, exchange))
+        if exchange.error is not None:
+            trace(BUS_ERRORS, f"bus: unit {uid}, function {pdu[0]}: {exchange.error}")
         cost = int(exchange.elapsed * 1000) + 1
         lane = self._lanes[transaction.lane]
         lane.charge(transaction.source, cost)
@@ -542,3 +547,10 @@ class Bus(Service):
 
 def _any(transaction: Transaction) -> bool:
     return True
+
+
+def _line_of(uid: int, pdu: bytes, exchange) -> str:
+    """A question and what came of it, in hexadecimal."""
+    answer = exchange.pdu or exchange.odd
+    came = answer.hex() if answer else f"{exchange.error or 'nothing'} {(exchange.raw or b'').hex()}".strip()
+    return f"bus: unit {uid}: {pdu.hex()} -> {came} in {int(exchange.elapsed * 1000)} ms"

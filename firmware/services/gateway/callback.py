@@ -22,6 +22,7 @@ from hal.runtime import (
     wait_until,
 )
 from hal.service import Pauses, Service
+from hal.trace import NETWORK, trace
 
 CONNECT_SEC = 10
 SHORTEST_PAUSE = 1  # seconds before a redial, whatever the setting says
@@ -116,6 +117,7 @@ class CloudConnection(Service):
         self._since = self._clock()
         self._last_error = None
         self._connected.set()
+        trace(NETWORK, f"cloud: connected to {self._settings['host']}:{self._settings['port']}")
         if self._settings["sendId"]:
             self._session.call(self._router.own_uid(), self._registers.call())
         self._serving = self.spawn(self._session.serve())
@@ -127,6 +129,7 @@ class CloudConnection(Service):
             self._serving = None
             self._session = None
             self._since = self._clock()
+            trace(NETWORK, f"cloud: {self._settings['host']}:{self._settings['port']} no more: {self._last_error}")
 
     async def _dial(self):
         settings = self._settings

@@ -19,6 +19,7 @@ from firmware.services.settings.values import (
 from hal.fields import BadField
 from hal.runtime import log, offload
 from hal.service import Service
+from hal.trace import CHANGES, trace
 
 
 class Settings(Service):
@@ -160,6 +161,8 @@ class Settings(Service):
                 values, notices = make(self.saved)
                 await self._offload(store, dict(values, notices=notices) if notices else values)
                 before, self.saved = self.saved, values
+                changed_keys = [field.name for field in SETTINGS if before[field.name] != values[field.name]]
+                trace(CHANGES, "settings: changed " + ", ".join(changed_keys))
                 self._tell(self.notices, notices)
                 self.notices = notices
                 for follow in self.followers:

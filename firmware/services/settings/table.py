@@ -306,7 +306,12 @@ SETTINGS = (
         Field("longitude", Number(-180, 180), 0, "degrees, east positive"),
     ),
     Field("language", Choice("en", "uk", "pl", "ru", "de"), "en", "language of texts made for people"),
-    Field("logFlags", Integer(0, 0xFFFFFFFF), 0, "bit mask of what is logged besides errors"),
+    Field(
+        "logFlags",
+        Integer(0, 0xFFFFFFFF),
+        0,
+        "logged at once: 1 bus errors 2 exchanges 4 logins 8 settings 16 network 32 modem 64 HTTP",
+    ),
     Field("bodVoltage", Number(0, 60), 0, "supply voltage in volts below which the board resets; 0: not watched"),
 )
 

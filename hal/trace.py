@@ -1,0 +1,63 @@
+"""What is logged besides errors, by topic, as setting logFlags asks for it."""
+
+import os
+import sys
+
+from hal.runtime import monotonic
+
+TOPICS = (  # bit of setting logFlags, what it logs
+    (1, "exchanges on the line that fail"),
+    (2, "every exchange on the line, with its bytes"),
+    (4, "logins"),
+    (8, "changed settings"),
+    (16, "connections to servers and VPN"),
+    (32, "commands to the modem, without what they carry"),
+    (64, "HTTP requests"),
+)
+BUS_ERRORS, EXCHANGES, LOGINS, CHANGES, NETWORK, MODEM, HTTP = (bit for bit, _ in TOPICS)
+
+LINES_A_SEC = 100  # what is more is counted; somebody has asked for these lines, but not for a full disk
+
+_PRIORITY = "<6>" if hasattr(os, "getenv") and os.getenv("JOURNAL_STREAM") else ""  # informational: sd-daemon(3)
+
+
+class Trace:
+    """Writes the lines of the topics that are selected. `topics` is a bit mask."""
+
+    def __init__(self, clock=monotonic):
+        self.topics = 0
+        self._clock = clock
+        self._second = 0
+        self._lines = 0  # of this second
+        self._left_out = 0
+
+    def write(self, topic: int, text: str) -> None:
+        """Write one line if its topic is selected."""
+        if not self.topics & topic:
+            return
+        second = int(self._clock())
+        if second != self._second:
+            if self._left_out:
+                self._print(f"{self._left_out} lines of logFlags were left out here")
+            self._second, self._lines, self._left_out = second, 0, 0
+        self._lines += 1
+        if self._lines > LINES_A_SEC:
+            self._left_out += 1
+        else:
+            self._print(text)
+
+    def _print(self, text: str) -> None:
+        print(_PRIORITY + text, file=sys.stderr)
+
+
+TRACE = Trace()
+
+
+def trace(topic: int, text: str) -> None:
+    """Write one line about a topic, if setting logFlags asks for it."""
+    TRACE.write(topic, text)
+
+
+def is_traced(topic: int) -> bool:
+    """Whether a topic's lines are written, for whoever would have to make the text first."""
+    return TRACE.topics & topic != 0
