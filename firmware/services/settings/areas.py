@@ -127,11 +127,11 @@ class Settings(Service):
         await super().stop()
 
     def _checked(self, values: dict, author) -> dict:
+        for check in self.checks:
+            check(self.saved, values, author)
         for key in sorted(self._unmanaged):
             if values[key] not in (self.saved[key], self._factory[key]):
                 raise BadField(f"{key}: {self._unmanaged[key]}")
-        for check in self.checks:
-            check(self.saved, values, author)
         return values
 
     def _tell(self, before: dict, after: dict) -> None:

@@ -108,7 +108,10 @@ def test_a_guest_who_finds_the_button_pressed_cannot_take_the_device_over(tmp_pa
             answer = guest.post("api/settings/saved/set/", json={name: value})
             assert (answer.status_code, answer.json()["error"]) == (403, "FORBIDDEN")
             answer = guest.post("api/cmd/settings/import/", json={"settings": {name: value}})
-            assert (answer.status_code, answer.json()["error"]) == (403, "FORBIDDEN")
+            if name == "wgManual":  # left out of imports on a board that does not manage its network
+                assert list(answer.json()) == ["notices"]
+            else:
+                assert (answer.status_code, answer.json()["error"]) == (403, "FORBIDDEN")
         assert guest.post("api/settings/saved/set/", json={"language": "pl"}).status_code == 200
         device.post("settings/saved/set/", {"protect": {"password": "quite-another"}})
         device.get("identify/")

@@ -87,7 +87,14 @@ OTHER: dict = {  # every field of every key, each different from its default
     "cbCloud": SERVER,
     "areset": {"enabled": False, "periodMin": 7200, "onlyIdle": False},
     "protect": {"username": "installer", "password": "correct horse", "buttonMinutes": 60},
-    "download": {"url": "https://updates.example.org:8443/mc252/?a=b", "enabled": True},
+    "download": {
+        "url": "https://updates.example.org:8443/mc252/?a=b",
+        "enabled": True,
+        "gsmBytesPerDay": 1 << 31,
+        "hawkbitUrl": "https://hawkbit.example.org/default",
+        "hawkbitToken": "secret of hawkBit",
+        "hawkbitTokenKind": "gateway",
+    },
     "firmware": {"autoUpdate": True, "channel": "beta"},
     "httpd": {
         "port": 65535,
