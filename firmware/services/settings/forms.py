@@ -126,7 +126,7 @@ def is_phone(text: str) -> bool:
 
 def is_phone_start(text: str) -> bool:
     """Whether a text can be the beginning of an international number."""
-    return text[:1] == "+" and _is_digits(text[1:])
+    return text[:1] == "+" and len(text) <= 16 and _is_digits(text[1:])
 
 
 def is_apn(text: str) -> bool:
