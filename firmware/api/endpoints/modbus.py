@@ -3,16 +3,23 @@
 from firmware.api.call import Call, Parameters
 from firmware.api.endpoint import UINT32, Endpoint
 from firmware.services.bus.pdu import DATA_MAX
-from hal.fields import AnyOf, Base64, Boolean, Choice, Field, Integer, ListOf, Nullable, Object, Text
+from firmware.services.bus.registers import NUMBERS, ORDERS, limits
+from hal.fields import AnyOf, Base64, Boolean, Choice, Field, Integer, ListOf, Nullable, Number, Object, Text
+
+_NUMBER = Number(*limits("float64"))
 
 _MODBUS_REQUEST = Object(
     Field("uid", Integer(0, 255), help="unit id; 0 is a broadcast"),
     Field("func", Integer(1, 127), help="function code"),
     Field("data", Base64(DATA_MAX), None, help="raw request: the bytes after the function code"),
     Field("addr", Integer(0, 65535), None, help="typed request: first address, counted from 0"),
-    Field("count", Integer(1, 2000), None, help="functions 1 to 4: how many values"),
-    Field("value", AnyOf(Integer(0, 65535), Boolean()), None, help="functions 5 and 6"),
-    Field("values", ListOf(AnyOf(Integer(0, 65535), Boolean()), 1968, 1), None, help="functions 15 and 16"),
+    Field("count", Integer(1, 2000), None, help="functions 1 to 4: how many values, of the type where there is one"),
+    Field(
+        "value", AnyOf(_NUMBER, Boolean()), None, help="functions 5 and 6; of a register -32768..65535 without a type"
+    ),
+    Field("values", ListOf(AnyOf(_NUMBER, Boolean()), 1968, 1), None, help="functions 15 and 16"),
+    Field("type", Choice(*NUMBERS), None, help="functions 3, 4, 6 and 16: what each value is; default: a register"),
+    Field("order", Choice(*ORDERS), None, help="with a type: how its bytes stand on the wire, A the highest; ABCD"),
     Field(
         "timeoutMs", Integer(10, 60000), None, help="wait for the answer to begin; default: serial.responseTimeoutMs"
     ),
@@ -32,7 +39,11 @@ def _modbus_result() -> Object:
         Field("uid", Integer(0, 255)),
         Field("func", Integer(1, 127)),
         Field("data", Nullable(Text(340)), help="Base64 of the answer's bytes after the function code"),
-        Field("values", Nullable(ListOf(AnyOf(Boolean(), Integer(0, 65535)), 2000)), help="values of a typed read"),
+        Field(
+            "values",
+            Nullable(ListOf(Nullable(AnyOf(Boolean(), _NUMBER)), 2000)),
+            help="values of a typed read; null: a float that is no number",
+        ),
         Field(
             "errorCode",
             Nullable(Choice(*_REQUEST_ERRORS)),

@@ -3,6 +3,7 @@
 Source: "MODBUS Application Protocol Specification V1.1b3", section 6.
 """
 
+from firmware.services.bus.registers import encode, numbers, width
 from hal.fields import BadField
 
 READ_BITS = (1, 2)
@@ -27,12 +28,24 @@ def build(fields: dict) -> bytes:
     raise BadField("data: is missing; only functions 1 to 6, 15 and 16 can be given by addr")
 
 
-def read_values(func: int, count: int, pdu: bytes) -> list:
-    """The values of an answer to a typed read: `count` booleans (functions 1, 2) or integers 0..65535 (3, 4)."""
+def read(func: int, address: int, count: int) -> bytes:
+    """The PDU that reads so many bits (functions 1, 2) or registers (3, 4), sections 6.1 to 6.4."""
+    return bytes([func, address >> 8, address & 0xFF, count >> 8, count & 0xFF])
+
+
+def exception(func: int, code: int) -> bytes:
+    """The PDU of an exception to a function, section 7."""
+    return bytes([func | 0x80, code])
+
+
+def read_values(func: int, count: int, pdu: bytes, kind: "str | None" = None, order: str = "ABCD") -> list:
+    """The values of an answer to a typed read: `count` booleans (functions 1, 2) or numbers of a type (3, 4), or
+    without one integers 0..65535; None for a float that is no number."""
     data = pdu[2:]
     if func in READ_BITS:
         return [bool(data[index // 8] >> index % 8 & 1) for index in range(count)]
-    return [data[index] << 8 | data[index + 1] for index in range(0, 2 * count, 2)]
+    words = [data[index] << 8 | data[index + 1] for index in range(0, 2 * count * width(kind or "uint16"), 2)]
+    return words if kind is None else numbers(kind, order, words)
 
 
 def _need(fields: dict, name: str):
@@ -43,8 +56,8 @@ def _need(fields: dict, name: str):
 
 def _refuse_others(fields: dict, used: tuple) -> None:
     problems = []
-    for name in ("addr", "count", "value", "values"):
-        if name not in used and fields[name] is not None:
+    for name in ("addr", "count", "value", "values", "type", "order"):
+        if name not in used and fields[name] is not None and (name not in ("type", "order") or not used):
             what = "a request with data" if fields["data"] is not None else f"function {fields['func']}"
             problems.append(f"{name}: has no place in {what}")
     if problems:
@@ -59,11 +72,29 @@ def _address(fields: dict, count: int) -> bytes:
 
 
 def _read(fields: dict, most: int) -> bytes:
+    func = fields["func"]
+    size = _width(fields, func in READ_REGISTERS)
     _refuse_others(fields, ("addr", "count"))
     count = _need(fields, "count")
-    if not 1 <= count <= most:
-        raise BadField(f"count: must be an integer 1..{most} for function {fields['func']}")
-    return bytes([fields["func"]]) + _address(fields, count) + bytes([count >> 8, count & 0xFF])
+    if not 1 <= count <= most // size:
+        raise BadField(f"count: must be an integer 1..{most // size} for function {func}{_of_type(fields)}")
+    _address(fields, count * size)
+    return read(func, fields["addr"], count * size)
+
+
+def _of_type(fields: dict) -> str:
+    return f" and type {fields['type']}" if fields["type"] is not None else ""
+
+
+def _width(fields: dict, has_numbers: bool) -> int:
+    """Registers of each value; BadField where a type or an order has no place."""
+    if fields["type"] is None:
+        if fields["order"] is not None:
+            raise BadField("order: belongs to a type of more than a byte; type is missing")
+        return 1
+    if not has_numbers:
+        raise BadField(f"type: has no place in function {fields['func']}, whose values are bits")
+    return width(fields["type"])
 
 
 def _bit(value, where: str) -> bool:
@@ -72,29 +103,34 @@ def _bit(value, where: str) -> bool:
     raise BadField(f"{where}: must be true, false, 1 or 0")
 
 
-def _register(value, where: str) -> bytes:
-    if isinstance(value, bool):
-        raise BadField(f"{where}: must be an integer 0..65535")
-    return bytes([value >> 8, value & 0xFF])
+def _register(fields: dict, value, where: str) -> bytes:
+    """The bytes of a number; one without a type fits a register, signed or not."""
+    if fields["type"] is not None:
+        return encode(fields["type"], fields["order"] or "ABCD", value, where)
+    if isinstance(value, bool) or not isinstance(value, int) or not -32768 <= value <= 65535:
+        raise BadField(f"{where}: must be an integer -32768..65535")
+    return bytes([value >> 8 & 0xFF, value & 0xFF])
 
 
 def _write_one(fields: dict) -> bytes:
+    func = fields["func"]
+    size = _width(fields, func == 6)
     _refuse_others(fields, ("addr", "value"))
     value = _need(fields, "value")
-    if fields["func"] == 5:
-        content = b"\xff\x00" if _bit(value, "value") else b"\x00\x00"
-    else:
-        content = _register(value, "value")
-    return bytes([fields["func"]]) + _address(fields, 1) + content
+    if size > 1:
+        raise BadField(f"type: {fields['type']} has {size} registers; function 16 writes them")
+    content = (b"\xff\x00" if _bit(value, "value") else b"\x00\x00") if func == 5 else _register(fields, value, "value")
+    return bytes([func]) + _address(fields, 1) + content
 
 
 def _write_many(fields: dict) -> bytes:
+    func = fields["func"]
+    size = _width(fields, func == 16)
     _refuse_others(fields, ("addr", "values"))
     values = _need(fields, "values")
-    func = fields["func"]
-    most = 1968 if func == 15 else 123
+    most = 1968 if func == 15 else 123 // size
     if not 1 <= len(values) <= most:
-        raise BadField(f"values: must be a list of 1..{most} items for function {func}")
+        raise BadField(f"values: must be a list of 1..{most} items for function {func}{_of_type(fields)}")
     if func == 15:
         content = bytearray((len(values) + 7) // 8)
         for index, value in enumerate(values):
@@ -103,6 +139,6 @@ def _write_many(fields: dict) -> bytes:
     else:
         content = bytearray()
         for index, value in enumerate(values):
-            content += _register(value, f"values[{index}]")
-    count = len(values)
+            content += _register(fields, value, f"values[{index}]")
+    count = len(values) * size
     return bytes([func]) + _address(fields, count) + bytes([count >> 8, count & 0xFF, len(content)]) + bytes(content)

@@ -17,7 +17,7 @@ class ModbusRequests:
     def __init__(self, router: ModbusRouter, clock=monotonic):
         self._router = router
         self._clock = clock
-        self._entries: dict = {}  # tid -> (transaction, count of values of a typed read or None)
+        self._entries: dict = {}  # tid -> (transaction, (count, type, order) of the values of a typed read or None)
         self._last_tid = 0
 
     def submit(self, fields: dict, source: str) -> dict:
@@ -30,7 +30,8 @@ class ModbusRequests:
         self._make_room()
         self._last_tid += 1
         typed_read = strict and fields["func"] in READ_BITS + READ_REGISTERS and fields["uid"] != 0
-        self._entries[self._last_tid] = (transaction, fields["count"] if typed_read else None)
+        values = (fields["count"], fields["type"], fields["order"] or "ABCD") if typed_read else None
+        self._entries[self._last_tid] = (transaction, values)
         return {"tid": self._last_tid, "status": "QUEUED"}
 
     async def result(self, tid: int, wait_ms: int) -> dict:
@@ -38,12 +39,12 @@ class ModbusRequests:
         self._forget_old()
         if tid not in self._entries:
             raise Refused("UNKNOWN_TID", f"there is no result {tid}: results are kept {RESULT_SEC} s")
-        transaction, count = self._entries[tid]
+        transaction, values = self._entries[tid]
         await wait_until(transaction.done, wait_ms / 1000)
         status = "PENDING"
         error = None
         if transaction.done.is_set():
-            error = _error(transaction, count)
+            error = _error(transaction, values is not None)
             status = "DONE" if error is None else "ERROR"
         done = status == "DONE"
         return {
@@ -52,7 +53,7 @@ class ModbusRequests:
             "uid": transaction.uid,
             "func": transaction.pdu[0],
             "data": b64encode(transaction.answer[1:]) if done else None,
-            "values": read_values(transaction.pdu[0], count, transaction.answer) if done and count else None,
+            "values": _values(transaction, *values) if done and values is not None else None,
             "errorCode": error,
             "exception": transaction.exception,
             "heardUid": transaction.heard_uid,
@@ -75,8 +76,12 @@ class ModbusRequests:
                 del self._entries[min(ended)]
 
 
-def _error(transaction: Transaction, count: "int | None") -> "str | None":
+def _values(transaction: Transaction, count: int, kind: "str | None", order: str) -> list:
+    return read_values(transaction.pdu[0], count, transaction.answer, kind, order)
+
+
+def _error(transaction: Transaction, is_typed_read: bool) -> "str | None":
     """The error of a request; a typed read whose answer has not the values asked for is one too."""
-    if count and transaction.error is None and not answer_fits(transaction.pdu, transaction.answer):
+    if is_typed_read and transaction.error is None and not answer_fits(transaction.pdu, transaction.answer):
         return "BAD_FRAME"
     return transaction.error

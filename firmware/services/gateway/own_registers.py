@@ -1,6 +1,7 @@
 """The device's own holding registers, read over Modbus TCP under its own unit id. docs/registers.md lists them."""
 
 from firmware import VERSION
+from firmware.services.bus.pdu import exception, read
 
 ILLEGAL_FUNCTION = 1
 ILLEGAL_ADDRESS = 2
@@ -48,7 +49,7 @@ class OwnRegisters:
             return self._device_id(pdu)
         if func in (6, 16) and from_cloud:
             return self._write(pdu)
-        return bytes([func | 0x80, ILLEGAL_FUNCTION])
+        return exception(func, ILLEGAL_FUNCTION)
 
     def want_code(self) -> None:
         """Ask the cloud for an activation code, at its next connection."""
@@ -56,7 +57,7 @@ class OwnRegisters:
 
     def call(self) -> bytes:
         """The unsolicited answer PDU by which the cloud knows who called."""
-        return self._read(bytes([3, CALL_ADDRESS >> 8, CALL_ADDRESS & 0xFF, 0, CALL_COUNT]))
+        return self._read(read(3, CALL_ADDRESS, CALL_COUNT))
 
     def activation(self) -> dict:
         """The state key `activation`."""
@@ -97,15 +98,15 @@ class OwnRegisters:
 
     def _read(self, pdu: bytes) -> bytes:
         if len(pdu) != 5:
-            return bytes([pdu[0] | 0x80, ILLEGAL_VALUE])
+            return exception(pdu[0], ILLEGAL_VALUE)
         address, count = pdu[1] << 8 | pdu[2], pdu[3] << 8 | pdu[4]
         if not 1 <= count <= 125:
-            return bytes([pdu[0] | 0x80, ILLEGAL_VALUE])
+            return exception(pdu[0], ILLEGAL_VALUE)
         values = self.values()
         data = bytearray([pdu[0], 2 * count])
         for register in range(address, address + count):
             if register not in values:
-                return bytes([pdu[0] | 0x80, ILLEGAL_ADDRESS])
+                return exception(pdu[0], ILLEGAL_ADDRESS)
             data += bytes([values[register] >> 8, values[register] & 0xFF])
         return bytes(data)
 
@@ -118,12 +119,12 @@ class OwnRegisters:
         """Who the device is, by function 43/14 (application protocol 6.21)."""
         names = self._names()
         if len(pdu) != 4 or not 1 <= pdu[2] <= 4:
-            return bytes([pdu[0] | 0x80, ILLEGAL_VALUE])
+            return exception(pdu[0], ILLEGAL_VALUE)
         first, last = pdu[3], len(names) - 1
         if pdu[2] == 4:
             last = first
             if first >= len(names):
-                return bytes([pdu[0] | 0x80, ILLEGAL_ADDRESS])
+                return exception(pdu[0], ILLEGAL_ADDRESS)
         elif first > last:
             first = 0  # an object that is not there: from the beginning
         data = bytearray([43, READ_DEVICE_ID, pdu[2], BASIC_CONFORMITY, 0, 0, last - first + 1])
@@ -145,9 +146,9 @@ class OwnRegisters:
             address = pdu[1] << 8 | pdu[2]
             words = [pdu[index] << 8 | pdu[index + 1] for index in range(6, len(pdu), 2)]
         else:
-            return bytes([func | 0x80, ILLEGAL_VALUE])
+            return exception(func, ILLEGAL_VALUE)
         if not words or address < CODE_ADDRESS or address + len(words) > CODE_ADDRESS + 2:
-            return bytes([func | 0x80, ILLEGAL_ADDRESS])
+            return exception(func, ILLEGAL_ADDRESS)
         code = [self.code >> 16, self.code & 0xFFFF]
         for index, word in enumerate(words):
             code[address - CODE_ADDRESS + index] = word

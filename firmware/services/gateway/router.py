@@ -3,6 +3,7 @@
 import asyncio
 
 from firmware.services.bus.arbiter import GATEWAY, Bus, Transaction
+from firmware.services.bus.pdu import exception
 from firmware.services.errors import Refused
 from firmware.services.gateway.forwarding import Forwarding
 from firmware.services.gateway.own_registers import OwnRegisters
@@ -111,4 +112,4 @@ class ModbusRouter:
 
 def _exception(pdu: bytes, code: int) -> "bytes | None":
     """An exception answer; code 0 means that none is to be sent."""
-    return bytes([pdu[0] | 0x80, code]) if code else None
+    return exception(pdu[0], code) if code else None

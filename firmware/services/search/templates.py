@@ -3,8 +3,9 @@
 A template is a JSON object {"meta", "identify", "params"}; docs/templates.md teaches how to write one.
 """
 
+from firmware.services.bus.registers import ORDERS, numbers
 from firmware.services.errors import Refused
-from firmware.services.search.values import NUMBERS, ORDERS, WORDS, numbers
+from firmware.services.search.values import NUMBERS, WORDS
 from hal.fields import AnyOf, BadField, Boolean, Choice, Field, Integer, ListOf, Number, Object, Text
 from hal.json_text import JsonError, WrongEncoding, check_json, json_decode, json_loads
 
