@@ -125,6 +125,7 @@ class Bus(Service):
         self._free_at = 0  # when the line may be used again
         self._serves = False
         self._asking: Transaction | None = None  # what is on the line
+        self._between = asyncio.Event()  # set when the line has become free
         self._patience = 0  # until when it may wait for its answer while others wait
         self._counts = {"sent": 0, "ok": 0, "timeouts": 0, "crcErrors": 0, "exceptions": 0}
         self._load_marks = [(self._now(), 0.0), (self._now(), 0.0)]
@@ -143,6 +144,8 @@ class Bus(Service):
         await super().stop()
         if self._asking is not None:
             self._end(self._asking, "CANCELLED")
+            self._asking = None
+            self._between.set()
         self._fail_all("CANCELLED")
         await self._port.stop()
 
@@ -177,8 +180,18 @@ class Bus(Service):
         return transaction
 
     def cancel(self, transaction: Transaction) -> None:
-        """End a transaction that still waits; one on the line ends by itself."""
+        """End a transaction for which nobody waits any more; one on the line has it for PATIENCE_SEC at most."""
         self._drop(transaction, "CANCELLED")
+        if transaction is self._asking and not transaction.sharers:
+            transaction.finish("CANCELLED", self._clock())
+            self._patience = min(self._patience, self._now() + int(PATIENCE_SEC * 1000))
+            self._waiting.set()
+
+    async def let_go(self, source) -> None:
+        """Wait until nothing of a source is on the line any more."""
+        while self._asking is not None and self._asking.source is source:
+            self._between.clear()
+            await self._between.wait()
 
     def state(self) -> dict:
         """The state key `bus`."""
@@ -248,6 +261,7 @@ class Bus(Service):
                 log_exception(exc)
                 self._end(transaction, "PORT_LOST")
             self._asking = None
+            self._between.set()
 
     async def _wait_for_work(self) -> None:
         if not self._line.same_as(self._port.line):
@@ -278,7 +292,8 @@ class Bus(Service):
             for lane in self._lanes:
                 for transaction in lane.overdue(now + int(OVERDUE_CHECK_SEC * 1000)):
                     self._drop(transaction, "TIMEOUT" if transaction.elapsed else "BUS_BUSY")
-            if not any(lane.length for lane in self._lanes):
+            abandoned = self._asking is not None and self._asking.done.is_set()
+            if not abandoned and not any(lane.length for lane in self._lanes):
                 self._waiting.clear()
             elif self._asking is not None and now > self._patience:
                 self._port.hurry()
@@ -423,7 +438,7 @@ class Bus(Service):
 
     def _repeats(self, transaction: Transaction) -> bool:
         """Ask once more what was disturbed by a frame that this device itself had provoked; reads alone."""
-        if transaction.repeated or transaction.pdu[0] not in READ_ONLY:
+        if transaction.repeated or transaction.done.is_set() or transaction.pdu[0] not in READ_ONLY:
             return False
         transaction.repeated = True
         self._put_back(transaction)
@@ -472,7 +487,8 @@ class Bus(Service):
         """The line was given free: the answer comes as a frame that nobody else has asked for, or its time passes."""
         asked = self._now() - int(exchange.latency * 1000)
         until = asked + int(timeout * 1000)
-        self._debts.add(transaction.uid, transaction.pdu, asked, until, transaction)
+        waiting = None if transaction.done.is_set() else transaction
+        self._debts.add(transaction.uid, transaction.pdu, asked, until, waiting)
 
     def _owe(self, transaction: Transaction, exchange) -> None:
         if exchange.owed:
@@ -507,7 +523,7 @@ class Bus(Service):
             again = self._of_unit(transaction.uid, "retries")
             transaction.retries = again if transaction.pdu[0] in READ_ONLY else 0
         transaction.retries -= 1
-        if transaction.retries >= 0:
+        if transaction.retries >= 0 and not transaction.done.is_set():
             self._put_back(transaction)
         else:
             self._end(transaction, error)

@@ -33,8 +33,10 @@ class LineSearch(Service):
         await super().stop()
 
     async def end(self) -> dict:
-        """As `stop`, for who has asked for it: {"status": "DONE"}."""
+        """As `stop`, for who has asked for it: {"status": "DONE"}, when the last probe has left the line."""
         await self.stop()
+        if self._bus is not None:
+            await self._bus.let_go(self)
         return {"status": "DONE"}
 
     def _need_bus(self) -> None:

@@ -237,6 +237,17 @@ async def test_a_second_start_is_busy_and_stop_ends_within_a_probe(tmp_path):
         assert rig.start(uidFrom=1, uidTo=1) == {"status": "DONE"}
 
 
+async def test_stopped_is_said_when_the_last_probe_has_left_the_line(tmp_path):
+    async with Rig(tmp_path) as rig:
+        rig.discovery._serial = dict(SERIAL, responseTimeoutMs=60000)
+        rig.start(uidFrom=200, uidTo=247, fastSearch=False)
+        while not rig.bus.state()["sent"]:
+            await asyncio.sleep(0.01)
+        assert await rig.discovery.end() == {"status": "DONE"}
+        answer = await asyncio.wait_for(rig.bus.exchange(1, bytes([3, 0, 0, 0, 4]), INTERACTIVE, "test"), 10)
+        assert (answer.error, rig.bus.state()["sent"]) == (None, 2)
+
+
 async def test_normal_traffic_goes_on_during_a_search_at_other_settings(tmp_path):
     async with Rig(tmp_path) as rig:
         rig.start(baudRate=115200, charFormat=0)
