@@ -10,13 +10,14 @@ import asyncio
 from hal.contracts import NotPermitted, PartError
 from hal.fields import BadField
 from hal.json_text import json_loads
-from hal.runtime import in_time, log, log_exception
+from hal.runtime import in_time, log, log_exception, wait_until
 from hal.runtime.files import real_path
 from hal.service import Pauses, Service
 
 PARTS = ("system", "network", "rs485", "card", "clock", "modem", "button", "updater")
 
 START_SEC = 15.0  # for a part to come up
+HURRY_SEC = 5.0  # for all parts, before the device goes on without those that are late
 STOP_SEC = 6.0
 
 DRIVERS = {  # (part, driver) -> (module, class)
@@ -49,6 +50,10 @@ class Board(Service):
         self.name = name
         self.settings = settings
         self.parts = parts
+        self._is_starting = False
+        self._untried = 0  # parts that are being started
+        self._all_tried = asyncio.Event()
+        self._refusal: NotPermitted | None = None
         self.system = parts["system"]
         self.network = parts["network"]
         self.rs485 = parts["rs485"]
@@ -60,13 +65,33 @@ class Board(Service):
 
     async def start(self) -> None:
         """Bring every part up. One that fails, or does not answer, is tried again with growing pauses and costs the
-        others nothing.
+        others nothing; whoever starts the board is kept waiting for HURRY_SEC at most.
 
         NotPermitted where the process lacks a privilege, for that does not change while it runs.
         """
-        for name in PARTS:
-            if self.parts[name] is not None:
-                await self._start_part(name, self.parts[name])
+        await self._start_part("system", self.system)
+        others = [name for name in PARTS if name != "system" and self.parts[name] is not None]
+        self._untried = len(others)
+        self._is_starting = True
+        for name in others:
+            self.spawn(self._start_beside(name, self.parts[name]))
+        if others:
+            await wait_until(self._all_tried, HURRY_SEC)
+        self._is_starting = False
+        if self._refusal is not None:
+            raise self._refusal
+
+    async def _start_beside(self, name: str, part) -> None:
+        try:
+            await self._start_part(name, part)
+        except NotPermitted as exc:
+            if self._is_starting:
+                self._refusal = exc
+            else:  # too late to be told at the start
+                log(f"{name}: {exc}")
+        self._untried -= 1
+        if self._untried == 0 or self._refusal is not None:
+            self._all_tried.set()
 
     async def _start_part(self, name: str, part) -> None:
         try:
@@ -79,11 +104,11 @@ class Board(Service):
             log_exception(exc)
 
     async def stop(self) -> None:
-        """Let every part's hardware go, the last one first; one that does not answer is left."""
+        """Let every part's hardware go, the system last; one that does not answer is left."""
         await super().stop()
-        for name in reversed(PARTS):
-            if self.parts[name] is not None:
-                await self._stop_part(name, self.parts[name])
+        others = [name for name in PARTS if name != "system" and self.parts[name] is not None]
+        await asyncio.gather(*[self._stop_part(name, self.parts[name]) for name in others])
+        await self._stop_part("system", self.system)
 
     async def _stop_part(self, name: str, part) -> None:
         try:

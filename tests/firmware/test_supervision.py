@@ -238,6 +238,25 @@ async def test_a_part_that_hangs_or_is_at_fault_costs_no_other(monkeypatch, caps
     assert "card: does not start within 0.01 s" in log or "ZeroDivisionError" in log
 
 
+async def test_the_device_goes_on_without_a_part_that_is_late(monkeypatch):
+    monkeypatch.setattr(board, "HURRY_SEC", 0.01)
+    may_start = asyncio.Event()
+
+    class Late(Part):
+        async def start(self):
+            await may_start.wait()
+            self.has_started = True
+
+    late = Late()
+    whole = board_with(late)
+    async with asyncio.timeout(10):
+        await whole.start()
+        may_start.set()
+        while not getattr(late, "has_started", False):
+            await asyncio.sleep(0.001)
+        await whole.stop()
+
+
 async def test_a_service_that_does_not_answer_costs_its_key_of_the_state_alone(monkeypatch, capsys):
     monkeypatch.setattr(state_module, "SOURCE_SEC", 0.01)
 

@@ -28,12 +28,7 @@ class Networking(Service):
             self.vpn_interfaces.append(TUNNEL)
 
     def check(self, before: dict, after: dict, author) -> None:
-        """BadField where a change of settings would make administrators of those on an interface that is no tunnel, or
-        asks for what is not this firmware's to set."""
-        if self._network is None or not self._network.is_managed():
-            for key in _asked_for(after):
-                if after[key] != before[key]:
-                    raise BadField(f"{key}: the network of this board is set up by its own system, not by this setting")
+        """BadField where a change of settings would make administrators of those on an interface that is no tunnel."""
         name = after["wgCloud"]["interface"]
         if after["wgCloud"] == before["wgCloud"] or self._network is None or self._network.is_tunnel(name):
             return

@@ -18,7 +18,6 @@ from firmware.services.system import network as networking
 from firmware.services.system.network import TUNNEL, Networking
 from firmware.services.system.problems import Problems
 from hal.contracts import PartError
-from hal.fields import BadField
 from hal.linux.net import netlink, networkd, wireguard
 from hal.linux.net.network import LinuxNetwork
 from hal.linux.net.networkd import Networkd, ethernet_file, netdev_file, tunnel_file
@@ -434,20 +433,6 @@ async def test_settings_that_were_refused_are_applied_later_and_are_no_problem_t
             await asyncio.sleep(0.005)
     assert systemd.take()[-1] == "networkctl reload"
     await service.stop()
-
-
-@pytest.mark.parametrize(("key", "value"), [("ethernet", STATIC), ("wgManual", WG)])
-def test_settings_that_the_board_does_not_manage_are_refused_when_they_are_set(key, value):
-    unmanaged = LinuxNetwork(LinuxNetwork.OPTIONS.check({}), "")
-    managed = LinuxNetwork(LinuxNetwork.OPTIONS.check({"interface": "lo", "managed": True}), "")
-    before, after = settings(), settings(**{key: value})
-    for network in (unmanaged, None):
-        service = Networking(network, before, Problems())
-        with pytest.raises(BadField, match=f"^{key}: .*set up by its own system"):
-            service.check(before, after, None)
-        service.check(after, after, None)  # stored before the board's config was changed: other keys can be set
-        service.check(after, before, None)
-    Networking(managed, before, Problems()).check(before, after, None)
 
 
 async def test_a_system_that_refuses_the_settings_is_a_problem_and_no_more(tmp_path, systemd):
