@@ -8,8 +8,8 @@ FREE_TRIES = 5  # wrong logins of an address before it has to wait
 FIRST_PAUSE = 2  # seconds; doubles with every further wrong login
 LONGEST_PAUSE = 900
 FORGET_SEC = 1800  # wrong logins are forgotten after so long without another
-ADDRESSES_LIMIT = 32 if MICROPYTHON else 128
-ALL_FREE_TRIES = 30  # wrong logins of all addresses together before strangers have to wait
+ADDRESSES_LIMIT = 32 if MICROPYTHON else 256
+ALL_FREE_TRIES = 30  # wrong logins of many addresses together before they have to wait
 ALL_PAUSE = 4  # seconds: then all together have one more try
 KNOWN_LIMIT = 16
 
@@ -17,17 +17,17 @@ KNOWN_LIMIT = 16
 class Throttle:
     """Counts wrong logins by source address and makes an address wait, longer each time.
 
-    An address that is counted is never forgotten for the sake of another one. Whoever does not fit into the table has
-    only what all addresses together may try; addresses that have logged in do not depend on that, so that a flood of
-    guesses does not keep them out.
+    An address that is counted is never forgotten for the sake of another one. Beside that, all addresses together may
+    try only so much: those that have been wrong before, and those that have not, each for themselves, so that guesses
+    from many addresses do not keep out who comes for the first time. Who has logged in before depends on neither.
     """
 
     def __init__(self, clock=monotonic):
         self._clock = clock
         self._entries: dict = {}  # source -> [wrong logins, time of the last, barred until]
         self._known: list = []  # sources that have logged in, the last one at the end
-        self._left = ALL_FREE_TRIES  # what all together have left
-        self._counted_at = clock()  # when it was counted last
+        self._all_wrong = _Tries(clock())  # of all addresses that have been wrong before
+        self._all_new = _Tries(clock())
 
     def check(self, address: str) -> None:
         """Refused TOO_MANY_ATTEMPTS while the address has to wait."""
@@ -37,14 +37,14 @@ class Throttle:
         wait = entry[2] - now if entry else 0
         if wait > 0:
             raise _too_many("too many wrong logins", int(wait) + 1)
-        if self._left_now(now) < 1 and source not in self._known:
+        if source not in self._known and not self._tries_of(source).left(now):
             raise _too_many("too many wrong logins by all addresses together", ALL_PAUSE)
 
     def failed(self, address: str) -> None:
         """Count a wrong login."""
         now = self._clock()
-        self._left = max(0, self._left_now(now) - 1)
         source = source_of(address)
+        self._tries_of(source).take(now)
         entry = self._entries.get(source)
         if entry is None or now - entry[1] > FORGET_SEC:
             if entry is None and not self._has_room(now):
@@ -61,17 +61,35 @@ class Throttle:
         self._entries.pop(source, None)
         self._known = [known for known in self._known if known != source][1 - KNOWN_LIMIT :] + [source]
 
-    def _left_now(self, now) -> int:
-        gained = int((now - self._counted_at) / ALL_PAUSE)
-        self._left = min(ALL_FREE_TRIES, self._left + gained)
-        self._counted_at += gained * ALL_PAUSE
-        return self._left
+    def _tries_of(self, source) -> "_Tries":
+        """Whoever would not fit into the table may have been wrong before."""
+        is_new = source not in self._entries and len(self._entries) < ADDRESSES_LIMIT
+        return self._all_new if is_new else self._all_wrong
 
     def _has_room(self, now) -> bool:
         """Whether one more address can be counted, those forgotten that have kept still for long."""
         if len(self._entries) >= ADDRESSES_LIMIT:
             self._entries = {source: entry for source, entry in self._entries.items() if now - entry[1] <= FORGET_SEC}
         return len(self._entries) < ADDRESSES_LIMIT
+
+
+class _Tries:
+    """How many wrong logins are left; they come back one by one."""
+
+    def __init__(self, now):
+        self._left = ALL_FREE_TRIES
+        self._counted_at = now
+
+    def left(self, now) -> int:
+        """How many there are now."""
+        gained = int((now - self._counted_at) / ALL_PAUSE)
+        self._left = min(ALL_FREE_TRIES, self._left + gained)
+        self._counted_at += gained * ALL_PAUSE
+        return self._left
+
+    def take(self, now) -> None:
+        """One has been used."""
+        self._left = max(0, self.left(now) - 1)
 
 
 def _too_many(why: str, seconds: int) -> Refused:
