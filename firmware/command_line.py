@@ -31,10 +31,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Firmware of the MC252 Modbus gateway: runs the device.")
     parser.prog = "mc252"
     if MICROPYTHON:
+        parser.add_argument("command", nargs="?", default="run")  # its options take no other attribute
         _add_run_options(parser)
-        options = parser.parse_args(arguments)
-        options.command = "run"
-        return options
+        return parser.parse_args(arguments)
     parser.add_argument("--version", action="version", version=f"mc252 {VERSION}")
     _add_run_options(parser)
     _add_commands(parser)
