@@ -10,7 +10,7 @@ SEED ?= 1
 COUNT ?= 15
 
 .DEFAULT_GOAL := run
-.PHONY: run bundle run-micropython test test-vm kill-settings doubled-answers mutate lint format bench docs deb clean
+.PHONY: run bundle run-micropython test test-vm kill-settings doubled-answers generated-requests mutate lint format bench docs deb clean
 
 $(VENV)/.made: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -61,6 +61,10 @@ doubled-answers: $(VENV)/.made-dev
 # Small mistakes, planted one at a time: which ones do the tests notice? Takes long; COUNT mistakes for each module.
 mutate: $(VENV)/.made-dev
 	$(BIN)/python tests/mutate.py --seed $(SEED) --count $(COUNT) $(MODULES)
+
+# Every boundary of every field of every endpoint, of which `make test` does a share.
+generated-requests: $(VENV)/.made-dev
+	MC252_GENERATED=whole $(BIN)/python -m pytest tests/firmware/api/test_generated_requests.py
 
 lint: $(VENV)/.made-dev
 	$(BIN)/ruff check .

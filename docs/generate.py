@@ -9,10 +9,11 @@ import json
 import pathlib
 import sys
 
-from firmware.api.call import Keys, Parameters
-from firmware.api.endpoint import Anything, Endpoint
+from firmware.api.endpoint import Endpoint
 from firmware.api.endpoints import ENDPOINTS
 from firmware.api.errors import ERRORS
+from firmware.api.kinds import Anything, Named
+from firmware.api.query import Keys, Parameters
 from firmware.services.settings.table import SETTINGS
 from firmware.services.system.state_table import STATE
 from hal.board import DRIVERS, PARTS
@@ -103,6 +104,8 @@ def endpoint_section(endpoint: Endpoint) -> "list[str]":
     elif isinstance(endpoint.body, Anything):
         lines += ["", "Body: an object of key to value."]
     answer = endpoint.answer()
+    if isinstance(answer, Named):
+        answer = answer.make()
     if isinstance(answer, Object) and answer.fields:
         lines += ["", "Answer:", "", "| field | value | meaning |", "|---|---|---|"]
         lines += field_rows(answer.fields, with_default=False)

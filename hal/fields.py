@@ -30,7 +30,7 @@ def _fail(where: str, must: str) -> BadField:
 
 
 class Integer:
-    """A whole number in [low, high]."""
+    """A whole number in [low, high]; 1.0 and 1e2 are whole too (JSON Schema 2020-12 Validation, section 6.1.1)."""
 
     def __init__(self, low: int = -_INT64, high: int = _INT64):
         self.low = low
@@ -38,8 +38,12 @@ class Integer:
 
     def check(self, value, where: str):
         """The number, or BadField."""
-        if not isinstance(value, int) or isinstance(value, bool) or not self.low <= value <= self.high:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not self.low <= value <= self.high:
             raise _fail(where, "must be an " + self.words())
+        if isinstance(value, float):
+            if value != int(value):
+                raise _fail(where, "must be an " + self.words())
+            return int(value)
         return value
 
     def words(self) -> str:
@@ -139,8 +143,8 @@ class Choice:
     def check(self, value, where: str):
         """The value, or BadField."""
         for allowed in self.values:
-            if value == allowed and type(value) is type(allowed):
-                return value
+            if value == allowed and isinstance(value, bool) is isinstance(allowed, bool):
+                return allowed
         raise _fail(where, "must be " + self.words())
 
     def words(self) -> str:
@@ -149,7 +153,7 @@ class Choice:
 
     def schema(self) -> dict:
         """JSON Schema."""
-        return {"enum": list(self.values)}
+        return {"type": "string" if isinstance(self.values[0], str) else "integer", "enum": list(self.values)}
 
 
 class Base64:
@@ -180,6 +184,7 @@ class Base64:
         return {
             "type": "string",
             "contentEncoding": "base64",
+            "pattern": "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$",
             "minLength": (self.low + 2) // 3 * 4,
             "maxLength": (self.high + 2) // 3 * 4,
         }
@@ -336,13 +341,14 @@ class Object:
     """An object with declared members and no others.
 
     `rule` is None or a function of the checked object that returns a list of problems ("where: what") over
-    several members at once.
+    several members at once; `limits` are JSON Schema keywords for what such a rule, or a service, demands.
     """
 
-    def __init__(self, *fields: Field, rule=None):
+    def __init__(self, *fields: Field, rule=None, limits: "dict | None" = None):
         self.fields = fields
         self.by_name = {field.name: field for field in fields}
         self.rule = rule
+        self.limits = limits
 
     def check(self, value, where: str = "", base: "dict | None" = None):
         """The checked object, members left out filled from `base` or else from their defaults.
@@ -386,4 +392,6 @@ class Object:
         required = [field.name for field in self.fields if field.default is REQUIRED]
         if required:
             schema["required"] = required
+        if self.limits:
+            schema.update(self.limits)
         return schema

@@ -1,18 +1,24 @@
 """JSON as the API takes it (RFC 8259): parsers take more, and a stack is finite."""
 
+import asyncio
 import json
 
 from hal.runtime import MICROPYTHON
 
 JSON_DEPTH_LIMIT = 32  # nesting that the API accepts; its own bodies need 6
 
-_HEX = "0123456789abcdefABCDEF"
+_BOM = b"\xef\xbb\xbf"
+_SPACES = b" \t\n\r"
+_HEX = b"0123456789abcdefABCDEF"
+_ESCAPES = b'"\\/bfnrtu'
+_WORD_LIMIT = 1024  # bytes of a number
+_STEP = 1024  # bytes that are checked in one go
 
 
 class JsonError(ValueError):
-    """A text is not JSON; `position` is where that shows."""
+    """A text is not JSON; `position` is the character where that shows."""
 
-    def __init__(self, message: str, position: int):
+    def __init__(self, message: str, position: int = 0):
         super().__init__(message)
         self.position = position
 
@@ -21,88 +27,154 @@ class WrongEncoding(ValueError):
     """Bytes are a text, but not in UTF-8; the message says in what."""
 
 
-def json_decode(data: bytes) -> str:
+def json_loads(data: "bytes | str") -> object:
+    """Parse JSON, of a text or of its bytes; JsonError where it is broken or nested too deep. WrongEncoding."""
+    text = json_decode(data)
+    if MICROPYTHON:
+        check_json(text)
+    return _parse(text)
+
+
+async def json_loads_in_turns(data: "bytes | str") -> object:
+    """As json_loads; others run meanwhile where checking takes long: where the runtime's parser takes anything."""
+    text = json_decode(data)
+    if MICROPYTHON:
+        for _ in _check(text.encode()):
+            await asyncio.sleep(0)
+    return _parse(text)
+
+
+def json_decode(data: "bytes | str") -> str:
     """The text of JSON in bytes: UTF-8, a byte order mark before it passed over (RFC 8259 section 8.1).
 
-    ValueError; WrongEncoding where they are UTF-16 or UTF-32.
+    JsonError; WrongEncoding where they are UTF-16 or UTF-32.
     """
+    if isinstance(data, str):
+        return data[1:] if data[:1] == "\ufeff" else data
     start = bytes(data[:4])
     if start[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in start:
         raise WrongEncoding(f"it is {'UTF-32' if bytes(2) in start else 'UTF-16'}; JSON is UTF-8")
-    return (data[3:] if start[:3] == b"\xef\xbb\xbf" else data).decode()
+    try:
+        return (data[3:] if start[:3] == _BOM else data).decode()
+    except UnicodeError:
+        raise JsonError("it is not UTF-8") from None
 
 
-def json_loads(text: str) -> object:
-    """Parse JSON; ValueError where it is broken, nested too deep, or holds anything but JSON."""
-    if MICROPYTHON or text.count("[") + text.count("{") > JSON_DEPTH_LIMIT:
-        check_json(text)
-    return json.loads(text)
+def _parse(text: str) -> object:
+    try:
+        value = _decode(text)
+    except RecursionError:
+        raise JsonError(f"it is nested deeper than {JSON_DEPTH_LIMIT}") from None
+    except ValueError as exc:
+        raise JsonError(getattr(exc, "msg", str(exc)), getattr(exc, "pos", 0)) from None
+    if not MICROPYTHON and text.count("[") + text.count("{") > JSON_DEPTH_LIMIT and _is_deep(value):
+        raise JsonError(f"it is nested deeper than {JSON_DEPTH_LIMIT}")
+    return value
+
+
+def _refuse_constant(word: str) -> None:
+    raise JsonError(f"{word} is no value")
+
+
+_decode = json.loads if MICROPYTHON else json.JSONDecoder(parse_constant=_refuse_constant).decode
+
+
+def _is_deep(value: object) -> bool:
+    """Whether lists and objects are nested deeper than the limit, looked at level by level."""
+    level: list = [value]
+    for _ in range(JSON_DEPTH_LIMIT + 1):
+        level = [item for item in level if isinstance(item, (list, dict))]
+        if not level:
+            return False
+        level = [inner for item in level for inner in (item.values() if isinstance(item, dict) else item)]
+    return True
 
 
 def check_json(text: str) -> None:
-    """JsonError where a text is not JSON (RFC 8259) or nested too deep: parsers take more, and a stack is finite."""
-    position, length = 0, len(text)
-    closers = []  # of the open arrays and objects
+    """JsonError where a text is not JSON or nested too deep; as good as the parser's own checks, but slow."""
+    for _ in _check(text.encode()):
+        pass
+
+
+def _check(data: bytes):
+    """JsonError where bytes are not JSON or nested too deep; a generator, which pauses after every _STEP bytes."""
+    position, length, paused = 0, len(data), 0
+    closers = bytearray()  # of the open arrays and objects
     expected = "value"  # or "first" (a value or the end of an array), "key", "first key", "colon", "end" (, ] or })
     while position < length:
-        character = text[position]
-        if character in " \t\n\r":
+        if position - paused >= _STEP:
+            paused = position
+            yield
+        letter = data[position]
+        if letter in _SPACES:
             position += 1
-        elif expected in ("value", "first") and character in "[{":
-            closers.append("]" if character == "[" else "}")
+        elif expected in ("value", "first") and letter in b"[{":
+            closers.append(93 if letter == 91 else 125)  # ] of [, } of {
             if len(closers) > JSON_DEPTH_LIMIT:
-                raise JsonError(f"nested deeper than {JSON_DEPTH_LIMIT}", position)
-            expected = "first" if character == "[" else "first key"
+                raise _error(f"it is nested deeper than {JSON_DEPTH_LIMIT}", data, position)
+            expected = "first" if letter == 91 else "first key"
             position += 1
-        elif expected in ("value", "first") and character not in "]},:":
-            position = _end_of_string(text, position) if character == '"' else _end_of_word(text, position)
+        elif expected in ("value", "first") and letter not in b"]},:":
+            position = _end_of_string(data, position) if letter == 34 else _end_of_word(data, position)
             expected = "end"
-        elif expected in ("key", "first key") and character == '"':
-            position = _end_of_string(text, position)
+        elif expected in ("key", "first key") and letter == 34:
+            position = _end_of_string(data, position)
             expected = "colon"
-        elif expected == "colon" and character == ":":
+        elif expected == "colon" and letter == 58:
             expected = "value"
             position += 1
-        elif expected == "end" and character == "," and closers:
-            expected = "value" if closers[-1] == "]" else "key"
+        elif expected == "end" and letter == 44 and closers:
+            expected = "value" if closers[-1] == 93 else "key"
             position += 1
-        elif expected in ("end", "first", "first key") and closers and character == closers[-1]:
-            closers.pop()
+        elif expected in ("end", "first", "first key") and closers and letter == closers[-1]:
+            closers = closers[:-1]
             expected = "end"
             position += 1
         else:
-            raise JsonError(f"unexpected {character}", position)
+            raise _error(f"unexpected {chr(letter)}", data, position)
     if closers or expected != "end":
-        raise JsonError("ends too early", length)
+        raise _error("it ends too early", data, length)
 
 
-def _end_of_string(text: str, start: int) -> int:
-    position = start + 1
-    while position < len(text):
-        character = text[position]
-        if character == '"':
-            return position + 1
-        if character < " ":
-            raise JsonError("control character in a string", position)
-        if character == "\\":
-            position += 1
-            escape = text[position : position + 1]
-            if escape not in ('"', "\\", "/", "b", "f", "n", "r", "t", "u"):
-                raise JsonError("unknown escape in a string", position)
-            if escape == "u" and not all(digit in _HEX for digit in (text[position + 1 : position + 5] + "    ")[:4]):
-                raise JsonError("unknown escape in a string", position)
-        position += 1
-    raise JsonError("ends in a string", start)
+def _error(message: str, data: bytes, position: int) -> JsonError:
+    return JsonError(message, len(data[:position].decode()))
 
 
-def _end_of_word(text: str, start: int) -> int:
+def _end_of_string(data: bytes, start: int) -> int:
+    """Where a string ends; each byte is looked at a bounded number of times, whatever is escaped."""
+    position, quote = start + 1, -1
+    while True:
+        if quote < position:
+            quote = data.find(b'"', position)
+            if quote < 0:
+                raise _error("it ends in a string", data, start)
+        slash = data.find(b"\\", position, quote)
+        end = quote if slash < 0 else slash
+        if end > position and min(data[position:end]) < 32:
+            raise _error("control character in a string", data, position)
+        if slash < 0:
+            return quote + 1
+        position = _end_of_escape(data, slash)
+
+
+def _end_of_escape(data: bytes, slash: int) -> int:
+    letter = data[slash + 1 : slash + 2]
+    digits = data[slash + 2 : slash + 6] if letter == b"u" else b""
+    if not letter or letter not in _ESCAPES or (letter == b"u" and len(digits) < 4):
+        raise _error("unknown escape in a string", data, slash)
+    if not all(digit in _HEX for digit in digits):
+        raise _error("unknown escape in a string", data, slash)
+    return slash + 2 + len(digits)
+
+
+def _end_of_word(data: bytes, start: int) -> int:
     """End of a number or of true, false, null."""
     end = start
-    while end < len(text) and text[end] not in ' \t\n\r,]}:[{"':
+    while end < len(data) and data[end] not in b' \t\n\r,]}:[{"' and end - start <= _WORD_LIMIT:
         end += 1
-    word = text[start:end]
-    if word not in ("true", "false", "null") and not _is_number(word):
-        raise JsonError(f"{word[:20]} is no value", start)
+    word = data[start:end]
+    if word not in (b"true", b"false", b"null") and not (len(word) <= _WORD_LIMIT and _is_number(word.decode())):
+        raise _error("no value", data, start)
     return end
 
 

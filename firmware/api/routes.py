@@ -32,7 +32,7 @@ def _route(endpoint: Endpoint, device, guard: Guard):
         try:
             level = guard.admit(request, endpoint.level)
             query = endpoint.query.check(request.query_string) if endpoint.query is not None else None
-            body = parse_body(request.body, endpoint.body) if endpoint.method == "POST" else None
+            body = await parse_body(request.body, endpoint.body) if endpoint.method == "POST" else None
             result = await endpoint.handler(Call(device, request, level, query, body))
         except (Refused, BadField, PartError) as exc:
             return refusal(exc)

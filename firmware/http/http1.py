@@ -70,7 +70,7 @@ class RequestHead:
 _TOKEN = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _BAD_IN_TARGET = re.compile("[^!-~]")
 _CONTROL = re.compile("[\x01-\x08\n-\x1f\x7f]")  # but the tabulator; and no NUL, which ends a pattern of MicroPython
-_METHODS = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE")
+_METHODS = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE", "QUERY")
 _VERSIONS = {"HTTP/1.1": "1.1", "HTTP/1.0": "1.0"}
 _ONCE = ("content-length", "transfer-encoding", "host", "authorization", "authorized", "origin", "content-type")
 _CHUNK_LINE = 256  # bytes of a chunk-size line with its extensions

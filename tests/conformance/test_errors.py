@@ -33,6 +33,41 @@ def test_a_body_that_is_no_text(device):
         assert wire.answer()[1]["error"] == "BAD_JSON"
 
 
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity", "nan", "1e", "0x1", "+1"])
+def test_what_parsers_take_for_a_number_and_json_does_not_is_broken(device, authorized, word):
+    status, answer, _ = post(device, "/api/settings/saved/set/", '{"astro": {"latitude": ' + word + "}}", authorized)
+    assert (status, answer["error"]) == (400, "BAD_JSON")
+
+
+def test_a_byte_order_mark_in_front_of_a_body_is_ignored(device, authorized):
+    assert post(device, "/api/settings/saved/set/", "\ufeff{}", authorized)[:2] == (200, {})
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_a_body_in_utf_16_is_named_as_that(device, authorized, encoding):
+    body = "{}".encode(encoding)
+    head = f"POST /api/settings/saved/set/ HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+    with device.connect() as wire:
+        wire.send((head + "Authorization: " + authorized["Authorization"] + "\r\n\r\n").encode() + body)
+        status, answer, _ = wire.answer()
+    assert (status, answer["error"]) == (400, "BAD_JSON")
+    assert "UTF-" in answer["message"].split(";")[0]
+
+
+def test_a_broken_body_is_told_where_it_breaks(device):
+    message = post(device, "/api/login/", '{"username": "ä", "password" 1}')[1]["message"]
+    assert "character 30" in message
+
+
+@pytest.mark.parametrize("number", ["1200", "1200.0", "12e2", "1.2E3"])
+def test_whole_numbers_may_be_written_in_any_way(device, authorized, number):
+    body = '{"httpd": {"sessionTtlSec": ' + number + "}}"
+    assert post(device, "/api/settings/saved/set/", body, authorized)[:2] == (200, {})
+    saved = device.ask("GET", "/api/settings/saved/get/?httpd", headers=authorized)[1]["httpd"]["sessionTtlSec"]
+    assert (saved, type(saved)) == (1200, int)
+    assert post(device, "/api/cmd/settings/reset/", "", authorized)[0] == 200
+
+
 @pytest.mark.parametrize("body", ["[]", "1", '"text"', "null", "true"])
 def test_something_else_than_an_object(device, body):
     status, answer, _ = post(device, "/api/login/", body)

@@ -16,4 +16,18 @@ from firmware.api.endpoints.system import ENDPOINTS as SYSTEM
 from firmware.api.endpoints.time import ENDPOINTS as TIME
 from firmware.api.endpoints.update import ENDPOINTS as UPDATE
 
-ENDPOINTS = SYSTEM + ACCESS + STATE + SETTINGS + MODBUS + SEARCH + CARD + TIME + GSM + CLOUD + UPDATE
+AREAS = {
+    "system": SYSTEM,
+    "access": ACCESS,
+    "state": STATE,
+    "settings": SETTINGS,
+    "modbus": MODBUS,
+    "search": SEARCH,
+    "card": CARD,
+    "time": TIME,
+    "gsm": GSM,
+    "cloud": CLOUD,
+    "update": UPDATE,
+}
+
+ENDPOINTS = tuple([row for rows in AREAS.values() for row in rows])

@@ -1,7 +1,8 @@
 """Logging in and out."""
 
 from firmware.api.call import Call
-from firmware.api.endpoint import UINT32, Endpoint, nothing
+from firmware.api.endpoint import Endpoint
+from firmware.api.kinds import UINT32, nothing
 from hal.fields import Choice, Field, Object, Text
 
 _LOGIN = Object(
@@ -46,7 +47,17 @@ ENDPOINTS = (
         "Salt for password hashing",
         login_salt,
         lambda: Object(Field("salt", Text(40, 40))),
+        errors=("TOO_MANY_ATTEMPTS",),
     ),
-    Endpoint("POST", "/api/login/", 0, "User authentication", login, _session, body=_LOGIN),
+    Endpoint(
+        "POST",
+        "/api/login/",
+        0,
+        "User authentication",
+        login,
+        _session,
+        body=_LOGIN,
+        errors=("BAD_CREDENTIALS", "TOO_MANY_ATTEMPTS"),
+    ),
     Endpoint("POST", "/api/cmd/logout/", 1, "End session", logout, nothing),
 )

@@ -1,10 +1,12 @@
 """Files on the SD card."""
 
 from firmware.api.call import Call
-from firmware.api.endpoint import UINT32, CardPath, Endpoint, nothing
+from firmware.api.endpoint import Endpoint
+from firmware.api.kinds import CARD_ERRORS, UINT32, CardPath, nothing
 from hal.fields import Base64, Boolean, Field, Integer, ListOf, Nullable, Object, Text
 
-_PATH = Field("path", CardPath(), help="absolute path on the card, with /")
+_FILE = Field("path", CardPath(), help="absolute path on the card, with /")
+_PLACE = Field("path", CardPath(root=True), help="absolute path on the card, with /")
 
 
 def _item() -> "tuple[Field, ...]":
@@ -78,10 +80,11 @@ ENDPOINTS = (
         card_dir,
         _directory,
         body=Object(
-            _PATH,
+            _PLACE,
             Field("fromIdx", Integer(0, 0x7FFFFFFF), 0, help="first index"),
             Field("toIdx", Integer(0, 0x7FFFFFFF), None, help="last index, inclusive; default: the last there is"),
         ),
+        errors=CARD_ERRORS,
     ),
     Endpoint(
         "POST",
@@ -90,7 +93,8 @@ ENDPOINTS = (
         "Get file info on SD card",
         card_file_info,
         lambda: Object(*_item()),
-        body=Object(_PATH),
+        body=Object(_PLACE),
+        errors=CARD_ERRORS,
     ),
     Endpoint(
         "POST",
@@ -98,8 +102,9 @@ ENDPOINTS = (
         1,
         "Read file from SD card",
         card_file_read,
-        lambda: Object(Field("blockIdx", _BLOCK), _BLOCK_COUNT, Field("data", Text(1368), help="Base64")),
-        body=Object(_PATH, Field("blockIdx", _BLOCK)),
+        lambda: Object(Field("blockIdx", _BLOCK), _BLOCK_COUNT, Field("data", Base64(1024))),
+        body=Object(_FILE, Field("blockIdx", _BLOCK)),
+        errors=("IS_DIRECTORY",) + CARD_ERRORS,
     ),
     Endpoint(
         "POST",
@@ -108,7 +113,8 @@ ENDPOINTS = (
         "Write file to SD card",
         card_file_write,
         lambda: Object(Field("blockIdx", _BLOCK), _BLOCK_COUNT),
-        body=Object(_PATH, Field("blockIdx", _BLOCK), _BLOCK_COUNT, Field("data", Base64(1024))),
+        body=Object(_FILE, Field("blockIdx", _BLOCK), _BLOCK_COUNT, Field("data", Base64(1024))),
+        errors=("IS_DIRECTORY", "BAD_BLOCK", "CARD_FULL", "CARD_READ_ONLY") + CARD_ERRORS,
     ),
     Endpoint(
         "POST",
@@ -117,7 +123,16 @@ ENDPOINTS = (
         "Remove file from SD card",
         card_remove,
         nothing,
-        body=Object(_PATH, Field("recursive", Boolean(), False, help="remove a folder with all it holds")),
+        body=Object(_FILE, Field("recursive", Boolean(), False, help="remove a folder with all it holds")),
+        errors=("NOT_EMPTY", "CARD_READ_ONLY") + CARD_ERRORS,
     ),
-    Endpoint("POST", "/api/cmd/memory/card_eject", 1, "Safe SD card ejection", card_eject, nothing),
+    Endpoint(
+        "POST",
+        "/api/cmd/memory/card_eject",
+        1,
+        "Safe SD card ejection",
+        card_eject,
+        nothing,
+        errors=("NO_CARD", "CARD_BUSY", "CARD_FAILED", "NOT_PERMITTED"),
+    ),
 )

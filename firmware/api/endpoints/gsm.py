@@ -25,4 +25,15 @@ async def gsm_sms_test(call: Call) -> dict:
     return await call.device.gsm.sms_test(call.body["phone"], call.body["text"])
 
 
-ENDPOINTS = (Endpoint("POST", "/api/cmd/gsm/sms-test/", 1, "Send test SMS", gsm_sms_test, _sms_result, body=_SMS),)
+ENDPOINTS = (
+    Endpoint(
+        "POST",
+        "/api/cmd/gsm/sms-test/",
+        1,
+        "Send test SMS",
+        gsm_sms_test,
+        _sms_result,
+        body=_SMS,
+        errors=("NO_SMS_NUMBER", "NO_MODEM"),
+    ),
+)

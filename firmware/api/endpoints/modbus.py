@@ -1,10 +1,12 @@
 """Modbus requests to the devices on the line."""
 
-from firmware.api.call import Call, Parameters
-from firmware.api.endpoint import UINT32, Endpoint
+from firmware.api.call import Call
+from firmware.api.endpoint import Endpoint
+from firmware.api.kinds import UINT32
+from firmware.api.query import Parameters
 from firmware.services.bus.pdu import DATA_MAX
 from firmware.services.bus.registers import NUMBERS, ORDERS, limits
-from hal.fields import AnyOf, Base64, Boolean, Choice, Field, Integer, ListOf, Nullable, Number, Object, Text
+from hal.fields import AnyOf, Base64, Boolean, Choice, Field, Integer, ListOf, Nullable, Number, Object
 
 _NUMBER = Number(*limits("float64"))
 
@@ -38,7 +40,7 @@ def _modbus_result() -> Object:
         Field("status", Choice("PENDING", "DONE", "ERROR")),
         Field("uid", Integer(0, 255)),
         Field("func", Integer(1, 127)),
-        Field("data", Nullable(Text(340)), help="Base64 of the answer's bytes after the function code"),
+        Field("data", Nullable(Base64(255)), help="the answer's bytes after the function code"),
         Field(
             "values",
             Nullable(ListOf(Nullable(AnyOf(Boolean(), _NUMBER)), 2000)),
@@ -50,7 +52,7 @@ def _modbus_result() -> Object:
         ),
         Field("exception", Nullable(Integer(0, 255)), help="Modbus exception code"),
         Field("heardUid", Nullable(Integer(0, 255)), help="with FOREIGN: the unit that answered"),
-        Field("raw", Nullable(Text(344)), help="with BAD_FRAME: Base64 of what was heard, at most 256 bytes"),
+        Field("raw", Nullable(Base64(258)), help="with BAD_FRAME: what was heard, at most 256 bytes"),
         Field("elapsedMs", UINT32, help="time on the line, all tries together"),
     )
 
@@ -74,6 +76,7 @@ ENDPOINTS = (
         modbus_req,
         lambda: Object(Field("tid", UINT32), Field("status", Choice("QUEUED"))),
         body=_MODBUS_REQUEST,
+        errors=("NO_PORT", "BUS_BUSY"),
     ),
     Endpoint(
         "GET",
@@ -86,5 +89,6 @@ ENDPOINTS = (
             Field("tid", Integer(1, 0x7FFFFFFF), help="from POST /api/modbus/req/"),
             Field("wait", Integer(0, 10000), 0, help="milliseconds to hold the answer until the result is there"),
         ),
+        errors=("UNKNOWN_TID",),
     ),
 )

@@ -1,9 +1,11 @@
 """The searches for Modbus devices: by address, and by template."""
 
-from firmware.api.call import Call, Flag, Parameters
-from firmware.api.endpoint import UINT32, Anything, CardPath, Endpoint
+from firmware.api.call import Call
+from firmware.api.endpoint import Endpoint
+from firmware.api.kinds import UINT32, CardPath, Named
+from firmware.api.query import Flag, Parameters
 from firmware.services.search.devices import ANSWER, BAD_LINK, COLLISION, EXCEPTION, FIRST_UID, LAST_UID, ODD
-from hal.fields import Boolean, Choice, Field, Integer, ListOf, Nullable, Object, Text
+from hal.fields import AnyOf, Boolean, Choice, Field, Integer, ListOf, MapOf, Nullable, Number, Object, Text
 
 
 def _search_is_whole(fields: dict) -> "list[str]":
@@ -64,6 +66,12 @@ def _find_result() -> Object:
     )
 
 
+def _meta() -> Nullable:
+    """What a template says of itself; null where it could not be read."""
+    names = ("class", "title", "manufacturer", "version", "source")
+    return Nullable(Named("TemplateMeta", lambda: Object(*[Field(name, Text(256)) for name in names])))
+
+
 _TEMPLATE = Field("filePath", CardPath(), help="template on the card, or /builtin/templates/ and a shipped one's name")
 
 
@@ -81,8 +89,16 @@ def _class_result() -> Object:
                     *_LINE,
                     Field("class", Text(64)),
                     Field("title", Text(128)),
-                    Field("params", Anything(), help="name -> value, null where the device gave none"),
-                    Field("missing", Anything(), help="name -> why its value is null: EXCEPTION 2, TIMEOUT, ..."),
+                    Field(
+                        "params",
+                        MapOf(Nullable(AnyOf(Number(-1e300, 1e300), Boolean(), Text(1024))), 256),
+                        help="by name; null where the device gave none",
+                    ),
+                    Field(
+                        "missing",
+                        MapOf(Text(64), 256),
+                        help="by name, why its value is null: EXCEPTION 2, TIMEOUT, ...",
+                    ),
                 ),
                 247,
             ),
@@ -139,6 +155,7 @@ ENDPOINTS = (
         modbus_find_start,
         _done,
         body=_FIND,
+        errors=("NO_PORT",),
     ),
     Endpoint(
         "POST",
@@ -166,7 +183,7 @@ ENDPOINTS = (
         lambda: Object(
             Field("status", Choice("DONE", "ERROR")),
             Field("errorCode", Nullable(Text(1024))),
-            Field("metaInfo", Nullable(Anything()), help="class, title, manufacturer, version, source"),
+            Field("metaInfo", _meta(), help="what the template says of itself"),
         ),
         body=Object(_TEMPLATE),
     ),
@@ -179,10 +196,11 @@ ENDPOINTS = (
         lambda: Object(
             Field("status", Choice("DONE", "BUSY", "ERROR")),
             Field("errorCode", Nullable(Text(1024))),
-            Field("metaInfo", Nullable(Anything()), None, help="with ?search-meta-info"),
+            Field("metaInfo", _meta(), None, help="with ?search-meta-info"),
         ),
         query=Parameters(Field("search-meta-info", Flag(), help="with the template's meta information")),
         body=Object(_TEMPLATE, *_LINE),
+        errors=("NO_PORT",),
     ),
     Endpoint(
         "POST",

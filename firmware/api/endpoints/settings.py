@@ -1,11 +1,28 @@
 """The settings: both areas, factory reset, export and import."""
 
-from firmware.api.call import Call, Keys
-from firmware.api.endpoint import Anything, CardPath, Endpoint, nothing
+from firmware.api.call import Call
+from firmware.api.endpoint import Endpoint
+from firmware.api.kinds import CARD_ERRORS, Anything, CardPath, Named, nothing
+from firmware.api.query import Keys
+from firmware.api.settings_kinds import changes, exported, imported, shown
 from firmware.services.access.authority import Author
 from firmware.services.settings.files import SIZE_LIMIT
 from firmware.services.settings.table import SETTINGS
 from hal.fields import Field, ListOf, Object, Text
+
+
+def _settings() -> Named:
+    """The keys of an area that were asked for."""
+    return Named("Settings", shown)
+
+
+def _export() -> Object:
+    """The export itself, or where it was written."""
+    return Object(
+        Field("settings", Named("Export", exported), None, help="the export, without filePath"),
+        Field("filePath", CardPath(), None, help="where it was written"),
+    )
+
 
 _SETTINGS_AREA = Keys(tuple(field.name for field in SETTINGS))
 
@@ -53,7 +70,7 @@ ENDPOINTS = (
         1,
         "Active settings by key, or all",
         settings_active_get,
-        Anything,
+        _settings,
         query=_SETTINGS_AREA,
     ),
     Endpoint(
@@ -62,7 +79,7 @@ ENDPOINTS = (
         1,
         "Saved settings by key, or all",
         settings_saved_get,
-        Anything,
+        _settings,
         query=_SETTINGS_AREA,
     ),
     Endpoint(
@@ -72,7 +89,8 @@ ENDPOINTS = (
         "Change configuration parameters",
         settings_saved_set,
         nothing,
-        body=Anything(),
+        body=Anything(lambda: Named("Changes", changes)),
+        errors=("FORBIDDEN", "STORAGE_FAILED"),
     ),
     Endpoint(
         "POST",
@@ -81,6 +99,7 @@ ENDPOINTS = (
         "Reset settings to factory defaults",
         settings_reset,
         nothing,
+        errors=("STORAGE_FAILED",),
     ),
     Endpoint(
         "POST",
@@ -88,8 +107,9 @@ ENDPOINTS = (
         1,
         "Export current settings",
         settings_export,
-        Anything,
+        _export,
         body=Object(Field("filePath", CardPath(), None, help="where to write it on the card")),
+        errors=("IS_DIRECTORY", "CARD_FULL", "CARD_READ_ONLY") + CARD_ERRORS,
     ),
     Endpoint(
         "POST",
@@ -100,8 +120,10 @@ ENDPOINTS = (
         lambda: Object(Field("notices", ListOf(Text(400), len(SETTINGS)), [], help="what is not as given, and why")),
         body=Object(
             Field("filePath", CardPath(), None, help="an export on the card"),
-            Field("settings", Anything(), None, help="or the export itself"),
+            Field("settings", Anything(lambda: Named("Import", imported)), None, help="or the export itself"),
+            limits={"minProperties": 1, "maxProperties": 1},
         ),
         room=SIZE_LIMIT,
+        errors=("FORBIDDEN", "STORAGE_FAILED", "IS_DIRECTORY") + CARD_ERRORS,
     ),
 )

@@ -1,14 +1,21 @@
 """The device's state."""
 
-from firmware.api.call import Call, Keys
+from firmware.api.call import Call
 from firmware.api.endpoint import Endpoint
-from firmware.services.system.state_table import STATE, STATE_KEYS
+from firmware.api.kinds import Named, type_name
+from firmware.api.query import Keys
+from firmware.services.system.state_table import STATE, STATE_KEYS, StateKey
 from hal.fields import Field, Nullable, Object
 
 
-def _state() -> Object:
-    """Each key that was asked for. A part that fails makes its key null, whatever it is."""
-    return Object(*[Field(key.name, Nullable(key.kind()), None, key.help) for key in STATE])
+def _state() -> Named:
+    """The keys that were asked for."""
+    return Named("State", lambda: Object(*[_key(key) for key in STATE]))
+
+
+def _key(key: StateKey) -> Field:
+    """A part that fails makes its key null, whatever it is."""
+    return Field(key.name, Nullable(Named(type_name("State", key.name), key.kind)), None, key.help)
 
 
 async def state_get(call: Call) -> dict:

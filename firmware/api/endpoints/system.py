@@ -1,9 +1,10 @@
 """The device as a whole: who it is, and its restart."""
 
 from firmware.api.call import Call
-from firmware.api.endpoint import UINT32, Endpoint, nothing
+from firmware.api.endpoint import Endpoint
+from firmware.api.kinds import UINT32, nothing
 from firmware.http.answers import JsonResponse
-from hal.fields import Boolean, Field, Nullable, Object, Text
+from hal.fields import Base64, Boolean, Field, Nullable, Object, Text
 
 
 def _version_fields() -> "tuple[Field, ...]":
@@ -28,7 +29,7 @@ def _identity() -> Object:
         Field("manufacturer", Text(64)),
         Field("mac", Text(17), help="lower-case colon form"),
         Field("uniqueMac", Boolean()),
-        Field("pubKey", Nullable(Text(44)), help="Base64 of the device's 32-byte X25519 public key"),
+        Field("pubKey", Nullable(Base64(32, 32)), help="the device's X25519 public key"),
     )
 
 

@@ -1,7 +1,8 @@
 """The clock."""
 
 from firmware.api.call import Call
-from firmware.api.endpoint import Endpoint, nothing
+from firmware.api.endpoint import Endpoint
+from firmware.api.kinds import nothing
 from hal.fields import Choice, Field, Nullable, Number, Object, Text
 
 
@@ -25,6 +26,7 @@ ENDPOINTS = (
         time_set,
         nothing,
         body=Object(Field("datetime", Text(64, 1), help="ISO 8601; without zone: device local time")),
+        errors=("NO_CLOCK", "NOT_PERMITTED"),
     ),
     Endpoint(
         "POST",
@@ -37,5 +39,6 @@ ENDPOINTS = (
             Field("errorCode", Nullable(Text(64))),
             Field("offsetMs", Nullable(Number(-1e15, 1e15)), help="how far the clock was behind"),
         ),
+        errors=("NO_CLOCK",),
     ),
 )

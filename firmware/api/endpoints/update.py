@@ -64,7 +64,34 @@ async def activation(call: Call) -> dict:
 
 
 ENDPOINTS = (
-    Endpoint("POST", "/api/cmd/updates/download/", 1, "Download available updates", download, _result, body=_COMMAND),
-    Endpoint("POST", "/api/cmd/updates/program/", 1, "Apply update", program, _result, body=_COMMAND),
-    Endpoint("POST", "/api/activation/", 1, "Licence or device activation", activation, _activated, body=_ACTIVATION),
+    Endpoint(
+        "POST",
+        "/api/cmd/updates/download/",
+        1,
+        "Download available updates",
+        download,
+        _result,
+        body=_COMMAND,
+        errors=("UPDATE_DISABLED", "FORBIDDEN", "NOT_ON_THIS_BOARD"),
+    ),
+    Endpoint(
+        "POST",
+        "/api/cmd/updates/program/",
+        1,
+        "Apply update",
+        program,
+        _result,
+        body=_COMMAND,
+        errors=("UPDATE_NONE", "FORBIDDEN", "NOT_ON_THIS_BOARD"),
+    ),
+    Endpoint(
+        "POST",
+        "/api/activation/",
+        1,
+        "Licence or device activation",
+        activation,
+        _activated,
+        body=_ACTIVATION,
+        errors=("BAD_LICENCE", "NOT_ON_THIS_BOARD", "STORAGE_FAILED"),
+    ),
 )

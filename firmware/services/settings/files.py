@@ -4,7 +4,7 @@ from firmware.services.card.files import CardFiles
 from firmware.services.errors import Refused
 from firmware.services.settings.areas import Settings
 from hal.fields import BadField
-from hal.json_text import WrongEncoding, json_decode, json_loads
+from hal.json_text import WrongEncoding, json_loads
 from hal.runtime import json_dumps
 
 SIZE_LIMIT = 65536  # bytes of an export; the largest fits
@@ -39,7 +39,7 @@ class SettingsFiles:
 
     def _parse(self, data: bytes) -> dict:
         try:
-            content = json_loads(json_decode(data))
+            content = json_loads(data)
         except WrongEncoding as exc:
             raise Refused("BAD_JSON", f"the file cannot be read: {exc}") from None
         except (ValueError, MemoryError):

@@ -6,9 +6,6 @@ import re
 import subprocess
 import sys
 
-import pytest
-import schemathesis
-
 from firmware.api.endpoints import ENDPOINTS
 from firmware.api.errors import ERRORS, error_answer
 from firmware.api.openapi import document_parts
@@ -62,54 +59,3 @@ def test_an_error_says_for_how_many_seconds_to_wait_where_waiting_helps():
 def test_every_operation_has_its_own_id():
     ids = [operation["operationId"] for path in DOCUMENT["paths"].values() for operation in path.values()]
     assert len(set(ids)) == len(ENDPOINTS)
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory):
-    """The simulated board's URL, its button pressed so that generated requests come through."""
-    state = tmp_path_factory.mktemp("schema")
-    arguments = ["--state-dir", str(state), "--http", "127.0.0.1:0", "--modbus-tcp", "127.0.0.1:0"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "firmware", *arguments],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    yield process.stdout.readline().split(",")[0].rstrip("/"), process
-    process.terminate()
-    _, errors = process.communicate(timeout=10)
-    assert "Traceback" not in errors
-
-
-UNSAFE = ("/api/cmd/reboot/", "/api/cmd/logout/", "/api/cmd/time/sync/", "/api/cmd/memory/card_eject")
-SAFE = [row for row in ENDPOINTS if row.path not in UNSAFE]
-
-
-@pytest.mark.parametrize("row", SAFE, ids=lambda row: row.path)
-def test_generated_requests_never_find_an_unexpected_error(url, row):
-    import signal
-
-    import hypothesis
-
-    base, process = url
-    process.send_signal(signal.SIGUSR1)
-    operation = schemathesis.openapi.from_dict(DOCUMENT)[row.path][row.method]
-
-    @hypothesis.settings(
-        max_examples=25,
-        deadline=None,
-        database=None,
-        derandomize=True,
-        suppress_health_check=list(hypothesis.HealthCheck),
-    )
-    @hypothesis.given(case=operation.as_strategy())
-    def ask(case):
-        answer = case.call(base_url=base, headers={"Content-Type": "application/json"})
-        assert answer.status_code in (200, 400, 401, 403, 404, 409, 413, 414, 415, 429, 431, 503), answer.text
-        if answer.status_code == 200:
-            case.validate_response(answer, checks=[schemathesis.checks.response_schema_conformance])
-        elif row.method == "GET" or answer.content:
-            assert set(answer.json()) == {"error", "message"}
-
-    ask()

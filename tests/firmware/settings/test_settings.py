@@ -415,7 +415,7 @@ def _is_list(field) -> bool:
 
 BAD = [
     ({"timeGmt": -721}, "timeGmt"),
-    ({"timeGmt": 60.0}, "timeGmt"),
+    ({"timeGmt": 60.5}, "timeGmt"),
     ({"language": "fr"}, "language"),
     ({"serial": {"responseTimeoutMs": 9}}, "serial.responseTimeoutMs"),
     ({"serial": {"charFormat": False}}, "serial.charFormat"),
