@@ -167,6 +167,24 @@ async def test_the_line_and_the_modem_at_their_extremes_leave_a_device_that_answ
     await answers_after_a_restart(tmp_path)
 
 
+@pytest.mark.parametrize("end", [0, -1], ids=["least", "greatest"])
+def test_all_settings_at_their_extremes_together_leave_a_process_that_answers(tmp_path, end):
+    with Running(tmp_path) as device:
+        device.login()
+        taken = 0
+        for key in SETTINGS:
+            for field in key.kind.fields if isinstance(key.kind, Object) else ():
+                if key.name != "protect" and field.name not in ("enabled", *NOT_DIALLED):  # nobody is dialled
+                    change = {key.name: {field.name: extremes(field.kind)[end]}}
+                    taken += device.client.post("api/settings/saved/set/", json=change).status_code == 200
+        assert taken > 60
+        device.post("cmd/reboot/")
+        device.read_announcement()
+        assert device.get("version/")["device"] == "MC252"
+        device.login()
+        device.post("cmd/settings/reset/")
+
+
 def test_a_port_that_is_taken_is_made_up_for_and_told(tmp_path):
     with socket.create_server(("0.0.0.0", 0)) as other, socket.create_server(("0.0.0.0", 0)) as gateway:
         ports = {"httpd": {"port": other.getsockname()[1]}, "modbusTcp": {"port": gateway.getsockname()[1]}}

@@ -897,6 +897,14 @@ async def test_a_caller_that_goes_away_does_not_tear_the_write(tmp_path) -> None
     assert (saved["timeGmt"], saved["logFlags"]) == (60, 1)
 
 
+async def test_a_change_that_is_stored_or_refused_is_not_remembered(tmp_path) -> None:
+    settings = start(tmp_path)
+    for number in range(20):
+        await settings.set({"timeGmt": number})
+        await refused(settings, {"timeGmt": "no"})
+    assert settings._writes == []
+
+
 async def test_finish_waits_for_writes_in_flight(tmp_path) -> None:
     settings, files = await slow_settings(tmp_path)
     await settings.finish()
