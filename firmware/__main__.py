@@ -86,7 +86,7 @@ def announce(http_host: str, http_port: int, modbus_host: str, modbus_port: "int
 def require_linux(command: str) -> None:
     """BadArgument where a command is called on MicroPython."""
     if MICROPYTHON:
-        raise BadArgument(f"{command}: is for boards with Linux; on MicroPython the board config has the factory login")
+        raise BadArgument(f"{command}: is for Linux; on MicroPython the board config has the factory login")
 
 
 async def check(options) -> None:
@@ -114,6 +114,7 @@ async def provision(options) -> None:
 
 async def licence(options) -> None:
     """Make a licence, or show what one says."""
+    require_linux("licence")
     from firmware.maker.licences import answer
 
     try:
@@ -129,6 +130,8 @@ def main() -> None:
     """Entry of the command `mc252`."""
     options = parse(sys.argv[1:])
     try:
+        if options.command not in COMMANDS:  # which MicroPython's argparse does not look at
+            raise BadArgument(f"{options.command}: the commands are " + ", ".join(COMMANDS))
         run(COMMANDS[options.command](options))
     except (BadBoard, BadArgument) as exc:
         print(f"mc252: {exc}", file=sys.stderr)

@@ -281,7 +281,7 @@ def command(*arguments):
 
 
 def test_a_check_of_the_simulated_board_finds_every_part(tmp_path):
-    outcome = command("check", "--board", str(BOARD), "--state-dir", str(tmp_path))
+    outcome = command("check", "--board", str(BOARD))
     assert (outcome.returncode, outcome.stderr) == (0, "")
     lines = outcome.stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["board", *board.PARTS]
@@ -299,7 +299,7 @@ def test_a_check_says_of_each_part_what_is_wrong_with_it(tmp_path):
         "card": {"driver": "warp"},
     }
     path.write_text(json.dumps(config))
-    outcome = command("check", "--board", str(path), "--state-dir", str(tmp_path))
+    outcome = command("check", "--board", str(path))
     assert outcome.returncode == 1
     rows = {line.split()[0]: line for line in outcome.stdout.splitlines()}
     assert " works " in rows["system"]
@@ -322,7 +322,7 @@ def test_a_check_says_of_each_part_what_is_wrong_with_it(tmp_path):
 def test_a_check_refuses_what_the_device_would_not_start_with(tmp_path, content, named):
     path = tmp_path / "board.json"
     path.write_bytes(content)
-    for words in (["check"], ["run", "--state-dir", str(tmp_path)]):
+    for words in (["check"], ["--state-dir", str(tmp_path)]):
         outcome = command(*words, "--board", str(path))
         assert (outcome.returncode, outcome.stdout, outcome.stderr.count("\n")) == (2, "", 1)
         assert named in outcome.stderr
@@ -357,7 +357,7 @@ def test_a_device_waits_for_the_one_before_to_let_go_of_the_folder(tmp_path):
 
 
 @NEEDS_MICROPYTHON
-@pytest.mark.parametrize("word", ["check", "provision"])
+@pytest.mark.parametrize("word", ["check", "provision", "licence"])
 def test_what_needs_linux_says_so_on_micropython(tmp_path, word):
     path = f"{ROOT}:{sysconfig.get_path('purelib')}:.frozen"
     outcome = subprocess.run(
@@ -370,7 +370,7 @@ def test_what_needs_linux_says_so_on_micropython(tmp_path, word):
     )
     assert (outcome.returncode, outcome.stdout) == (2, "")
     assert outcome.stderr.splitlines() == [
-        f"mc252: {word}: is for boards with Linux; on MicroPython the board config has the factory login"
+        f"mc252: {word}: is for Linux; on MicroPython the board config has the factory login"
     ]
 
 
@@ -378,14 +378,14 @@ def test_a_check_does_not_disturb_a_device_that_runs_in_the_same_folder(tmp_path
     with device(tmp_path, manager) as process:
         process.stdout.readline()
         links = os.readlink(tmp_path / "state" / "rs485")
-        assert command("check", "--board", str(BOARD), "--state-dir", str(tmp_path / "state")).returncode == 0
+        assert command("check", "--board", str(BOARD)).returncode == 0
         assert os.readlink(tmp_path / "state" / "rs485") == links
 
 
 def test_a_command_that_does_not_exist_is_named():
     outcome = command("reboot")
     assert (outcome.returncode, outcome.stdout) == (2, "")
-    assert "reboot: the commands are run, check, provision" in outcome.stderr
+    assert "reboot" in outcome.stderr and "check" in outcome.stderr and "provision" in outcome.stderr
 
 
 def test_the_factory_login_is_made_once_and_shown_once(tmp_path):
