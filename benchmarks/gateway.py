@@ -11,7 +11,8 @@ import tempfile
 import time
 
 from benchmarks.rig import DeviceProcess, silence_us, wire_share
-from firmware.services.bus.arbiter import INTERACTIVE, Bus
+from firmware.services.bus.arbiter import Bus
+from firmware.services.bus.transaction import INTERACTIVE
 from firmware.services.search.devices import FAST_LAST_WAIT, FAST_WAIT, Discovery
 from firmware.services.settings.table import SETTINGS
 from hal.runtime import run

@@ -6,7 +6,6 @@ Exit codes: 0 stopped by a signal, or done; 1 a failure at run time; 2 wrong arg
 import asyncio
 import sys
 
-from firmware.board_check import check_board
 from firmware.command_line import BadArgument, parse, parse_address
 from firmware.device import Device
 from hal.board import BadBoard, load_board
@@ -93,6 +92,8 @@ async def check(options) -> None:
     """Print what works on the board and what does not; exit code 1 where something does not."""
     require_linux("check")
     from tempfile import TemporaryDirectory
+
+    from firmware.board_check import check_board
 
     with TemporaryDirectory(prefix="mc252-check-") as folder:  # so that a device which runs keeps its files
         if not await check_board(options.board, folder, print):

@@ -8,38 +8,34 @@ from firmware.api.routes import add_routes
 from firmware.http.front_door import FrontDoor
 from firmware.http.limits import HttpLimits
 from firmware.http.server import HttpServer
-from firmware.http.vpn_listener import VpnListener
 from firmware.services.access.authority import Authority
 from firmware.services.access.button import ButtonAccess
 from firmware.services.access.login import Login
 from firmware.services.access.sessions import Sessions
-from firmware.services.bus.arbiter import Bus
+from firmware.services.bus.absent import NoBus
 from firmware.services.bus.requests import ModbusRequests
-from firmware.services.card.files import CardFiles
+from firmware.services.card.absent import NoCardFiles
 from firmware.services.gateway.callback import CloudConnections
 from firmware.services.gateway.forwarding import Forwarding
 from firmware.services.gateway.listener import ModbusGateway
 from firmware.services.gateway.own_registers import OwnRegisters
 from firmware.services.gateway.router import ModbusRouter
-from firmware.services.search.classes import TemplateSearch
-from firmware.services.search.devices import Discovery
+from firmware.services.search.absent import NoDiscovery, NoTemplateSearch
 from firmware.services.settings.areas import Settings
 from firmware.services.settings.document_store import DocumentStore
 from firmware.services.settings.files import SettingsFiles
 from firmware.services.settings.unmanaged import unmanaged_settings
 from firmware.services.settings.values import with_factory_login
+from firmware.services.system.absent import NoGsm, NoNetworking
 from firmware.services.system.auto_restart import AutoRestart
-from firmware.services.system.gsm import Gsm
 from firmware.services.system.health import Health
 from firmware.services.system.identity import Identity
-from firmware.services.system.network import Networking
 from firmware.services.system.problems import Problems
-from firmware.services.system.sms_limits import SmsBudget
 from firmware.services.system.state import State
 from firmware.services.system.transfers import Transfers
 from firmware.services.system.vitals import SystemState
 from firmware.services.system.watchdog import Watchdog
-from firmware.services.time.clock import ClockService
+from firmware.services.time.absent import NoClock
 from firmware.services.update.absent import CloudActivation, NoUpdates
 from hal.contracts import NotPermitted
 from hal.runtime import in_time, log, log_exception, monotonic
@@ -81,13 +77,11 @@ class Device:
         settings = self.settings.active
         self._build_access(settings)
         self._build_card_and_clock(settings)
-        self.networking = Networking(board.network, settings, self.problems)
-        self._run(self.networking)
-        self._build_bus(settings)
+        self._build_network(settings)
+        self._build_bus(settings["serial"], settings["units"])
+        self._build_gateway(settings)
         self.settings.checks.append(self.networking.check)
-        self.gsm = Gsm(
-            self.board.modem, settings["gsm"], SmsBudget(state_dir, settings["gsm"]["smsPerDay"], self.clock.utc)
-        )
+        self._build_modem(state_dir, settings["gsm"])
         self.auto_restart = AutoRestart(settings["areset"], self._last_transfer, self._restart_by_itself)
         self._run(self.auto_restart)
         self._build_updates(state_dir, settings)
@@ -160,24 +154,67 @@ class Device:
         self.sessions = Sessions(settings["httpd"]["sessionTtlSec"])
         self.login = Login(protect["username"], protect["password"], self.sessions)
         self.authority = Authority(self.settings, self.sessions)
-        self.button = ButtonAccess(self.board.button, protect["buttonMinutes"])
+        self.button = ButtonAccess(protect["buttonMinutes"])
+        if self.board.button is not None:
+            self.board.button.on_press = self.button.press
 
     def _build_card_and_clock(self, settings: dict) -> None:
-        self.clock = ClockService(self.board.clock, settings)
-        self.card_files = CardFiles(self.board.card, self.clock.local_iso, transfers=self.transfers)
+        if self.board.clock is None:
+            self.clock: NoClock = NoClock(settings)
+        else:
+            from firmware.services.time.clock import ClockService
+
+            self.clock = ClockService(self.board.clock, settings)
+        if self.board.card is None:
+            self.card_files: NoCardFiles = NoCardFiles()
+        else:
+            from firmware.services.card.files import CardFiles
+
+            self.card_files = CardFiles(self.board.card, self.clock.local_iso, transfers=self.transfers)
         self._run(self.card_files)
         self._run(self.clock)
         self.settings_files = SettingsFiles(self.settings, self.card_files)
 
-    def _build_bus(self, settings: dict) -> None:
-        serial, modbus_tcp = settings["serial"], settings["modbusTcp"]
-        self.bus = Bus(self.board.rs485, serial, units=settings["units"]) if self.board.rs485 is not None else None
-        if self.bus is not None:
-            self._run(self.bus)
-        self.discovery = Discovery(self.bus, serial)
+    def _build_network(self, settings: dict) -> None:
+        if self.board.network is None:
+            self.networking: NoNetworking = NoNetworking()
+        else:
+            from firmware.services.system.network import Networking
+
+            self.networking = Networking(self.board.network, settings, self.problems)
+        self._run(self.networking)
+
+    def _build_modem(self, state_dir: str, settings: dict) -> None:
+        if self.board.modem is None:
+            self.gsm: NoGsm = NoGsm()
+        elif not settings["enabled"]:
+            self.gsm = NoGsm("switched off: setting gsm.enabled")
+        else:
+            from firmware.services.system.gsm import Gsm
+            from firmware.services.system.sms_limits import SmsBudget
+
+            self.gsm = Gsm(self.board.modem, settings, SmsBudget(state_dir, settings["smsPerDay"], self.clock.utc))
+
+    def _build_bus(self, serial: dict, units: list) -> None:
+        if self.board.rs485 is None:
+            self.bus: NoBus = NoBus()
+            self.discovery: NoDiscovery = NoDiscovery()
+            self.template_search: NoTemplateSearch = NoTemplateSearch()
+        else:
+            from firmware.services.bus.arbiter import Bus
+            from firmware.services.search.classes import TemplateSearch
+            from firmware.services.search.devices import Discovery
+
+            bus = Bus(self.board.rs485, serial, units=units)
+            self.bus = bus
+            self.discovery = Discovery(bus, serial)
+            self.template_search = TemplateSearch(bus, self.card_files.read_whole, serial)
+        self._run(self.bus)
         self._run(self.discovery)
-        self.template_search = TemplateSearch(self.bus, self.card_files.read_whole, serial)
         self._run(self.template_search)
+
+    def _build_gateway(self, settings: dict) -> None:
+        modbus_tcp = settings["modbusTcp"]
         self.forwarding = Forwarding(settings["forwarding"])
         self._run(self.forwarding)
         self.registers = OwnRegisters(
@@ -191,7 +228,7 @@ class Device:
         self._run(self.cloud)
 
     def _build_updates(self, state_dir: str, settings: dict) -> None:
-        self.health = Health(self._ended_services, lambda: self.server.port, self._is_bus_open)
+        self.health = Health(self._ended_services, lambda: self.server.port, self.bus.is_open)
         if self.board.updater is None:
             self.updates = NoUpdates()
             self.activation = CloudActivation(self.registers, self.cloud)
@@ -217,7 +254,7 @@ class Device:
                 "fwUpdate": self.updates.state,
                 "card": self.card_files.status,
                 "time": self.clock.state,
-                "bus": self.bus.state if self.bus is not None else _absent,
+                "bus": self.bus.state,
                 "devices": self._devices,
                 "access": self._access,
                 "system": system_state.get,
@@ -238,16 +275,14 @@ class Device:
         self.front_door = FrontDoor(self.server, GUEST, self.problems)
         self._run(self.front_door)
         add_routes(self.server, self, Guard(self.sessions, self.button, self._own_names()))
-        self.vpn_listener = VpnListener(
-            self.server, self.board.network, self.networking.vpn_interfaces, ADMINISTRATOR, GUEST
-        )
-        self._run(self.vpn_listener)
+        interfaces = self.networking.vpn_interfaces
+        if interfaces:
+            from firmware.http.vpn_listener import VpnListener
+
+            self._run(VpnListener(self.server, self.board.network, interfaces, ADMINISTRATOR, GUEST))
         self._run(self.trial)  # judges whether all the others work
 
     # What services ask of each other
-
-    def _is_bus_open(self) -> "bool | None":
-        return None if self.bus is None else self.board.rs485.is_open
 
     def is_on_gsm(self) -> bool:
         """Whether bytes from outside come over GSM, as far as can be told: there is no cable."""
@@ -273,7 +308,7 @@ class Device:
         return self.cloud.cloud.is_connected()
 
     def _devices(self) -> "dict | None":
-        return None if self.bus is None else self.bus.health.state(self.clock.utc_iso_ago)
+        return self.bus.devices(self.clock.utc_iso_ago)
 
     def _own_names(self) -> "list[str]":
         """By which browsers may call: those of the settings, and what a LAN makes of the device's own name."""
@@ -287,7 +322,3 @@ class Device:
 def _select_traces(before: dict, after: dict, author) -> None:
     """What is logged is for whoever looks for a fault now: it does not wait for a restart."""
     TRACE.topics = after["logFlags"]
-
-
-def _absent() -> None:
-    """The board lacks the part that a state key tells of."""

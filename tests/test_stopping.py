@@ -14,7 +14,9 @@ from firmware.http.answers import JsonResponse
 from firmware.http.limits import HttpLimits
 from firmware.http.server import HttpServer
 from firmware.http.vpn_listener import VpnListener
-from firmware.services.bus.arbiter import GATEWAY, Bus, Transaction
+from firmware.services.bus.absent import NoBus
+from firmware.services.bus.arbiter import Bus
+from firmware.services.bus.transaction import GATEWAY, Transaction
 from firmware.services.gateway.callback import CloudConnection
 from firmware.services.gateway.forwarding import Forwarding, RemoteServer
 from firmware.services.gateway.own_registers import OwnRegisters
@@ -56,7 +58,7 @@ async def until(condition):
 
 def router():
     registers = OwnRegisters(IDENTITY, 8, lambda: 1, lambda: 0, lambda: False)
-    return ModbusRouter(None, registers, Forwarding([]), DEFAULTS["modbusTcp"]), registers
+    return ModbusRouter(NoBus(), registers, Forwarding([]), DEFAULTS["modbusTcp"]), registers
 
 
 async def vpn_listener(folder):

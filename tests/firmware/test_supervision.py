@@ -454,6 +454,7 @@ async def test_what_one_service_or_part_does_not_expect_costs_no_other_one(tmp_p
 
 async def test_the_watchdog_is_fed_while_the_device_stops_and_a_service_that_never_stops_is_left(tmp_path, monkeypatch):
     from firmware import device as composition
+    from firmware.services.time.clock import ClockService
 
     async def never(self):
         await asyncio.sleep(3600)
@@ -463,7 +464,7 @@ async def test_the_watchdog_is_fed_while_the_device_stops_and_a_service_that_nev
     whole.watchdog = Watchdog(system, whole._ended_services)
     await whole.start(("127.0.0.1", 0), None)
     monkeypatch.setattr(composition, "STOP_SEC", 0.3)
-    monkeypatch.setattr(composition.ClockService, "stop", never)
+    monkeypatch.setattr(ClockService, "stop", never)
     fed = len(system.told)
     await whole.stop()
     assert len(system.told) > fed + 20

@@ -4,7 +4,7 @@ from firmware.api.call import Call
 from firmware.api.endpoint import Endpoint
 from firmware.api.kinds import UINT32, CardPath, Named
 from firmware.api.query import Flag, Parameters
-from firmware.services.search.devices import ANSWER, BAD_LINK, COLLISION, EXCEPTION, FIRST_UID, LAST_UID, ODD
+from firmware.services.search.verdicts import ANSWER, BAD_LINK, COLLISION, EXCEPTION, FIRST_UID, LAST_UID, ODD
 from hal.fields import AnyOf, Boolean, Choice, Field, Integer, ListOf, MapOf, Nullable, Number, Object, Text
 
 

@@ -4,14 +4,12 @@ from hal.runtime import log, monotonic
 
 
 class ButtonAccess:
-    """Counts the time since the last press. `button` is the board's part, or None."""
+    """Counts the time since the last press, which the board's part tells of by `press`."""
 
-    def __init__(self, button, minutes: int, clock=monotonic):
+    def __init__(self, minutes: int, clock=monotonic):
         self._seconds = minutes * 60
         self._clock = clock
         self._until: float | None = None
-        if button is not None:
-            button.on_press = self.press
 
     def press(self) -> None:
         """The button was pressed: the time begins anew."""

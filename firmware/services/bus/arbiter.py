@@ -13,99 +13,29 @@ Instants are integer milliseconds.
 
 import asyncio
 
+from firmware.services.bus.absent import NoBus
 from firmware.services.bus.debts import Debts
 from firmware.services.bus.device_health import DeviceHealth
 from firmware.services.bus.lanes import Lane, Shares
 from firmware.services.bus.pdu import READ_BITS, READ_REGISTERS
+from firmware.services.bus.transaction import GATEWAY, INTERACTIVE, SEARCH, Transaction
 from firmware.services.errors import Refused
 from hal.contracts import PartError
 from hal.framing import READ_ONLY, Line, question_key
 from hal.runtime import log, log_exception, monotonic, wait_until
-from hal.service import Service
 from hal.trace import BUS_ERRORS, EXCHANGES, is_traced, trace
-
-INTERACTIVE, GATEWAY, SEARCH = range(3)
 
 WEIGHTS = (4, 3, 1)  # of the lanes, while they all have work
 HEAD_START = (1200, 0, 0)  # how far a lane may be ahead of its part and still be first; 12 are 1 ms over its weight
 LANE_LIMIT = 64  # transactions that wait in one lane
 SHARERS_LIMIT = 64  # transactions that share another's exchange
-WAIT_SEC = 60.0  # how long a transaction waits for its turn where it does not say so
 OVERDUE_CHECK_SEC = 0.1
 PATIENCE_SEC = 1.0  # how long an answer is waited for while others wait, at least
 RESTORE_PAUSE = 1.0  # seconds until a port that refuses its own settings is given them again
 LOAD_WINDOW = 5000  # milliseconds over which the load is measured
 
 
-class Transaction:
-    """One question to one unit, and what came of it.
-
-    `timeout` is seconds until the answer must begin, None for the setting. `retries` of None is the setting, which
-    repeats only functions that change nothing; a number repeats any function. `line` is None for the bus's own
-    settings. `strict`: an answer whose content is not what the specification says is a BAD_FRAME instead of delivered
-    as it came. `wait` is seconds in which it must have been asked. `error` is None or an Exchange's error, "EXCEPTION"
-    with the code in `exception`, "DEVICE_DOWN", "BUS_BUSY" where its turn did not come, "NO_PATH" (forwarded to a
-    server that cannot be reached) or "CANCELLED". `answer` is the answer's PDU, `raw` what was heard instead. `done` is
-    set and `on_end()` called at the end.
-    """
-
-    def __init__(
-        self,
-        uid: int,
-        pdu: bytes,
-        lane: int,
-        source,
-        timeout: "float | None" = None,
-        retries: "int | None" = None,
-        line: "Line | None" = None,
-        strict: bool = False,
-        wait: float = WAIT_SEC,
-    ):
-        self.uid = uid
-        self.pdu = pdu
-        self.key = question_key(pdu)
-        self.lane = lane
-        self.source = source
-        self.timeout = timeout
-        self.retries = retries
-        self.line = line
-        self.strict = strict
-        self.wait = wait
-        self.latest = 0  # millisecond by which it must have been asked
-        self.repeated = False  # whether it was asked again since another unit's late answer fell into its exchange
-        self.error: str | None = None
-        self.exception: int | None = None
-        self.answer = b""
-        self.raw = b""
-        self.heard_uid: int | None = None  # with "FOREIGN": who answered
-        self.elapsed = 0.0  # seconds on the line, of all tries together
-        self.ended: float | None = None  # monotonic time of the end
-        self.latency = 0.0  # seconds from the end of the question to the begin of the answer
-        self.heard: list = []  # unit ids of other frames heard meanwhile
-        self.done = asyncio.Event()
-        self.on_end: object = None
-        self.sharers: list = []  # transactions that get the same answer
-
-    def answered(self, pdu: bytes, now: float) -> None:
-        """End with the answer's PDU, an exception perhaps."""
-        self.answer = pdu
-        is_exception = pdu[0] & 0x80 != 0
-        if is_exception:
-            self.exception = pdu[1]
-        self.finish("EXCEPTION" if is_exception else None, now)
-
-    def finish(self, error: "str | None", now: float) -> None:
-        """End, once, and tell whoever waits."""
-        if self.done.is_set():
-            return
-        self.error = error
-        self.ended = now
-        self.done.set()
-        if self.on_end is not None:
-            self.on_end()  # type: ignore[operator]
-
-
-class Bus(Service):
+class Bus(NoBus):
     """Owner of the RS-485 port. `serial` and `units` are the active values of the settings of these names."""
 
     def __init__(self, port, serial: dict, clock=monotonic, units=()):
@@ -192,6 +122,14 @@ class Bus(Service):
         while self._asking is not None and self._asking.source is source:
             self._between.clear()
             await self._between.wait()
+
+    def is_open(self) -> bool:
+        """Whether the port is open."""
+        return self._port.is_open
+
+    def devices(self, utc_iso_ago) -> dict:
+        """The state key `devices`; `utc_iso_ago(seconds)` gives a moment's UTC time."""
+        return self.health.state(utc_iso_ago)
 
     def state(self) -> dict:
         """The state key `bus`."""

@@ -1,7 +1,7 @@
 """Modbus requests of HTTP clients: accepted at once, their results fetched by transaction id."""
 
-from firmware.services.bus.arbiter import INTERACTIVE, Transaction
 from firmware.services.bus.pdu import READ_BITS, READ_REGISTERS, build, read_values
+from firmware.services.bus.transaction import INTERACTIVE, Transaction
 from firmware.services.errors import Refused
 from firmware.services.gateway.router import ModbusRouter
 from hal.framing import answer_fits

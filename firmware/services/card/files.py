@@ -2,6 +2,7 @@
 
 import asyncio
 
+from firmware.services.card.absent import NoCardFiles
 from firmware.services.card.paths import bad_path, split_path
 from firmware.services.card.slot import CardSlot
 from firmware.services.card.uploads import check_block
@@ -11,7 +12,6 @@ from firmware.services.errors import Refused
 from firmware.services.system.transfers import Transfers
 from hal.contracts import PartError
 from hal.runtime import b64encode, in_time, log, monotonic
-from hal.service import Service
 
 READ_SEC = 10  # how long somebody waits for what is read
 WRITE_SEC = 30  # and for what is written: a slow card may have megabytes to bring to its medium
@@ -21,8 +21,8 @@ START_SEC = 2
 STOP_SEC = 3
 
 
-class CardFiles(Service):
-    """The files on a card; `card` is the board's part, or None.
+class CardFiles(NoCardFiles):
+    """The files on a card; `card` is the board's part.
 
     `local_iso` turns seconds UTC into ISO 8601 in device local time. All file work goes through `offload`, by default a
     thread of its own; another one must call one function after another too, as those of serial_offload do.
@@ -106,12 +106,10 @@ class CardFiles(Service):
         await self._do(WRITE_SEC, Volume.write_whole, split_path(path), data)
 
     async def status(self) -> "dict | None":
-        """State of the card: {"present", "mounted", "totalBytes", "freeBytes"}; None on a board without one.
+        """State of the card: {"present", "mounted", "totalBytes", "freeBytes"}.
 
         While the card does not answer, what was last known of it, or None.
         """
-        if self._card is None:
-            return None
         try:
             self._status = await self._worker.do(STATUS_SEC, self._slot.status)
         except Refused as exc:

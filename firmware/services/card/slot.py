@@ -4,7 +4,7 @@ import os
 
 from firmware.services.card.volume import Volume
 from firmware.services.errors import Refused
-from hal.contracts import NoCard, PartError
+from hal.contracts import PartError
 from hal.runtime import log_exception
 
 _REFUSALS = {  # errno, the same number on both runtimes -> (code, what it means)
@@ -29,7 +29,7 @@ _REFUSALS = {  # errno, the same number on both runtimes -> (code, what it means
 
 
 class CardSlot:
-    """Does things to the files of whatever card is in; `card` is the board's part, or None.
+    """Does things to the files of whatever card is in; `card` is the board's part.
 
     Its methods must not overlap. They raise Refused, and BadField where an operation does.
     """
@@ -83,8 +83,6 @@ class CardSlot:
         return operation(volume, *args)
 
     def _meet(self) -> Volume:
-        if self._card is None:
-            raise NoCard("this board has no SD card")
         try:
             root = self._card.root()
         except PartError:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from firmware.services.bus.arbiter import Transaction
+from firmware.services.bus.transaction import Transaction
 from firmware.services.errors import Refused
 from firmware.services.gateway.mbap import BadFrame, MbapStream, frame
 from hal.framing import READ_ONLY

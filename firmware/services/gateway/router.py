@@ -2,8 +2,9 @@
 
 import asyncio
 
-from firmware.services.bus.arbiter import GATEWAY, Bus, Transaction
+from firmware.services.bus.absent import NoBus
 from firmware.services.bus.pdu import exception
+from firmware.services.bus.transaction import GATEWAY, Transaction
 from firmware.services.errors import Refused
 from firmware.services.gateway.forwarding import Forwarding
 from firmware.services.gateway.own_registers import OwnRegisters
@@ -17,12 +18,12 @@ CLIENT_MARGIN_SEC = 0.1  # an exception is on its way so long before its client 
 
 
 class ModbusRouter:
-    """Has the requests of every entrance answered. `bus` is None on a board without an RS-485 port, `settings` the
+    """Has the requests of every entrance answered. `settings` the
     active value of modbusTcp."""
 
     def __init__(
         self,
-        bus: "Bus | None",
+        bus: NoBus,
         registers: OwnRegisters,
         forwarding: Forwarding,
         settings: dict,
@@ -55,14 +56,12 @@ class ModbusRouter:
             transaction.answered(self._registers.answer(transaction.pdu, from_cloud), self._clock())
         elif self._forwarding.covers(uid):
             self._forwarding.ask(transaction)
-        elif self._bus is None:
-            raise Refused("NO_PORT", "this board has no RS-485 port")
         else:
             self._bus.submit(transaction)
 
     def cancel(self, transaction: Transaction) -> None:
         """Nobody waits for this answer any more."""
-        if not self._forwarding.cancel(transaction) and self._bus is not None:
+        if not self._forwarding.cancel(transaction):
             self._bus.cancel(transaction)
 
     def _ended(self, transaction: Transaction, on_end) -> None:

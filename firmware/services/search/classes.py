@@ -1,13 +1,16 @@
 """The template search: every unit id is asked whether it is of a template's class, and if so for its parameters."""
 
-from firmware.services.bus.arbiter import Bus, Transaction
+from firmware.services.bus.arbiter import Bus
 from firmware.services.bus.pdu import read_values
+from firmware.services.bus.transaction import Transaction
 from firmware.services.errors import Refused
 from firmware.services.search import builtin
-from firmware.services.search.devices import FIRST_UID, LAST_UID, THOROUGH_WAIT, wait_on
+from firmware.services.search.absent import NoTemplateSearch
+from firmware.services.search.devices import THOROUGH_WAIT, wait_on
 from firmware.services.search.job import LineSearch
 from firmware.services.search.parameters import Parameters, reason
 from firmware.services.search.templates import SIZE_LIMIT, holds, parse
+from firmware.services.search.verdicts import FIRST_UID, LAST_UID
 from hal.framing import Line
 from hal.runtime import monotonic
 
@@ -17,13 +20,13 @@ REFUSALS = (1, 2, 3)  # exceptions by which a device says that it has no such re
 OTHER, OF_CLASS = "other", "ofClass"
 
 
-class TemplateSearch(LineSearch):
+class TemplateSearch(LineSearch, NoTemplateSearch):
     """The one template search that can run.
 
     `read_file(path, limit)` fetches a file from the SD card, `serial` is the active setting of that name.
     """
 
-    def __init__(self, bus: "Bus | None", read_file, serial: dict, clock=monotonic):
+    def __init__(self, bus: Bus, read_file, serial: dict, clock=monotonic):
         super().__init__(bus, clock)
         self._read_file = read_file
         self._serial = serial
@@ -40,7 +43,6 @@ class TemplateSearch(LineSearch):
 
     async def begin(self, fields: dict, with_meta: bool) -> dict:
         """Begin a search; {"status": "DONE"|"BUSY"|"ERROR", "errorCode"} and "metaInfo" where asked for."""
-        self._need_bus()
         if self.is_running():
             return {"status": "BUSY", "errorCode": None}
         try:

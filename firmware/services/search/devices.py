@@ -7,15 +7,17 @@ The first question reads one holding register (function 3, address 0). It change
 register should say so with an exception; those that are silent instead are offered other questions.
 """
 
-from firmware.services.bus.arbiter import Bus, Transaction
+from firmware.services.bus.arbiter import Bus
+from firmware.services.bus.transaction import Transaction
+from firmware.services.search.absent import NoDiscovery
 from firmware.services.search.identification import READ_DEVICE_ID, REPORT_SERVER_ID, text_of
 from firmware.services.search.job import LineSearch
+from firmware.services.search.verdicts import ANSWER, BAD_LINK, COLLISION, EXCEPTION, ODD
 from hal.framing import Line
 from hal.runtime import monotonic
 
 PROBES = (bytes([3, 0, 0, 0, 1]), bytes([4, 0, 0, 0, 1]), bytes([1, 0, 0, 0, 1]), READ_DEVICE_ID, REPORT_SERVER_ID)
 FEW_PROBES = 2  # of them where not all are asked for
-FIRST_UID, LAST_UID = 1, 247  # unit ids of devices: serial line specification, section 2.2
 
 FAST_WAIT = 0.035  # seconds for which a fast search waits at first
 FAST_LAST_WAIT = 0.12  # and when it asks the silent ones once more
@@ -23,8 +25,6 @@ THOROUGH_WAIT = 0.5
 MARGIN = 1.5  # waits are at least so many times the slowest answer seen on the line
 BAD_TRIES = 2  # further probes after a frame with a bad checksum
 NOBODY_THERE = (10, 11)  # exceptions of a gateway in between: the unit behind it does not answer
-
-ANSWER, EXCEPTION, ODD, BAD_LINK, COLLISION = "answer", "exception", "odd", "badLink", "collision"
 
 
 def wait_on(line: Line, seconds: float) -> float:
@@ -49,10 +49,10 @@ class Pass:
         return len(self.uids) * (frame * self.line.char_time + self.line.silence + self.wait)
 
 
-class Discovery(LineSearch):
+class Discovery(LineSearch, NoDiscovery):
     """The search for devices. `serial` is the active setting of that name."""
 
-    def __init__(self, bus: "Bus | None", serial: dict, clock=monotonic):
+    def __init__(self, bus: Bus, serial: dict, clock=monotonic):
         super().__init__(bus, clock)
         self._serial = serial
         self._own_line = Line.of(serial)
@@ -63,7 +63,6 @@ class Discovery(LineSearch):
 
     def begin(self, fields: dict) -> dict:
         """Begin a search; {"status": "DONE"}, "BUSY" while one runs. Refused NO_PORT."""
-        self._need_bus()
         if self.is_running():
             return {"status": "BUSY"}
         self._found = {}

@@ -2,19 +2,17 @@
 
 import asyncio
 
-from firmware.services.bus.arbiter import SEARCH, Bus, Transaction
+from firmware.services.bus.arbiter import Bus
+from firmware.services.bus.transaction import SEARCH, Transaction
 from firmware.services.errors import Refused
 from hal.runtime import log_exception, monotonic
 from hal.service import Service
 
 
 class LineSearch(Service):
-    """Base of the searches. `bus` is None on a board without an RS-485 port.
+    """Base of the searches. A search walks a plan of `planned` seconds, of which `walked` lie behind."""
 
-    A search walks a plan of `planned` seconds, of which `walked` lie behind.
-    """
-
-    def __init__(self, bus: "Bus | None", clock=monotonic):
+    def __init__(self, bus: Bus, clock=monotonic):
         self._bus = bus
         self._clock = clock
         self._status = "IDLE"
@@ -39,10 +37,6 @@ class LineSearch(Service):
             await self._bus.let_go(self)
         return {"status": "DONE"}
 
-    def _need_bus(self) -> None:
-        if self._bus is None:
-            raise Refused("NO_PORT", "this board has no RS-485 port")
-
     def _begin(self, walk, *arguments) -> None:
         """Run the coroutine function `walk` as the search."""
         self._status = "RUNNING"
@@ -65,7 +59,7 @@ class LineSearch(Service):
 
     async def _ask(self, uid: int, pdu: bytes, line, wait: float) -> Transaction:
         """One exchange in the lowest lane; Refused NO_PORT where the port has vanished."""
-        transaction = await self._bus.exchange(uid, pdu, SEARCH, self, line, wait)  # type: ignore[union-attr]
+        transaction = await self._bus.exchange(uid, pdu, SEARCH, self, line, wait)
         if transaction.error == "PORT_LOST":
             raise Refused("NO_PORT", "the serial port has vanished")
         return transaction

@@ -5,8 +5,8 @@ lack between others, or more than a few at once, by exceptions of every kind or 
 asked again in smaller ones, at last each parameter alone, and what has worked is kept for the rest.
 """
 
-from firmware.services.bus.arbiter import Transaction
 from firmware.services.bus.pdu import read_values
+from firmware.services.bus.transaction import Transaction
 from firmware.services.search.templates import BITS_LIMIT, Read, plan, size_of
 from firmware.services.search.values import decode
 

@@ -1,6 +1,6 @@
 """Settings to and from JSON files on the SD card."""
 
-from firmware.services.card.files import CardFiles
+from firmware.services.card.absent import NoCardFiles
 from firmware.services.errors import Refused
 from firmware.services.settings.areas import Settings
 from hal.fields import BadField
@@ -13,7 +13,7 @@ SIZE_LIMIT = 65536  # bytes of an export; the largest fits
 class SettingsFiles:
     """Exports and imports of the saved area."""
 
-    def __init__(self, settings: Settings, card_files: CardFiles):
+    def __init__(self, settings: Settings, card_files: NoCardFiles):
         self._settings = settings
         self._card_files = card_files
 

@@ -1,6 +1,7 @@
 """The GSM modem: its state, and test messages."""
 
 from firmware.services.errors import Refused
+from firmware.services.system.absent import NoGsm
 from firmware.services.system.sms_limits import SmsBudget, require_ordinary
 from hal.contracts import Modem, ModemFailed
 from hal.fields import BadField
@@ -8,29 +9,25 @@ from hal.fields import BadField
 TEST_TEXT = "MC252 test message"
 
 
-class Gsm:
-    """The modem as the settings want it. `settings` is the active value of gsm; without `enabled` the modem is off."""
+class Gsm(NoGsm):
+    """The modem as the settings want it. `settings` is the active value of gsm."""
 
-    def __init__(self, modem: "Modem | None", settings: dict, budget: SmsBudget):
-        self._modem = modem if settings["enabled"] else None
-        self._absence = "switched off: setting gsm.enabled" if modem is not None else "this board has none"
+    def __init__(self, modem: Modem, settings: dict, budget: SmsBudget):
+        self._modem = modem
         self._sms_phone = settings["smsPhone"]
         self._sms_allow = settings["smsAllow"]
         self._budget = budget
-        if self._modem is not None:
-            self._modem.configure(settings["apn"], settings["user"], settings["password"], settings["pin"])
+        modem.configure(settings["apn"], settings["user"], settings["password"], settings["pin"])
 
     async def state(self) -> "dict | None":
-        """As hal.contracts.Modem.status; None where the modem is off or the board has none. NoModem."""
-        return None if self._modem is None else await self._modem.status()
+        """As hal.contracts.Modem.status. NoModem."""
+        return await self._modem.status()
 
     async def sms_test(self, phone: "str | None", text: "str | None") -> dict:
         """Send a message and wait until the network has taken it: {"status": "DONE"|"ERROR", "errorCode", "message"}.
 
-        Refused NO_MODEM, NO_SMS_NUMBER, SMS_LIMIT; NoModem; BadField where the text is too long or the number is dear.
+        Refused NO_SMS_NUMBER, SMS_LIMIT; NoModem; BadField where the text is too long or the number is dear.
         """
-        if self._modem is None:
-            raise Refused("NO_MODEM", "no GSM modem: " + self._absence)
         phone = phone or self._sms_phone
         if not phone:
             raise Refused("NO_SMS_NUMBER", "phone: is missing, and the setting gsm.smsPhone is empty")

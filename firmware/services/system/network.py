@@ -3,41 +3,42 @@
 import asyncio
 
 from firmware.services.settings.table import default
+from firmware.services.system.absent import NoNetworking
 from firmware.services.system.problems import Problems
 from hal.contracts import NotManaged, PartError
 from hal.fields import BadField
 from hal.runtime import log
-from hal.service import Pauses, Service
+from hal.service import Pauses
 
 RETRY_PAUSES = (5, 10, 30, 60, 300)  # seconds between tries to apply the settings; the last one repeats
 TUNNEL = "wgmanual"  # interface of the tunnel that setting wgManual describes
 
 
-class Networking(Service):
-    """`network` is the board's part or None. What could not be applied of the settings is reported to `problems`."""
+class Networking(NoNetworking):
+    """`network` is the board's part. What could not be applied of the settings is reported to `problems`."""
 
     def __init__(self, network, settings: dict, problems: Problems):
+        super().__init__()
         self._network = network
         self._settings = settings
         self._tunnel = settings["wgManual"] if settings["wgManual"]["enabled"] else None
         self._problems = problems
-        self.vpn_interfaces: list = []  # names of those over which administrators come
-        if network is not None and settings["wgCloud"]["enabled"]:
+        if settings["wgCloud"]["enabled"]:
             self.vpn_interfaces.append(settings["wgCloud"]["interface"])
-        if network is not None and self._tunnel is not None and TUNNEL not in self.vpn_interfaces:
+        if self._tunnel is not None and TUNNEL not in self.vpn_interfaces:
             self.vpn_interfaces.append(TUNNEL)
 
     def check(self, before: dict, after: dict, author) -> None:
         """BadField where a change of settings would make administrators of those on an interface that is no tunnel."""
         name = after["wgCloud"]["interface"]
-        if after["wgCloud"] == before["wgCloud"] or self._network is None or self._network.is_tunnel(name):
+        if after["wgCloud"] == before["wgCloud"] or self._network.is_tunnel(name):
             return
         if self._network.interface_index(name) is not None:
             raise BadField(f"wgCloud.interface: {name} is no tunnel; whoever comes over it would be the administrator")
 
     async def start(self) -> None:
         """Have the system use the settings; what it does not take is a problem and is tried again."""
-        if self._network is not None and not await self._apply():
+        if not await self._apply():
             self.spawn(self._retry())
 
     async def _apply(self) -> bool:
@@ -64,7 +65,7 @@ class Networking(Service):
 
     def ethernet(self) -> "dict | None":
         """The state key `ethernet`."""
-        return None if self._network is None else self._network.ethernet()
+        return self._network.ethernet()
 
     async def vpn(self) -> "dict | None":
         """The state key `vpn`: the first interface that is up, else the first; None where none is wanted."""

@@ -2,13 +2,12 @@
 
 import asyncio
 
-from firmware.services.errors import Refused
 from firmware.services.time import sntp
-from firmware.services.time.local_time import DAY, LocalTime, iso, parse_moment
+from firmware.services.time.absent import NoClock
+from firmware.services.time.local_time import DAY, iso, parse_moment
 from firmware.services.time.sun import NOON, sun_times
 from hal.contracts import PartError
 from hal.runtime import log, log_exception, monotonic
-from hal.service import Service
 
 NEVER_SET = 1704067200  # 1 January 2024: clocks that were never set begin long before
 FIRST_SYNC_SEC = 2  # after start
@@ -18,12 +17,12 @@ KISS_FAREWELL = ("DENY", "RSTR")  # kisses after which a server must not be aske
 KISS_SLOWER = "RATE"  # it was asked too often
 
 
-class ClockService(Service):
-    """`clock` is the board's part or None. `settings` is the active area: timeGmt, tsMode, tsManual, astro and ntp."""
+class ClockService(NoClock):
+    """`clock` is the board's part. `settings` is the active area: timeGmt, tsMode, tsManual, astro and ntp."""
 
     def __init__(self, clock, settings: dict, ntp_port: int = sntp.PORT, monotonic_clock=monotonic):
+        super().__init__(settings)
         self._clock = clock
-        self._local = LocalTime(settings["timeGmt"], settings["tsMode"], settings["tsManual"])
         self._astro = settings["astro"]
         self._ntp = settings["ntp"]
         self._ntp_port = ntp_port
@@ -35,13 +34,11 @@ class ClockService(Service):
 
     async def start(self) -> None:
         """Begin to ask the time servers regularly, where the settings want it."""
-        if self._clock is not None and self._ntp["enabled"]:
+        if self._ntp["enabled"]:
             self.keep_running(self._run())
 
     def state(self) -> "dict | None":
         """The state key `time`: {"utc", "local", "source" RTC|MANUAL|SNTP, "lastSync", "sunrise", "sunset"}."""
-        if self._clock is None:
-            return None
         now = self._clock.now()
         sunrise, sunset = self._sun_times(now)
         return {
@@ -66,21 +63,17 @@ class ClockService(Service):
             return None, None
         return self._local.local_iso(day * DAY + times[0]), self._local.local_iso(day * DAY + times[1])
 
-    def local_iso(self, utc: float) -> str:
-        """Local time of a moment in seconds UTC, ISO 8601 without a zone."""
-        return self._local.local_iso(utc)
-
     def utc_iso_ago(self, age: float) -> "str | None":
-        """UTC time of so many seconds ago, ISO 8601; None without a clock."""
-        return None if self._clock is None else iso(self._clock.now() - age) + "Z"
+        """UTC time of so many seconds ago, ISO 8601."""
+        return iso(self._clock.now() - age) + "Z"
 
     def utc(self) -> "float | None":
-        """Seconds since 1970, None where there is no clock or it was never set."""
-        now = None if self._clock is None else self._clock.now()
-        return None if now is None or now < NEVER_SET else now
+        """Seconds since 1970, None where the clock was never set."""
+        now = self._clock.now()
+        return None if now < NEVER_SET else now
 
     def minute_of_day(self) -> "int | None":
-        """Minutes since midnight, local time; None without a clock."""
+        """Minutes since midnight, local time; None where the clock was never set."""
         now = self.utc()
         if now is None:
             return None
@@ -88,18 +81,17 @@ class ClockService(Service):
         return int(text[11:13]) * 60 + int(text[14:16])
 
     def set(self, text: str) -> None:
-        """Set system clock and RTC to an ISO 8601 moment. BadField, Refused NO_CLOCK, PartError."""
+        """Set system clock and RTC to an ISO 8601 moment. BadField, PartError."""
         moment = parse_moment(text, self._local)
-        self._needed().set(moment)
+        self._clock.set(moment)
         self._source = "MANUAL"
 
     async def sync(self) -> dict:
         """Set the clock from the first time server that answers: {"status", "errorCode", "offsetMs"}.
 
         errorCode is NO_SERVER, NOT_PERMITTED, PART_FAILED or that of the last server's SntpError. A server that has
-        sent a kiss of death is not asked but counted as one that has sent it again. Refused NO_CLOCK.
+        sent a kiss of death is not asked but counted as one that has sent it again.
         """
-        self._needed()
         async with self._turn:
             code = "NO_SERVER"
             for server in (self._ntp["server1"], self._ntp["server2"]):
@@ -142,11 +134,6 @@ class ClockService(Service):
             self._barred[server] = None
         elif exc.code == "KISS_OF_DEATH" and str(exc) == KISS_SLOWER:
             self._barred[server] = self._monotonic() + self._ntp["periodMin"] * 60
-
-    def _needed(self):
-        if self._clock is None:
-            raise Refused("NO_CLOCK", "this board has no clock")
-        return self._clock
 
     async def _run(self) -> None:
         period = self._ntp["periodMin"] * 60

@@ -26,7 +26,8 @@ class Rig:
         self.now = 0.0
         self.sessions = Sessions(600, lambda: self.now)
         self.button = SimulatedButton({}, "")
-        self.access = ButtonAccess(self.button, 10, lambda: self.now)
+        self.access = ButtonAccess(10, lambda: self.now)
+        self.button.on_press = self.access.press
         self.guard = Guard(self.sessions, self.access, ["Gate.example"])
 
     def code(self, request, needed=1):

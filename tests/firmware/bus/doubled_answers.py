@@ -8,7 +8,8 @@ import asyncio
 import random
 import sys
 
-from firmware.services.bus.arbiter import GATEWAY, INTERACTIVE, Bus, Transaction
+from firmware.services.bus.arbiter import Bus
+from firmware.services.bus.transaction import GATEWAY, INTERACTIVE, Transaction
 from firmware.services.settings.table import SETTINGS
 from tests.hal.virtual_wire import VirtualPort, frame
 from tests.virtual_time import run

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from firmware.services.bus.arbiter import GATEWAY, Bus, Transaction
+from firmware.services.bus.arbiter import Bus
+from firmware.services.bus.transaction import GATEWAY, Transaction
 from firmware.services.settings.table import SETTINGS
 from hal.framing import Line
 from hal.simulated.rs485 import SimulatedPort

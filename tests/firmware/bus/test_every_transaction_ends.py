@@ -5,7 +5,8 @@ import random
 
 import pytest
 
-from firmware.services.bus.arbiter import GATEWAY, INTERACTIVE, SEARCH, Bus, Transaction
+from firmware.services.bus.arbiter import Bus
+from firmware.services.bus.transaction import GATEWAY, INTERACTIVE, SEARCH, Transaction
 from firmware.services.errors import Refused
 from firmware.services.settings.table import SETTINGS
 from hal.copies import Copies

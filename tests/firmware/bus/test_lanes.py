@@ -2,7 +2,8 @@
 
 import asyncio
 
-from firmware.services.bus.arbiter import GATEWAY, INTERACTIVE, SEARCH, Bus, Transaction
+from firmware.services.bus.arbiter import Bus
+from firmware.services.bus.transaction import GATEWAY, INTERACTIVE, SEARCH, Transaction
 from firmware.services.gateway.forwarding import Forwarding
 from firmware.services.gateway.router import ModbusRouter
 from firmware.services.settings.table import SETTINGS

@@ -6,7 +6,8 @@ import itertools
 
 import pytest
 
-from firmware.services.bus.arbiter import GATEWAY, INTERACTIVE, SEARCH, Bus, Transaction
+from firmware.services.bus.arbiter import Bus
+from firmware.services.bus.transaction import GATEWAY, INTERACTIVE, SEARCH, Transaction
 from firmware.services.settings.table import SETTINGS
 from hal.framing import Line
 from tests.hal.virtual_wire import VirtualPort, WorldPort, frame

@@ -18,6 +18,7 @@ import pytest
 from firmware.services.card import paths as card_paths
 from firmware.services.card import uploads as card_uploads
 from firmware.services.card import volume as card_volume
+from firmware.services.card.absent import NoCardFiles
 from firmware.services.card.files import CardFiles
 from firmware.services.card.paths import CardTree, fold
 from firmware.services.card.uploads import BLOCK
@@ -818,7 +819,7 @@ async def test_a_folder_for_the_card_that_vanishes_means_no_card(rig):
 
 
 async def test_a_board_without_a_card_says_so():
-    files = CardFiles(None, local_iso)
+    files = NoCardFiles()
     await files.start()
     assert await code(files.dir("/")) == "NO_CARD"
     assert await code(files.write("/a", 0, 1, b"")) == "NO_CARD"

@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from firmware.services.bus.absent import NoBus
 from firmware.services.gateway import callback as cloud
 from firmware.services.gateway.callback import CloudConnection, CloudConnections
 from firmware.services.gateway.forwarding import Forwarding
@@ -61,7 +62,7 @@ class Server:
 class Rig:
     def __init__(self, port, **settings):
         self.registers = OwnRegisters(IDENTITY, 8, lambda: 1, lambda: 0, lambda: self.connection.is_connected())
-        self.router = ModbusRouter(None, self.registers, Forwarding([]), DEFAULTS["modbusTcp"])
+        self.router = ModbusRouter(NoBus(), self.registers, Forwarding([]), DEFAULTS["modbusTcp"])
         self.settings = dict(DEFAULTS["cbCloud"], enabled=True, host="127.0.0.1", port=port, reconnectSec=0)
         self.settings.update(settings)
         self.connection = CloudConnection(self.router, self.registers, self.settings)

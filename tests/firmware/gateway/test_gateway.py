@@ -13,6 +13,7 @@ from pymodbus.client import AsyncModbusTcpClient
 
 from firmware import VERSION
 from firmware.api.endpoints import ENDPOINTS
+from firmware.services.bus.absent import NoBus
 from firmware.services.bus.arbiter import Bus
 from firmware.services.bus.requests import ModbusRequests
 from firmware.services.errors import Refused
@@ -677,7 +678,7 @@ async def test_a_full_queue_is_exception_6(tmp_path):
 
 async def test_a_board_without_a_line_answers_for_itself_and_says_10_for_the_others(tmp_path):
     async with Rig(tmp_path) as rig:
-        rig.router._bus = None
+        rig.router._bus = NoBus()
         assert await ask(rig, 111, bytes([3, 0, 0, 0, 2])) == bytes([3, 4, 0, 1, 0, 7])
         assert await ask(rig, 1, READ_4) == bytes([0x83, 10])
         assert (await rig.ask_http(uid=111, func=3, addr=0, count=2))["values"] == [1, 7]

@@ -16,6 +16,7 @@ ROOT = pathlib.Path(__file__).parents[3]
 MICROPYTHON = shutil.which("micropython", path=os.path.dirname(sys.executable))
 SCRIPT = """
 import asyncio, json, socket, sys
+from firmware.services.bus.absent import NoBus
 from firmware.services.gateway.forwarding import Forwarding
 from firmware.services.gateway.listener import ModbusGateway
 from firmware.services.gateway.own_registers import OwnRegisters
@@ -38,7 +39,7 @@ async def main():
     registers = OwnRegisters(given["identity"], 8, lambda: 1, lambda: 0, lambda: False)
     row = {"uidFrom": 5, "uidTo": 5, "host": "localhost", "port": 1, "uidOffset": 0}
     forwarding = Forwarding([dict(row, inFlight=1, answerMs=300, connectPauseMs=0)])
-    gateway = ModbusGateway(ModbusRouter(None, registers, forwarding, settings), settings)
+    gateway = ModbusGateway(ModbusRouter(NoBus(), registers, forwarding, settings), settings)
     await gateway.listen("127.0.0.1", tcp)
     answers = [await ask(tcp, given["tcp"]), await ask(tcp, given["forwarded"]), await ask(rtu, given["rtu"])]
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

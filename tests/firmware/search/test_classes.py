@@ -9,6 +9,7 @@ import pytest
 from firmware.services.bus.arbiter import Bus
 from firmware.services.errors import Refused
 from firmware.services.search import classes as template_search
+from firmware.services.search.absent import NoTemplateSearch
 from firmware.services.search.classes import TemplateSearch
 from firmware.services.settings.table import SETTINGS
 from hal.simulated.rs485 import SimulatedPort
@@ -176,6 +177,6 @@ async def test_a_bad_file_is_said(tmp_path, files, code):
 
 
 async def test_without_a_port_it_says_so():
-    search = TemplateSearch(None, None, SERIAL)
+    search = NoTemplateSearch()
     with pytest.raises(Refused, match="no RS-485 port"):
         await search.begin(dict(LINE, filePath="/t.json"), False)

@@ -6,7 +6,8 @@ import time
 import pytest
 
 from firmware.api.endpoints import ENDPOINTS
-from firmware.services.bus.arbiter import INTERACTIVE, Bus, Transaction
+from firmware.services.bus.arbiter import Bus
+from firmware.services.bus.transaction import INTERACTIVE, Transaction
 from firmware.services.gateway.rtu import crc
 from firmware.services.search.devices import Discovery
 from firmware.services.settings.table import SETTINGS

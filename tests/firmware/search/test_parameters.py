@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from firmware.services.bus.arbiter import SEARCH, Transaction
+from firmware.services.bus.transaction import SEARCH, Transaction
 from firmware.services.search.parameters import Parameters
 from firmware.services.search.templates import parse
 from tests.firmware.search.test_templates import PARAM, template

@@ -6,6 +6,7 @@ import pytest
 
 from firmware.services.errors import Refused
 from firmware.services.settings.table import default
+from firmware.services.system.absent import NoGsm
 from firmware.services.system.gsm import TEST_TEXT, Gsm
 from firmware.services.system.sms_limits import DEAR, SmsBudget
 from hal.contracts import Modem, ModemFailed, NoModem
@@ -158,8 +159,8 @@ async def test_failures_of_the_modem_are_told_apart(day):
         await day.gsm(Scripted(ValueError("too long"))).sms_test(PHONE, None)
 
 
-async def test_a_board_without_a_modem_says_so(day):
-    service = day.gsm(None)
+async def test_a_board_without_a_modem_says_so():
+    service = NoGsm()
     assert await service.state() is None
     with pytest.raises(Refused, match="this board has none"):
         await service.sms_test(PHONE, None)

@@ -11,6 +11,7 @@ from firmware.services.errors import Refused
 from firmware.services.settings.table import SETTINGS
 from firmware.services.time import clock as clock_module
 from firmware.services.time import sntp
+from firmware.services.time.absent import NoClock
 from firmware.services.time.clock import ClockService
 from hal.contracts import NotPermitted
 from hal.simulated.clock import SimulatedClock
@@ -276,7 +277,7 @@ def test_setting_by_hand_takes_local_time_and_zones(tmp_path):
 
 
 async def test_a_board_without_a_clock_says_so():
-    times = ClockService(None, DEFAULTS)
+    times = NoClock(DEFAULTS)
     assert times.state() is None
     assert times.utc_iso_ago(1) is None
     with pytest.raises(Refused, match="no clock"):

@@ -15,6 +15,7 @@ import pytest
 
 from firmware.services.settings.table import default
 from firmware.services.system import network as networking
+from firmware.services.system.absent import NoNetworking
 from firmware.services.system.network import TUNNEL, Networking
 from firmware.services.system.problems import Problems
 from hal.contracts import PartError
@@ -403,7 +404,8 @@ def settings(**changes):
 
 async def problems_of(network, **changes):
     problems = Problems()
-    await Networking(network, settings(**changes), problems).start()
+    service = NoNetworking() if network is None else Networking(network, settings(**changes), problems)
+    await service.start()
     return problems.texts()
 
 

@@ -1,0 +1,77 @@
+"""What is asked of a unit, by whatever way the question goes to it."""
+
+import asyncio
+
+from hal.framing import Line, question_key
+
+INTERACTIVE, GATEWAY, SEARCH = range(3)  # lanes of the bus
+
+WAIT_SEC = 60.0  # how long a transaction waits for its turn where it does not say so
+
+
+class Transaction:
+    """One question to one unit, and what came of it.
+
+    `timeout` is seconds until the answer must begin, None for the setting. `retries` of None is the setting, which
+    repeats only functions that change nothing; a number repeats any function. `line` is None for the bus's own
+    settings. `strict`: an answer whose content is not what the specification says is a BAD_FRAME instead of delivered
+    as it came. `wait` is seconds in which it must have been asked. `error` is None or an Exchange's error, "EXCEPTION"
+    with the code in `exception`, "DEVICE_DOWN", "BUS_BUSY" where its turn did not come, "NO_PATH" (forwarded to a
+    server that cannot be reached) or "CANCELLED". `answer` is the answer's PDU, `raw` what was heard instead. `done` is
+    set and `on_end()` called at the end.
+    """
+
+    def __init__(
+        self,
+        uid: int,
+        pdu: bytes,
+        lane: int,
+        source,
+        timeout: "float | None" = None,
+        retries: "int | None" = None,
+        line: "Line | None" = None,
+        strict: bool = False,
+        wait: float = WAIT_SEC,
+    ):
+        self.uid = uid
+        self.pdu = pdu
+        self.key = question_key(pdu)
+        self.lane = lane
+        self.source = source
+        self.timeout = timeout
+        self.retries = retries
+        self.line = line
+        self.strict = strict
+        self.wait = wait
+        self.latest = 0  # millisecond by which it must have been asked
+        self.repeated = False  # whether it was asked again since another unit's late answer fell into its exchange
+        self.error: str | None = None
+        self.exception: int | None = None
+        self.answer = b""
+        self.raw = b""
+        self.heard_uid: int | None = None  # with "FOREIGN": who answered
+        self.elapsed = 0.0  # seconds on the line, of all tries together
+        self.ended: float | None = None  # monotonic time of the end
+        self.latency = 0.0  # seconds from the end of the question to the begin of the answer
+        self.heard: list = []  # unit ids of other frames heard meanwhile
+        self.done = asyncio.Event()
+        self.on_end: object = None
+        self.sharers: list = []  # transactions that get the same answer
+
+    def answered(self, pdu: bytes, now: float) -> None:
+        """End with the answer's PDU, an exception perhaps."""
+        self.answer = pdu
+        is_exception = pdu[0] & 0x80 != 0
+        if is_exception:
+            self.exception = pdu[1]
+        self.finish("EXCEPTION" if is_exception else None, now)
+
+    def finish(self, error: "str | None", now: float) -> None:
+        """End, once, and tell whoever waits."""
+        if self.done.is_set():
+            return
+        self.error = error
+        self.ended = now
+        self.done.set()
+        if self.on_end is not None:
+            self.on_end()  # type: ignore[operator]

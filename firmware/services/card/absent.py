@@ -1,0 +1,50 @@
+"""What stands in for the SD card's files on a board without a card."""
+
+from firmware.services.errors import Refused
+from hal.service import Service
+
+
+class NoCardFiles(Service):
+    """Refuses everything with NO_CARD."""
+
+    async def status(self) -> dict | None:
+        """The state key `card`."""
+        return None
+
+    async def dir(self, path: str, from_idx: int = 0, to_idx: int | None = None) -> dict:
+        """Refused NO_CARD, as all below."""
+        raise _no_card()
+
+    async def info(self, path: str) -> dict:
+        """Of a file or folder."""
+        raise _no_card()
+
+    async def read(self, path: str, block_idx: int) -> dict:
+        """A block of a file."""
+        raise _no_card()
+
+    async def write(
+        self, path: str, block_idx: int, block_count: int, data: bytes, owner: str = "", address: str = ""
+    ) -> dict:
+        """A block of an upload."""
+        raise _no_card()
+
+    async def remove(self, path: str, recursive: bool = False) -> dict:
+        """A file or folder."""
+        raise _no_card()
+
+    async def read_whole(self, path: str, limit: int) -> bytes:
+        """A file's bytes."""
+        raise _no_card()
+
+    async def write_whole(self, path: str, data: bytes) -> None:
+        """A whole file."""
+        raise _no_card()
+
+    async def eject(self) -> dict:
+        """The card."""
+        raise _no_card()
+
+
+def _no_card() -> Refused:
+    return Refused("NO_CARD", "this board has no SD card")
