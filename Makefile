@@ -10,7 +10,7 @@ SEED ?= 1
 COUNT ?= 15
 
 .DEFAULT_GOAL := run
-.PHONY: run bundle run-micropython test test-vm kill-settings doubled-answers generated-requests mutate lint format bench docs deb clean
+.PHONY: run bundle run-micropython test test-vm kill-settings doubled-answers generated-requests mutate lint format bench docs examples deb clean
 
 $(VENV)/.made: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -80,6 +80,11 @@ bench: $(VENV)/.made-bench
 	$(BIN)/python -m benchmarks.run
 
 docs: $(VENV)/.made-dev
+	$(BIN)/python -m docs.generate
+
+# The examples of docs/api.md, asked of a simulated device anew.
+examples: $(VENV)/.made-dev
+	$(BIN)/python -m docs.examples
 	$(BIN)/python -m docs.generate
 
 # A Debian package for this machine, in dist/.

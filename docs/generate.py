@@ -20,6 +20,7 @@ from hal.board import DRIVERS, PARTS
 from hal.fields import REQUIRED, Field, ListOf, MapOf, Object
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+EXAMPLES = ROOT / "docs" / "examples.json"
 ALL_ENDPOINTS = ROOT / "tests" / "conformance" / "endpoints.json"
 BEGIN, END = "<!-- endpoints: made by make docs -->", "<!-- end of endpoints -->"
 
@@ -114,6 +115,18 @@ def endpoint_section(endpoint: Endpoint) -> "list[str]":
     return lines
 
 
+def example(endpoint: Endpoint) -> "list[str]":
+    """The lines of an endpoint's example, which docs.examples has made."""
+    asked = [made for made in json.loads(EXAMPLES.read_text()) if made["path"].split("?")[0] == endpoint.path]
+    lines = []
+    for made in asked:
+        lines += ["", "Example:", "", "```", f"{made['method']} {made['path']}"]
+        if made["body"] is not None:
+            lines += [json.dumps(made["body"])]
+        lines += ["", f"{made['status']} {json.dumps(made['answer'])}", "```"]
+    return lines
+
+
 def api_page() -> str:
     """docs/api.md."""
     lines = [
@@ -129,8 +142,9 @@ def api_page() -> str:
         "",
         "Where waiting helps, the header `Retry-After` says for how many seconds.",
     ]
+    lines += ["", "[login.md](login.md) explains the login step by step, and what browsers lack on plain HTTP."]
     for endpoint in ENDPOINTS:
-        lines += endpoint_section(endpoint)
+        lines += endpoint_section(endpoint) + example(endpoint)
     return "\n".join(lines) + "\n"
 
 
