@@ -1,4 +1,4 @@
-"""What holds for every test: a time limit, so that a hang is a failure with a place and not a night's wait."""
+"""What holds for every test: a time limit, so that a hang is a failure with a place, and a log of its own."""
 
 import faulthandler
 import os
@@ -6,6 +6,8 @@ import signal
 import threading
 
 import pytest
+
+from hal.runtime.logs import LOG
 
 TEST_SEC = float(os.environ.get("TEST_SEC", "180"))  # the slowest need a tenth of it on a quiet machine
 _AGAIN_SEC = 5  # what swallows the exception once gets it again
@@ -28,3 +30,9 @@ def pytest_runtest_call(item):
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(autouse=True)
+def fresh_log():
+    """Each test finds the log as a new process does: what others have written silences nothing."""
+    LOG.forget()

@@ -10,8 +10,8 @@ class Endpoint:
 
     `answer()` declares the body of a success. It is a function because only the OpenAPI document and the manual want to
     know, and a small board has no memory for what nobody asks for. `errors` are the codes that the handler's services
-    give; those of the guard and of the checks of query and body are not repeated there. Bodies of `room` bytes are
-    taken even where setting httpd.maxBodyBytes is less.
+    give; those of the guard and of the checks of query and body are not repeated there. `body_bytes`, where it
+    is not 0, is how long a body may be whatever setting httpd.maxBodyBytes says.
     """
 
     def __init__(
@@ -25,7 +25,7 @@ class Endpoint:
         query: "Keys | Parameters | None" = None,
         body: "Object | Anything | None" = None,
         errors: tuple = (),
-        room: int = 0,
+        body_bytes: int = 0,
     ):
         self.method = method
         self.path = path
@@ -36,4 +36,4 @@ class Endpoint:
         self.query = query
         self.body = body
         self.errors = errors
-        self.room = room
+        self.body_bytes = body_bytes

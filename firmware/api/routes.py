@@ -17,7 +17,7 @@ OPENAPI_PATH = "/api/openapi.json"
 def add_routes(server: HttpServer, device, guard: Guard) -> None:
     """Route every row of the table, and the document that describes them, on a server."""
     for endpoint in ENDPOINTS:
-        server.add(endpoint.method, endpoint.path, _route(endpoint, device, guard), endpoint.room)
+        server.add(endpoint.method, endpoint.path, _route(endpoint, device, guard), _body_limit(endpoint, guard))
     server.add("GET", OPENAPI_PATH, _openapi)
 
 
@@ -25,6 +25,17 @@ async def _openapi(request) -> JsonStream:
     from firmware.api.openapi import document_parts  # here, since a board needs the memory while nobody asks
 
     return JsonStream(document_parts())
+
+
+def _body_limit(endpoint: Endpoint, guard: Guard):
+    def limit(request) -> "int | None":
+        try:
+            guard.admit(request, endpoint.level)
+        except Refused:
+            return None
+        return endpoint.body_bytes
+
+    return limit
 
 
 def _route(endpoint: Endpoint, device, guard: Guard):

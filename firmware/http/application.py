@@ -34,20 +34,26 @@ class Application(Microdot):
         self._date = ""
         self._date_at: float | None = None
         self._paths: dict = {}  # path without trailing slash -> {method: handler}
-        self._bodies: dict = {}  # path without trailing slash -> bytes that a body may have in any case
+        self._body_limits: dict = {}  # handler -> what says how long the body of a request to it may be
 
-    def add(self, method: str, path: str, handler, body_bytes: int = 0) -> None:
+    def add(self, method: str, path: str, handler, body_limit=None) -> None:
         """Route a method on a static path, with and without its trailing slash, to an async handler.
 
-        Bodies of `body_bytes` are taken there even where the limits allow less.
+        `body_limit(request)`, asked before the body is read, gives how many bytes it may have: 0 for as many as the
+        limits say, None where the handler will refuse the request whatever its body.
         """
         self._paths.setdefault(path.rstrip("/"), {})[method] = handler
-        if body_bytes:
-            self._bodies[path.rstrip("/")] = body_bytes
+        if body_limit is not None:
+            self._body_limits[handler] = body_limit
 
-    def body_limit(self, path: str) -> int:
-        """Bytes that a request's body may have on a path."""
-        return max(self.limits.body_bytes, self._bodies.get(path[:-1] if path[-1:] == "/" else path, 0))
+    def body_limit(self, request) -> "int | None":
+        """Bytes that a request's body may have, None where it is refused without looking at it."""
+        handler, _, _ = self.find_route(request)
+        if not callable(handler):
+            return None
+        limit_of = self._body_limits.get(handler)
+        limit = 0 if limit_of is None else limit_of(request)
+        return self.limits.body_bytes if limit == 0 else limit
 
     def find_route(self, req):
         """As Microdot's, by one look into a dict."""

@@ -11,13 +11,23 @@ from firmware.http.http1 import ConnectionClosed, HttpError, RequestHead, Reques
 from firmware.http.slots import FRESH, HANDLING, IDLE, LINGERING, READING, STREAMING, WRITING, Client, Slots
 from firmware.http.targets import split_target
 from hal.ip_addresses import source_of
-from hal.runtime import abort_stream, close_stream, keep_alive, peer_address, peer_is_gone
+from hal.runtime import abort_stream, close_stream, keep_alive, limit_reads, peer_address, peer_is_gone
 
 GONE_SEC = 1  # a client may have closed only its own half, as `nc` does; an answer that is ready by then is sent
 
+_REFUSED_BYTES = 4096  # so much of a body is read for the sake of the connection where its request is refused
+_READ_BYTES = 16384  # taken of what a client sends in one turn of the loop
 _LINGER_SEC = 1  # how long a refused client may go on sending before the connection is cut
 _LINGER_BYTES = 1 << 20
 _PROBE_SEC = 30  # TCP probes a silent stream's client so often
+
+
+class LastAnswer(Exception):
+    """The answer after which the connection ends, since what the client is still sending is not read."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
 
 
 class Connection(Client):
@@ -34,6 +44,7 @@ class Connection(Client):
         self._slots = slots
         self._streams = streams
         self._writer = writer
+        limit_reads(writer, _READ_BYTES)
         self._requests = RequestReader(reader, application.limits)
         self._task = asyncio.current_task()
         self._expired = False
@@ -84,6 +95,8 @@ class Connection(Client):
             await close_stream(self._writer)
         except HttpError as exc:
             await self._refuse(exc)
+        except LastAnswer as exc:
+            await self._send_last(exc.answer)
         except asyncio.CancelledError:
             if not self._expired:
                 raise
@@ -121,11 +134,14 @@ class Connection(Client):
         await self._requests.wait()
         self._enter(READING, limits.head_sec)
         head = await self._requests.head()
-        body = await self._body(head)
+        length = body_length(head)
+        request = self._request(head)
+        taken = length == 0 or await self._take_body(request, head, length)
         self._enter(HANDLING, None)
         self._safe = head.method != "POST"
-        request = self._request(head, body)
         response = await self._application.dispatch_request(request)
+        if not taken:
+            raise LastAnswer(response)
         kept = head.keep_alive() and not self._application.closing and not self._gone
         if type(response.body) is bytes:
             date = self._application.date_field(self.since)
@@ -142,23 +158,26 @@ class Connection(Client):
                 await asyncio.sleep(0)  # a client with a full pipeline must not keep the others waiting
         return kept
 
-    async def _body(self, head: RequestHead) -> bytes:
-        length = body_length(head)
-        if length == 0:
-            return b""
+    async def _take_body(self, request: Request, head: RequestHead, length: "int | None") -> bool:
+        """Read the body; False where it is left unread, because the request is refused without it."""
         limits = self._application.limits
-        limit = self._application.body_limit(split_target(head.target)[0])
+        limit = self._application.body_limit(request)
+        if limit is None:
+            if length is None or length > _REFUSED_BYTES or head.expects_continue():
+                return False
+            limit = _REFUSED_BYTES
         check_size(length or 0, limit)
         self._enter(READING, limits.body_sec)
         if head.expects_continue() and not self._requests.pending():
             await self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._enter(READING, limits.body_sec)
-        return await self._requests.body(length, limit)
+        request._body = await self._requests.body(length, limit)  # type: ignore[attr-defined]
+        return True
 
-    def _request(self, head: RequestHead, body: bytes) -> Request:
+    def _request(self, head: RequestHead) -> Request:
         path, query = split_target(head.target)
         peer = (self.address, 0)
-        request = Request(self._application, peer, head.method, "", head.version, head.headers, body)  # type: ignore[arg-type]
+        request = Request(self._application, peer, head.method, "", head.version, head.headers, b"")  # type: ignore[arg-type]
         request.url, request.path, request.query_string = head.target, path, query  # decoded, so not for it to split
         request.g.level = self.level
         request.g.welcome = self._welcome
@@ -218,11 +237,13 @@ class Connection(Client):
             await self._send(b"0\r\n\r\n")
 
     async def _refuse(self, error: HttpError) -> None:
-        """Send an error and let the client finish sending: closing at once would take the answer from it."""
+        await self._send_last(self._application.error_answer(error.code, str(error)))
+
+    async def _send_last(self, answer) -> None:
+        """Send an answer and let the client finish sending: closing at once would take the answer from it."""
         self._expired = False
         self._enter(LINGERING, _LINGER_SEC)
         self._leave()
-        answer = self._application.error_answer(error.code, str(error))
         try:
             await self._send(render(answer, False, self._application.date_field(self.since)))
             self._writer.write_eof()

@@ -75,8 +75,9 @@ _VERSIONS = {"HTTP/1.1": "1.1", "HTTP/1.0": "1.0"}
 _ONCE = ("content-length", "transfer-encoding", "host", "authorization", "authorized", "origin", "content-type")
 _CHUNK_LINE = 256  # bytes of a chunk-size line with its extensions
 _CHUNK_DIGITS = 16
-_CHUNKS_A_TURN = 64  # then others have theirs
+_CHUNKS_A_TURN = 16  # then others have theirs
 _READ_SIZE = 4096
+_DISCARD_SIZE = 16384
 _KNOWN = 128
 
 # What was looked at and found good, so that it is not looked at again with every request; each holds at most _KNOWN.
@@ -294,7 +295,7 @@ class RequestReader:
     async def discard(self, most: int) -> None:
         """Read and drop what the client still sends, at most so many bytes, until it closes."""
         while most > 0:
-            data = await self._reader.read(_READ_SIZE)
+            data = await self._reader.read(_DISCARD_SIZE)
             if not data:
                 return
             most -= len(data)

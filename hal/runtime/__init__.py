@@ -8,6 +8,8 @@ import hashlib
 import os
 import sys
 
+from hal.runtime.logs import log as log
+
 MICROPYTHON = sys.implementation.name == "micropython"
 
 if MICROPYTHON:
@@ -18,9 +20,9 @@ else:
 _ALPHANUMERIC = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 
-def log(text: str) -> None:
-    """Write one line to the standard error, where the service manager collects it."""
-    print(text, file=sys.stderr)
+def log_exception(exc: BaseException) -> None:
+    """Write the traceback of an exception to the log."""
+    log(traceback_text(exc))  # noqa: F405
 
 
 def random_bytes(count: int) -> bytes:

@@ -14,6 +14,7 @@ import sys
 import time
 import traceback
 
+from hal.runtime.logs import log
 from hal.runtime.threads import Threads
 
 monotonic = time.monotonic
@@ -22,9 +23,9 @@ _locked: dict = {}  # folder -> the open descriptor whose lock keeps others out
 _encode = json.JSONEncoder(check_circular=False).encode
 
 
-def log_exception(exc: BaseException) -> None:
-    """Write the traceback of an exception to the standard error."""
-    traceback.print_exception(exc, file=sys.stderr)
+def traceback_text(exc: BaseException) -> str:
+    """The traceback of an exception, in lines."""
+    return "".join(traceback.format_exception(exc)).rstrip()
 
 
 def peer_address(writer: asyncio.StreamWriter) -> str:
@@ -86,6 +87,14 @@ def peer_is_gone(writer: asyncio.StreamWriter) -> bool:
     poll = select.poll()
     poll.register(sock, select.POLLRDHUP)
     return bool(poll.poll(0))
+
+
+def limit_reads(writer: asyncio.StreamWriter, size: int) -> None:
+    """Have a stream take at most so many bytes in one turn of the loop, so that a flood on it leaves time for others.
+
+    asyncio's own 256 KB are allocated anew for each read, however little comes.
+    """
+    writer.transport.max_size = size  # type: ignore[attr-defined]
 
 
 def keep_alive(writer: asyncio.StreamWriter, seconds: int) -> None:
@@ -207,7 +216,7 @@ def _log_failure(task: asyncio.Task) -> None:
     if not task.cancelled():
         failure = task.exception()
         if failure is not None:
-            log_exception(failure)
+            log(traceback_text(failure))
 
 
 async def in_time(awaitable, seconds: float):

@@ -9,7 +9,9 @@ import asyncio
 import ctypes
 import select
 import selectors
+import traceback
 
+from hal.runtime.logs import log
 from hal.runtime.resolver import Resolver
 
 _PR_SET_TIMERSLACK = 29  # prctl(2); in nanoseconds
@@ -46,6 +48,17 @@ class DeviceEventLoop(asyncio.SelectorEventLoop):
     ) -> list:
         """As socket.getaddrinfo; everything in asyncio that takes a name asks this."""
         return await self._resolver.look_up(host, port, family, type, proto, flags)
+
+    def default_exception_handler(self, context: dict) -> None:
+        """What nobody has caught goes to the log like everything else, and floods it as little.
+
+        Without descriptors left, asyncio tells so for every connection that waits to be accepted, every second.
+        """
+        exc = context.get("exception")
+        if exc is None or isinstance(exc, OSError):
+            log(context["message"] if exc is None else f"{context['message']}: {exc}")
+        else:
+            log(context["message"] + "\n" + "".join(traceback.format_exception(exc)).rstrip())
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:

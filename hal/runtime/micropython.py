@@ -4,6 +4,7 @@ import asyncio
 import binascii
 import errno
 import gc
+import io
 import json
 import os
 import select
@@ -27,9 +28,11 @@ def monotonic() -> float:
     return _ticks_sum / 1000
 
 
-def log_exception(exc: BaseException) -> None:
-    """Write the traceback of an exception to the standard error."""
-    sys.print_exception(exc, sys.stderr)  # type: ignore[attr-defined]
+def traceback_text(exc: BaseException) -> str:
+    """The traceback of an exception, in lines."""
+    text = io.StringIO()
+    sys.print_exception(exc, text)  # type: ignore[attr-defined]
+    return text.getvalue().rstrip()
 
 
 def peer_address(writer: asyncio.StreamWriter) -> str:
@@ -105,6 +108,10 @@ def peer_is_gone(writer: asyncio.StreamWriter) -> bool:
         return hasattr(socket, "MSG_PEEK") and sock.recv(1, socket.MSG_PEEK) == b""
     except OSError:
         return True
+
+
+def limit_reads(writer: asyncio.StreamWriter, size: int) -> None:
+    """A stream takes no more than it is asked for here."""
 
 
 def keep_alive(writer: asyncio.StreamWriter, seconds: int) -> None:

@@ -384,3 +384,27 @@ def test_answers_are_dated_where_the_clock_is_set(device, authorized):
     if body["time"] is not None:
         stated = datetime.datetime.strptime(headers["date"], "%a, %d %b %Y %H:%M:%S GMT")
         assert abs(stated - datetime.datetime.strptime(body["time"]["utc"], "%Y-%m-%dT%H:%M:%SZ")).total_seconds() <= 2
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("/api/settings/saved/set/", 401, "UNAUTHORIZED"),
+        ("/api/cmd/settings/import/", 401, "UNAUTHORIZED"),
+        ("/api/nothing/", 404, "NOT_FOUND"),
+        ("/api/version/", 405, "METHOD_NOT_ALLOWED"),
+    ],
+)
+def test_what_is_refused_anyway_is_refused_before_its_body_is_read(device, path, status, code):
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\n".encode()
+    refused(device, head + b"Content-Length: 60000\r\n\r\n{", status, code)
+    refused(device, head + b"Transfer-Encoding: chunked\r\n\r\n1\r\n", status, code)
+    refused(device, head + b"Content-Length: 2\r\nExpect: 100-continue\r\n\r\n", status, code)
+    with device.connect() as wire:  # a short one costs nobody the connection
+        wire.send(head + b"Content-Length: 2\r\n\r\n{}" + VERSION)
+        assert wire.answer()[0] == status
+        assert wire.answer()[0] == 200
+
+
+def test_a_guest_cannot_have_long_bodies_read(device):
+    refused(device, b"POST /api/login/ HTTP/1.1\r\nHost: x\r\nContent-Length: 2049\r\n\r\n", 413, "TOO_LARGE")

@@ -123,7 +123,7 @@ ENDPOINTS = (
             Field("settings", Anything(lambda: Named("Import", imported)), None, help="or the export itself"),
             limits={"minProperties": 1, "maxProperties": 1},
         ),
-        room=SIZE_LIMIT,
+        body_bytes=SIZE_LIMIT,
         errors=("FORBIDDEN", "STORAGE_FAILED", "IS_DIRECTORY") + CARD_ERRORS,
     ),
 )

@@ -37,6 +37,14 @@ class Rig:
     async def hello(self, request):
         return JsonResponse({"hello": len(request.body)})
 
+    def make_hello(self):
+        """A handler of its own that does as `hello`."""
+
+        async def handler(request):
+            return await self.hello(request)
+
+        return handler
+
     async def slow(self, request):
         try:
             await self.release.wait()

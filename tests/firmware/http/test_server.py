@@ -5,7 +5,9 @@ import json
 
 import pytest
 
-from tests.firmware.http.rig import HELLO, Rig, answer
+from firmware.http.http1 import RequestReader
+from firmware.http.limits import HttpLimits
+from tests.firmware.http.rig import HELLO, Rig, answer, get
 
 
 @pytest.mark.parametrize(
@@ -212,3 +214,27 @@ async def test_answers_are_dated_once_the_time_is_known():
             times.update(passed=passed, utc=utc)
             writer.write(HELLO)
             assert (await answer(reader))[2].get("date") == date
+
+
+async def test_a_route_may_have_a_body_limit_of_its_own():
+    async with Rig(idle_sec=30, body_sec=30, body_bytes=1000) as rig:
+        for path, limit in (("/long", 5000), ("/short", 10), ("/usual", 0)):
+            rig.server.add("POST", path, rig.make_hello(), lambda request, limit=limit: limit)
+        for path, fits in (("/long", 5000), ("/short", 10), ("/usual", 1000), ("/hello", 1000)):
+            for size in (fits, fits + 1):
+                reader, writer = await rig.connect()
+                writer.write(get(path, method="POST", fields=f"Content-Length: {size}\r\n") + b"x" * size)
+                status, body, _ = await answer(reader)
+                assert (status, body.get("hello")) == ((200, size) if size == fits else (413, None))
+
+
+async def test_a_body_in_tiny_chunks_is_read_in_many_turns():
+    reader = asyncio.StreamReader()
+    reader.feed_data(b"1\r\nx\r\n" * 10000 + b"0\r\n\r\n")
+    reading = asyncio.create_task(RequestReader(reader, HttpLimits()).body(None, 10000))
+    turns = 0
+    while not reading.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert reading.result() == b"x" * 10000
+    assert turns > 500
