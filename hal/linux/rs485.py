@@ -6,6 +6,7 @@ hands late answers to the next question (hal/rs485.py does the matching).
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import termios
@@ -29,6 +30,7 @@ _DECODER = DecodePDU(False)
 _RTU = FramerRTU(_DECODER)
 _ASCII = FramerAscii(_DECODER)
 
+_PARITIES = {"N": "no", "E": "even", "O": "odd", "S": "space"}
 _DRAIN_LIMIT = 0.1  # seconds beyond the time on the wire that a frame may take to leave
 _DRAIN_POLL = 0.0001  # seconds, the shortest pause between looks at whether it has left
 
@@ -105,7 +107,7 @@ class TtyPort(Rs485Port):
             self._prepare(transport.sync_serial.fileno())
             _check(transport, settings)
         except (OSError, ValueError, termios.error, PartError) as exc:
-            raise PortFailed(f"cannot open {self.path}: {why(exc)}") from exc
+            raise PortFailed(f"cannot open {self.path}: {_reason(exc, settings)}") from exc
         transport.setup()
 
     def _prepare(self, descriptor: int) -> None:
@@ -140,7 +142,8 @@ class TtyPort(Rs485Port):
                 self._lost(str(exc))
             else:
                 self._restore(transport, before)
-            raise PortFailed(f"{self.path} refuses {line.baud_rate} bit/s, format {line.char_format}: {exc}") from exc
+            asked = f"{line.baud_rate} bit/s, format {line.char_format}"
+            raise PortFailed(f"{self.path} refuses {asked}: {_reason(exc, settings)}") from exc
 
     def _restore(self, transport: SerialTransport, settings: dict) -> None:
         try:
@@ -211,6 +214,18 @@ class TtyPort(Rs485Port):
 
     def _lrc(self, data: bytes) -> bytes:
         return bytes([FramerAscii.compute_LRC(data)])
+
+
+def _reason(exc: Exception, settings: dict) -> str:
+    """Why a tty does not run as it was told. One that lacks a parity or a width says no more than that the argument is
+    invalid."""
+    number = exc.args[0] if isinstance(exc, termios.error) and exc.args else getattr(exc, "errno", None)
+    if number != errno.EINVAL:
+        return why(exc)
+    bits, parity = settings["bytesize"], _PARITIES[settings["parity"]]
+    if (bits, parity) == (8, "no"):
+        return f"the hardware does not run at {settings['baudrate']} bit/s"
+    return f"the hardware has no characters of {bits} bits with {parity} parity"
 
 
 def _check(transport: SerialTransport, settings: dict) -> None:

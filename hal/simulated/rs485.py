@@ -40,15 +40,17 @@ class SimulatedPort(TtyPort):
         return f"serial port {self.world.port} (a second one for your own tools: {self.world.tool})"
 
     async def control(self, words: "list[str]") -> str:
-        """`unplug`, `plug`, `fault KIND [name=value ...]`, `clear`, `stats`: commands of the world by these names."""
+        """`unplug`, `plug`, `fault KIND [name=value ...]`, `clear`, `stats`, `silence needed=false`: commands of the
+        world by these names."""
         if not words:
-            raise ValueError("the serial port knows: unplug, plug, fault KIND [name=value ...], clear, stats")
+            raise ValueError("the serial port knows: unplug, plug, fault KIND [name=value ...], clear, stats, silence")
         command: dict = {"cmd": words[0]}
         for word in words[1:]:
             name, equals, value = word.partition("=")
             if not equals:
                 name, value = "kind", name
-            command[name] = {"true": True, "false": False}.get(value, int(value) if value.isdigit() else value)
+            is_number = value.isdigit() and name != "hex"  # whose digits are a text
+            command[name] = {"true": True, "false": False}.get(value, int(value) if is_number else value)
         answer = await self.world.command(command)
         if "error" in answer:
             raise ValueError(answer["error"])

@@ -129,7 +129,7 @@ SETTINGS = (
         Field("baudRate", Integer(75, 230400), 9600, "bit/s"),
         Field("charFormat", Integer(0, 5), 5, "0 8E1, 1 8O1, 2 8S1, 3 8M1, 4 8N1, 5 8N2 (one stop bit received)"),
         Field("frameMode", Integer(0, 1), 0, "0 RTU, 1 ASCII"),
-        Field("asciiDataBits", Integer(7, 8), 7, "data bits of a character where frameMode is 1"),
+        Field("asciiDataBits", Integer(7, 8), 7, "in ASCII mode: charFormat 0 is then 7E1 or 8E1, 4 is 7N1 or 8N1"),
         Field("responseTimeoutMs", Integer(10, 60000), 200, "milliseconds to wait for an answer to begin"),
         Field("asciiGapMs", Integer(10, 60000), 1000, "longest pause inside an ASCII frame in milliseconds"),
         Field("retries", Integer(0, 5), 0, "how often a read without an answer is repeated"),

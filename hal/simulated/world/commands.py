@@ -43,6 +43,7 @@ _COMMANDS = {
         Field("hex", Text(1024, form=(_is_hex, "hexadecimal digits", {})), ""),
     ),
     "clear": Object(_LINE),
+    "silence": Object(_LINE, Field("needed", Boolean())),
 }
 
 
@@ -60,6 +61,7 @@ class Commands:
             "plug": self._plug,
             "fault": self._fault,
             "clear": self._clear,
+            "silence": self._silence,
         }
 
     def answer(self, text: bytes) -> bytes:
@@ -124,4 +126,8 @@ class Commands:
 
     def _clear(self, command: dict) -> dict:
         self._ports[command["line"]].line.clear()
+        return {}
+
+    def _silence(self, command: dict) -> dict:
+        self._ports[command["line"]].line.silence_needed = command["needed"]
         return {}

@@ -50,6 +50,7 @@ class Line:
         self._echo = False
         self._faults: list[Fault] = []
         self._stats = _Stats()
+        self.silence_needed = True  # whether devices read only a request that had a silence before it
 
     def character_format(self, parity: str, data_bits: int) -> None:
         """Set parity (N, E, O, M mark, S space) and data bits (7, 8) of the master's port."""
@@ -182,7 +183,7 @@ class Line:
         if run.collided:
             self._text.clear()
             return None
-        request = rtu_request(bytes(run.data)) if run.separate else None
+        request = rtu_request(bytes(run.data)) if run.separate or not self.silence_needed else None
         if request:
             return request
         if run.start - self._text_at > _TEXT_GAP:

@@ -107,6 +107,19 @@ async def test_exceptions_pass_through(tmp_path):
         assert (result["status"], result["errorCode"], result["exception"]) == ("ERROR", "EXCEPTION", 2)
 
 
+async def test_the_bytes_of_a_raw_fault_may_be_digits_alone(tmp_path):
+    async with Rig(tmp_path) as rig:
+        await rig.port.control(["fault", "raw", "uid=1", "hex=0102030405"])
+        result = await rig.read()
+        assert (result["errorCode"], result["raw"]) == ("BAD_FRAME", "AQIDBAU=")
+
+
+async def test_ascii_devices_with_8_data_bits(tmp_path):
+    async with Rig(tmp_path, frameMode=1, charFormat=4, asciiDataBits=8) as rig:
+        assert rig.port.line.data_bits == 8
+        assert (await rig.read(uid=50, count=1))["values"] == [50]
+
+
 async def test_a_slow_device_answers_within_a_timeout_of_its_own(tmp_path):
     async with Rig(tmp_path) as rig:
         assert (await rig.read(uid=17, count=1))["errorCode"] == "TIMEOUT"

@@ -3,13 +3,14 @@
 import errno
 import fcntl
 import os
+import re
 import struct
 import termios
 
 import pytest
 
 from hal.fields import BadField
-from hal.framing import Line
+from hal.framing import ASCII, Line
 from hal.linux import serial_kernel
 from hal.linux.rs485 import TtyPort
 from hal.rs485 import PortFailed
@@ -250,3 +251,32 @@ def test_only_a_soldered_uart_must_be_there(tmp_path):
 def test_delays_belong_to_the_kernel(pty):
     with pytest.raises(BadField, match="delayBeforeMs"):
         make(pty[0], delayBeforeMs=1)
+
+
+@pytest.mark.parametrize(
+    ("line", "lacks"),
+    [
+        (Line(9600, 0), "no characters of 8 bits with even parity"),
+        (Line(9600, 1), "(no characters of 8 bits with odd parity|no parity O)"),
+        (Line(9600, 2), "(no characters of 8 bits with space parity|no parity S)"),
+        (Line(9600, 4, ASCII), "no characters of 7 bits with no parity"),
+        (Line(9600, 0, ASCII), "no characters of 7 bits with even parity"),
+    ],
+)
+async def test_a_parity_or_a_width_that_the_tty_lacks_is_told_as_that(pty, line, lacks, capsys):
+    port = make(pty[0])
+    await port.configure(Line(9600, 4))
+    with pytest.raises(PortFailed, match=lacks):
+        await port.configure(line)
+    await port.stop()
+    fresh = make(pty[0])
+    await fresh.configure(line)
+    await fresh.stop()
+    assert re.search(lacks, capsys.readouterr().err)
+
+
+async def test_ascii_with_8_data_bits_runs_where_7_do_not(pty):
+    port = make(pty[0])
+    await port.configure(Line(9600, 4, ASCII, ascii_data_bits=8))
+    assert port.is_open
+    await port.stop()

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import time
+import types
 
 import pytest
 import serial
@@ -314,6 +315,28 @@ def test_a_request_glued_to_the_answer_before_is_not_answered(bench):
     assert bench.ask(1, READ_NAMEPLATE) == b""
     assert bench.line.stats()["unreadable"] == 1
     assert bench.ask(1, READ_NAMEPLATE) == rtu(1, NAMEPLATE)
+
+
+def test_a_switch_lets_masters_without_a_silence_in(bench):
+    commands = Commands({"rs485": types.SimpleNamespace(line=bench.line)}, bench.devices)
+    for needed, answer in ((True, b""), (False, rtu(1, NAMEPLATE)), (True, b"")):
+        command = {"cmd": "silence", "needed": needed}
+        assert commands.answer(json.dumps(command).encode()) == b"{}\n"
+        bench.ask(1, READ_NAMEPLATE)
+        bench.clock.now = bench.line._free_at
+        assert bench.ask(1, READ_NAMEPLATE) == answer
+        bench.clock.now += 1
+    assert b"BadField" not in commands.answer(b'{"cmd":"silence"}')
+
+
+def test_an_answer_that_is_doubled_comes_once_more_after_the_gap(bench):
+    bench.line.add_fault(Fault("double", 1, 1, 0.02), bench.clock.now)
+    sent = bench.send(rtu(1, READ_NAMEPLATE))
+    end = 80 / 9600 + 35 / 9600 + 130 / 9600
+    bench.clock.now = sent
+    assert bench.run(end + 0.001) == rtu(1, NAMEPLATE)
+    assert bench.run(0.015) == b""
+    assert bench.run(0.1) == rtu(1, NAMEPLATE)
 
 
 def test_two_requests_without_a_silence_are_one_unreadable_run(bench):
