@@ -45,7 +45,8 @@ class Question:
         self.transaction = transaction
         self.uid = uid  # by which the server knows the unit
         self.asked = now
-        self.deadline = now + wait
+        self.deadline = now + wait  # for the answer
+        self.latest = now + transaction.wait  # for being sent
         self.may_repeat = transaction.pdu[0] in READ_ONLY
 
 
@@ -159,7 +160,8 @@ class RemoteServer(Service):
     def _next_deadline(self) -> float:
         """Seconds until the first request that waits must have been answered."""
         now = self._clock()
-        return max(0.001, min([question.deadline - now for question in self._questions()] or [IDLE_SEC]))
+        ends = [question.deadline for question in self._questions()] + [question.latest for question in self._waiting]
+        return max(0.001, min([end - now for end in ends] or [IDLE_SEC]))
 
     async def _read(self, frames: MbapStream) -> None:
         try:
@@ -208,6 +210,9 @@ class RemoteServer(Service):
         for question in self._questions():
             if question.deadline <= now:
                 self._end(question, "TIMEOUT")
+        for question in list(self._waiting):
+            if question.latest <= now:
+                self._end(question, "BUS_BUSY")
 
     def _fail_all(self) -> None:
         for question in self._questions():

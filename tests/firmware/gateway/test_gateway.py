@@ -613,6 +613,21 @@ async def test_more_requests_than_may_wait_for_a_server_are_exception_6(tmp_path
         assert sorted(set(codes)) == [6, 11]
 
 
+async def test_who_waits_too_long_for_a_slow_server_is_told_before_its_own_time_out(tmp_path):
+    async with Remote(delay=0.4) as slow:
+        table = [row(200, 200, slow.port, answerMs=60000)]
+        async with Rig(tmp_path, {"clientTimeoutMs": 1000}, forwarding=table) as rig:
+            reader, writer = await rig.connect()
+            for number in range(8):
+                writer.write(request(number, 200, bytes([3, 0, number, 0, 2])))
+            answers = dict([(await answer(reader))[::2] for _ in range(8)])
+            busy = [number for number in range(8) if answers[number] == bytes([0x83, 6])]
+            served = [number for number in range(8) if answers[number] == forwarded(200, number)]
+            assert served + busy == list(range(8))
+            assert served
+            assert busy
+
+
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "localhost", "0.0.0.0", "169.254.1.1", "::1", "::ffff:127.0.0.1", "fe80::1"]
 )
