@@ -8,7 +8,7 @@ import sys
 
 from firmware.command_line import BadArgument, parse, parse_address
 from firmware.device import Device
-from hal.board import BadBoard, load_board
+from hal.board import BadBoard, load_board, make_factory_login
 from hal.contracts import PartError
 from hal.fields import BadField
 from hal.runtime import MICROPYTHON, flush_output, lock_folder, make_folder, on_stop_signal, run, unlock_folder
@@ -103,10 +103,8 @@ async def check(options) -> None:
 async def provision(options) -> None:
     """Make the factory login and print it; nothing where there is one already."""
     require_linux("provision")
-    from hal.linux.host.factory_login import make_login
-
     make_state_dir(options.state_dir)
-    login = make_login(options.state_dir)
+    login = make_factory_login(options.state_dir)
     if login is None:
         print("mc252: there is a factory login already, which is not shown again", file=sys.stderr)
     else:

@@ -156,6 +156,14 @@ async def _keep_trying(name: str, part) -> None:
             return
 
 
+def make_factory_login(state_dir: str) -> "tuple[str, str] | None":
+    """Make the login that a board with Linux has when it leaves the factory: (user name, password), which is shown
+    once; None where it was made before. PartError. Boards with MicroPython have it in their config."""
+    from hal.linux.host.factory_login import make_login
+
+    return make_login(state_dir)
+
+
 def load_board(path: str, state_dir: str) -> Board:
     """The board that a config file describes. BadBoard names file, field and reason.
 

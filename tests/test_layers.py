@@ -29,7 +29,6 @@ BORROWED = {  # what backends of one kind take of those of another, and why
     ("hal.simulated.system", "hal.linux.host.restart_reason"): "a process on Linux, which restarts itself",
     ("hal.simulated.system", "hal.linux.host.supervisor"): "a process on Linux, under the same service manager",
 }
-MAY_NAME = ("hal.board", "firmware.__main__")  # `provision` makes the login of a Linux board
 LACKING = {  # what MicroPython does not have, or not as CPython has it
     *[
         "abc",
@@ -97,7 +96,7 @@ def test_backends_of_one_kind_take_of_another_only_what_is_listed():
     assert taken == set(BORROWED)
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if not is_in(name, (*BACKENDS, *MAY_NAME))])
+@pytest.mark.parametrize("name", [name for name in MODULES if not is_in(name, (*BACKENDS, "hal.board"))])
 def test_only_the_board_names_a_backend(name):
     tree = ast.parse(MODULES[name].read_text())
     texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
