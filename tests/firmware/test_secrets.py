@@ -32,7 +32,8 @@ def test_the_secrets_planted_here_are_all_there_are():
 
 
 def test_no_answer_no_export_and_no_log_line_tells_a_secret(tmp_path):
-    DocumentStore(str(tmp_path), "settings.json").save(SECRETS)
+    gsm = dict(SECRETS["gsm"], enabled=True, apn="internet", user="somebody")
+    DocumentStore(str(tmp_path), "settings.json").save(dict(SECRETS, gsm=gsm, logFlags=127))
     with Running(tmp_path) as device:
         answers = []
         device.client.event_hooks["response"] = [lambda answer: answers.append(answer.read().decode())]
