@@ -8,7 +8,7 @@ import tty
 import pytest
 
 import hal.rs485
-from hal.framing import ASCII, Line, RtuScanner, answer_fits, rtu_length
+from hal.framing import ASCII, Line, answer_fits, rtu_length
 from hal.linux.rs485 import TtyPort
 from hal.rs485 import PortFailed
 
@@ -347,15 +347,27 @@ def test_lengths_of_identification_answers():
         assert rtu_length(answer[:end], 0) in (0, None)
 
 
-def test_random_noise_never_holds_an_answer():
-    import random
+async def test_an_adapter_unplugged_for_longer_than_the_pauses_last_comes_back(tmp_path, monkeypatch, far):
+    monkeypatch.setattr(hal.rs485, "REOPEN_PAUSES", (0.002, 0.004, 0.006))
+    port = TtyPort(TtyPort.OPTIONS.check({"port": str(tmp_path / "later")}), "")
+    tries = []
+    opened = port._open
 
-    source = random.Random(3)
-    port = TtyPort(TtyPort.OPTIONS.check({"port": "tty"}), "")
-    scanner = RtuScanner(port._crc)
-    for _ in range(2000):
-        noise = bytes(source.choice([1, 3, 2, 0, source.randrange(256)]) for _ in range(40))
-        found = scanner.find(noise, 1, READ, True)
-        if found is not None:
-            start, end, pdu = found
-            assert noise[start:end] == frame(port, 1, pdu)
+    async def count(line):
+        tries.append(line)
+        await opened(line)
+
+    port._open = count
+    await port.configure(FAST)
+    while len(tries) < 8:  # more than there are pauses
+        await asyncio.sleep(0.002)
+    assert not port.is_open
+    (tmp_path / "later").symlink_to(far.path)
+    while not port.is_open:
+        await asyncio.sleep(0.002)
+    so_far = len(tries)
+    await asyncio.sleep(0.05)
+    assert len(tries) == so_far  # an open port is not opened again
+    far.reply = lambda data: far.send(value(port, 3))
+    assert (await port.transact(1, READ, 1)).error is None
+    await port.stop()
