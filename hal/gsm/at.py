@@ -144,10 +144,11 @@ class AtPort:
         if self._exchange is not None and not self._exchange.is_over():
             self._exchange.end(None, NoModem(reason))
 
-    def prod(self, command: str) -> None:
+    async def prod(self, command: str) -> None:
         """Send a command line to which there may be no answer. NoModem."""
-        self._owed = True
-        self._write(command.encode() + b"\r")
+        async with self._turn:
+            self._owed = True
+            self._write(command.encode() + b"\r")
 
     async def command(
         self, command: str, wanted: str = "", seconds: "float | None" = None, alone: bool = False

@@ -57,6 +57,7 @@ class PinMemory:
 
     def __init__(self, folder: str):
         self._path = folder + "/" + _FILE
+        self.was_asked = False  # whether it was tried to find out what became of a PIN in doubt
 
     def recall(self, pin: str, card: str) -> "dict | None":
         """{"state": "trying" | "refused" | "unreadable", "left": int | None, "tries": int} of a PIN on a card, None:
@@ -69,14 +70,15 @@ class PinMemory:
         return fitting[-1] if fitting else None
 
     def is_in_doubt(self) -> bool:
-        """Whether there is a PIN of which it is not known what became of its last try."""
+        """Whether there is a PIN of which it is not known, and was not asked, what became of its last try."""
         try:
-            return any(mark["state"] == "trying" for mark in self._marks())
+            return not self.was_asked and any(mark["state"] == "trying" for mark in self._marks())
         except (OSError, ValueError):
             return False
 
     def remember(self, pin: str, card: str, state: str, left: "int | None", tries: int = 1) -> None:
         """Keep it, on the medium when this returns. OSError, ValueError."""
+        self.was_asked = False
         salt = random_bytes(16)
         marks = [other for other in self._marks() if not _fits(other, pin, card)]
         marks.append(
@@ -129,6 +131,7 @@ async def unlock(port: AtPort, pin: "str | None", memory: PinMemory) -> None:
     state = await sim_state(port)
     if state == "READY":
         if pin is not None and memory.is_in_doubt():
+            memory.was_asked = True
             await _clear_doubt(port, pin, memory)
         return
     if state == "SIM PIN":

@@ -78,7 +78,7 @@ async def _wake(port: AtPort) -> None:
         except AtSilent:
             if last:
                 raise
-        port.prod("ATQ0V1")
+        await port.prod("ATQ0V1")
 
 
 async def prepare_network(port: AtPort, apn: str, user: str, password: "str | None") -> None:

@@ -368,7 +368,7 @@ async def test_an_unclear_answer_without_a_count_uses_one_attempt_alone(rig):
 
 
 @pytest.mark.parametrize(("lock", "marks"), [("+CLCK: 1", 0), ("+CLCK: 0", 1), (ERROR, 1)])
-async def test_the_mark_behind_a_right_pin_goes_when_the_card_is_found_ready(rig, lock, marks):
+async def test_the_mark_behind_a_right_pin_goes_when_the_card_is_found_ready(rig, capsys, lock, marks):
     """The power failed after the card had taken the PIN; it still asks for one (27.007 section 7.4), so ours was it."""
     PinMemory(str(rig.folder)).remember("1234", "89999010000000000017", "trying", 3)
     rig.modem.set('AT+CLCK="SC",2', lock)
@@ -376,6 +376,10 @@ async def test_the_mark_behind_a_right_pin_goes_when_the_card_is_found_ready(rig
     await rig.status(registered=True, simReady=True)
     assert len(json.loads((rig.folder / "modem-pin").read_text())) == marks
     assert rig.pins() == []
+    looks = rig.modem.count("AT+CSQ")
+    await rig.until(lambda: rig.modem.count("AT+CSQ") >= looks + 3)
+    assert rig.modem.count('AT+CLCK="SC",2') == 1
+    assert len(capsys.readouterr().err.splitlines()) <= 1
 
 
 async def test_a_refused_pin_stays_so_when_another_one_made_the_card_ready(rig):
