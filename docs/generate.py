@@ -48,6 +48,14 @@ def settings_page() -> str:
         'Secrets read as `null` where unset and `"***"` where set; writing `"***"` keeps them.',
         "What is marked as power is changed with a login or over the VPN; with the button alone only while the device",
         "has no password.",
+        "",
+        "What does not go together is refused by name (two services on one port, the device as its own server), and",
+        "so is what a board can give no effect. `logFlags` takes effect at once. Where `httpd.port` is not to be had,",
+        "HTTP is on another port, which the console and `system.errors` tell.",
+        "",
+        "Imports take what another device has exported: what lacks its secret is taken switched off, what this board",
+        "does not manage is left out, and the answer and `system.errors` say so. Where the stored settings are lost,",
+        "Modbus TCP and the VPN stay off until somebody switches them on again.",
     ]
     for setting in SETTINGS:
         lines += ["", f"## {setting.name}", "", setting.help + (" (power)." if setting.power else "."), ""]
