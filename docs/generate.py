@@ -11,6 +11,7 @@ import sys
 
 from firmware.api.endpoint import Endpoint
 from firmware.api.endpoints import ENDPOINTS
+from firmware.api.error_meanings import MEANINGS
 from firmware.api.errors import ERRORS
 from firmware.api.kinds import Anything, Named
 from firmware.api.query import Keys, Parameters
@@ -103,7 +104,10 @@ def endpoint_section(endpoint: Endpoint) -> "list[str]":
     """An endpoint's part of docs/api.md."""
     lines = ["", f"## {endpoint.method} {endpoint.path}", "", f"{endpoint.purpose}. Access level {endpoint.level}."]
     if isinstance(endpoint.query, Keys):
-        lines += ["", "Query: bare key names, none for all: " + ", ".join(f"`{name}`" for name in endpoint.query.names)]
+        lines += [
+            "",
+            "Query: bare key names, none for all: " + ", ".join(f"`{name}`" for name in endpoint.query.names()),
+        ]
     if isinstance(endpoint.query, Parameters):
         lines += ["", "Query:", "", "| parameter | value | default | meaning |", "|---|---|---|---|"]
         lines += field_rows(endpoint.query.fields)
@@ -146,7 +150,7 @@ def api_page() -> str:
         "",
         "| code | status | meaning |",
         "|---|---|---|",
-        *[f"| `{code}` | {ERRORS[code][0]} | {ERRORS[code][2]} |" for code in ERRORS],
+        *[f"| `{code}` | {ERRORS[code][0]} | {MEANINGS[code]} |" for code in ERRORS],
         "",
         "Where waiting helps, the header `Retry-After` says for how many seconds.",
     ]

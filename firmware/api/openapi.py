@@ -3,6 +3,7 @@
 from firmware import VERSION
 from firmware.api.endpoint import Endpoint
 from firmware.api.endpoints import AREAS
+from firmware.api.error_meanings import MEANINGS
 from firmware.api.errors import ERRORS
 from firmware.api.kinds import Anything, Named, Words
 from firmware.api.query import Flag, Keys, Parameters
@@ -160,7 +161,7 @@ def _by_status(codes: "list[str]") -> dict:
 
 
 def _refusal(codes: "list[str]") -> dict:
-    words = "; ".join([f"{code}: {ERRORS[code][2]}" for code in codes])
+    words = "; ".join([f"{code}: {MEANINGS[code]}" for code in codes])
     response = _response(words, _ERROR)
     if ERRORS[codes[0]][0] in (429, 503):
         response["headers"] = {
@@ -183,7 +184,7 @@ def _error() -> Object:
 def _parameters(query: "Keys | Parameters") -> list:
     flag = {"in": "query", "required": False, "allowEmptyValue": True, "schema": Flag().schema()}
     if isinstance(query, Keys):
-        return [dict(flag, name=name) for name in query.names]
+        return [dict(flag, name=name) for name in query.names()]
     parameters = []
     for field in query.fields:
         if isinstance(field.kind, Flag):

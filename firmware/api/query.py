@@ -29,22 +29,24 @@ class Flag:
 
 
 class Keys:
-    """The query of bare key names, `?gsm&ethernet`; none means all of them."""
+    """The query of bare key names, `?gsm&ethernet`; none means all of them.
+
+    `names()` gives them for documents; the service that is asked refuses those that are none.
+    """
 
     def __init__(self, names):
-        self.names = tuple(names)
+        self.names = names
 
-    def check(self, query: str) -> tuple:
-        """The keys asked for; Refused UNKNOWN_KEY naming one that is none, BadField."""
-        if query in self.names:
-            return (query,)
+    def check(self, query: str) -> "list[str]":
+        """The keys asked for. BadField where one has a value that is no flag's."""
         asked = []
         for key, value in parse_query(query):
-            if key not in self.names:
-                raise _unknown(key, self.names)
-            if Flag().check(value, key) and key not in asked:
+            if _FLAG.check(value, key[:_NAME_SHOWN]) and key not in asked:
                 asked.append(key)
-        return tuple(asked) or self.names
+        return asked
+
+
+_FLAG = Flag()
 
 
 class Parameters:
@@ -59,16 +61,12 @@ class Parameters:
         names = [field.name for field in self.fields]
         for key in given:
             if key not in names:
-                raise _unknown(key, names)
+                raise Refused("UNKNOWN_KEY", f"unknown key {key[:_NAME_SHOWN]}; known are {', '.join(names)}")
         flags = [field for field in self.fields if isinstance(field.kind, Flag)]
         values = {field.name: field.kind.check(given.get(field.name, "0"), field.name) for field in flags}
         numbers = {key: _number(value) for key, value in given.items() if key not in values}
         values.update(Object(*[field for field in self.fields if field not in flags]).check(numbers, "query"))
         return values
-
-
-def _unknown(key: str, known) -> Refused:
-    return Refused("UNKNOWN_KEY", f"unknown key {key[:_NAME_SHOWN]}; known are {', '.join(known)}")
 
 
 def _number(text: "str | None"):

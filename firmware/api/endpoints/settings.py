@@ -24,7 +24,7 @@ def _export() -> Object:
     )
 
 
-_SETTINGS_AREA = Keys(tuple(field.name for field in SETTINGS))
+_SETTINGS_AREA = Keys(lambda: [field.name for field in SETTINGS])
 
 
 def _author(call: Call) -> Author:

@@ -2,11 +2,14 @@
 
 import asyncio
 
+from firmware.services.errors import Refused
 from hal.contracts import PartError
 from hal.runtime import in_time, log_exception
 from hal.service import Trouble
 
 SOURCE_SEC = 3.0  # for a service to tell its state
+
+_NAME_SHOWN = 40  # characters of an unknown key that an error repeats
 
 
 class State:
@@ -19,10 +22,15 @@ class State:
         self._sources = sources
         self._troubles = {key: Trouble(f"state {key}") for key in sources}
 
-    async def get(self, keys) -> dict:
-        """Key -> value; a part that the board lacks, or that fails, is null."""
-        values = {}
+    async def get(self, keys: "list[str]") -> dict:
+        """Key -> value, of all keys without any; what the board lacks, or what fails, is null. Refused UNKNOWN_KEY."""
         for key in keys:
+            if key not in self._sources:
+                raise Refused(
+                    "UNKNOWN_KEY", f"no such state key: {key[:_NAME_SHOWN]}; known are {', '.join(self._sources)}"
+                )
+        values = {}
+        for key in keys or self._sources:
             try:
                 value = self._sources[key]()
                 values[key] = await in_time(value, SOURCE_SEC) if hasattr(value, "send") else value

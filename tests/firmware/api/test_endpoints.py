@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 from firmware.api.endpoints import ENDPOINTS
+from firmware.api.error_meanings import MEANINGS
 from firmware.api.errors import ERRORS, error_answer
 from firmware.api.openapi import document_parts
 
@@ -59,3 +60,7 @@ def test_an_error_says_for_how_many_seconds_to_wait_where_waiting_helps():
 def test_every_operation_has_its_own_id():
     ids = [operation["operationId"] for path in DOCUMENT["paths"].values() for operation in path.values()]
     assert len(set(ids)) == len(ENDPOINTS)
+
+
+def test_every_code_has_a_meaning_and_no_other_has():
+    assert list(MEANINGS) == list(ERRORS)
