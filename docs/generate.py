@@ -9,6 +9,7 @@ import json
 import pathlib
 import sys
 
+from docs.drawing import drawing
 from firmware.api.endpoint import Endpoint
 from firmware.api.endpoints import ENDPOINTS
 from firmware.api.error_meanings import MEANINGS
@@ -23,6 +24,7 @@ from hal.fields import REQUIRED, Field, ListOf, MapOf, Object
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "docs" / "examples.json"
 ALL_ENDPOINTS = ROOT / "tests" / "conformance" / "endpoints.json"
+DRAWING_BEGIN, DRAWING_END = "<!-- drawing: made by make docs -->", "<!-- end of drawing -->"
 BEGIN, END = "<!-- endpoints: made by make docs -->", "<!-- end of endpoints -->"
 
 
@@ -187,6 +189,13 @@ def readme_table() -> str:
     return "\n".join(lines)
 
 
+def architecture_page() -> str:
+    """docs/architecture.md with its drawing renewed."""
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    head, rest = text.split(DRAWING_BEGIN)
+    return head + DRAWING_BEGIN + "\n```\n" + drawing() + "\n```\n" + DRAWING_END + rest.split(DRAWING_END)[1]
+
+
 def readme_page() -> str:
     """README.md with its table renewed."""
     text = (ROOT / "README.md").read_text()
@@ -202,6 +211,7 @@ def main() -> int:
         "docs/api.md": api_page(),
         "docs/drivers.md": drivers_page(),
         "README.md": readme_page(),
+        "docs/architecture.md": architecture_page(),
     }
     stale = [name for name, text in pages.items() if not (ROOT / name).exists() or (ROOT / name).read_text() != text]
     if "--check" in sys.argv[1:]:

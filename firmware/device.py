@@ -13,13 +13,14 @@ from firmware.services.access.button import ButtonAccess
 from firmware.services.access.login import Login
 from firmware.services.access.sessions import Sessions
 from firmware.services.bus.absent import NoBus
-from firmware.services.bus.requests import ModbusRequests
 from firmware.services.card.absent import NoCardFiles
 from firmware.services.gateway.callback import CloudConnections
-from firmware.services.gateway.forwarding import Forwarding
 from firmware.services.gateway.listener import ModbusGateway
-from firmware.services.gateway.own_registers import OwnRegisters
-from firmware.services.gateway.router import ModbusRouter
+from firmware.services.problems import Problems
+from firmware.services.routing.forwarding import Forwarding
+from firmware.services.routing.own_registers import OwnRegisters
+from firmware.services.routing.requests import ModbusRequests
+from firmware.services.routing.router import ModbusRouter
 from firmware.services.search.absent import NoDiscovery, NoTemplateSearch
 from firmware.services.settings.areas import Settings
 from firmware.services.settings.document_store import DocumentStore
@@ -30,12 +31,11 @@ from firmware.services.system.absent import NoGsm, NoNetworking
 from firmware.services.system.auto_restart import AutoRestart
 from firmware.services.system.health import Health
 from firmware.services.system.identity import Identity
-from firmware.services.system.problems import Problems
 from firmware.services.system.state import State
-from firmware.services.system.transfers import Transfers
 from firmware.services.system.vitals import SystemState
 from firmware.services.system.watchdog import Watchdog
 from firmware.services.time.absent import NoClock
+from firmware.services.transfers import Transfers
 from firmware.services.update.absent import CloudActivation, NoUpdates
 from hal.contracts import NotPermitted
 from hal.runtime import in_time, log, log_exception, monotonic
@@ -179,7 +179,7 @@ class Device:
         if self.board.network is None:
             self.networking: NoNetworking = NoNetworking()
         else:
-            from firmware.services.system.network import Networking
+            from firmware.services.network.interfaces import Networking
 
             self.networking = Networking(self.board.network, settings, self.problems)
         self._run(self.networking)
@@ -190,8 +190,8 @@ class Device:
         elif not settings["enabled"]:
             self.gsm = NoGsm("switched off: setting gsm.enabled")
         else:
-            from firmware.services.system.gsm import Gsm
-            from firmware.services.system.sms_limits import SmsBudget
+            from firmware.services.network.gsm import Gsm
+            from firmware.services.network.sms_limits import SmsBudget
 
             self.gsm = Gsm(self.board.modem, settings, SmsBudget(state_dir, settings["smsPerDay"], self.clock.utc))
 

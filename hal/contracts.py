@@ -2,7 +2,7 @@
 
 A board has at most one of each part; a part that it lacks is None. A part's methods raise a subclass of `PartError`
 when the hardware fails them, whose `code` is the API's error code. Times are seconds unless a name says otherwise.
-The RS-485 port, whose base class does real work, is in hal/rs485.py.
+The RS-485 port, whose base class does real work, is in hal/rs485/port.py.
 """
 
 from hal.fields import Object

@@ -2,15 +2,18 @@
 
 import ast
 import pathlib
+from collections import Counter
 
 import pytest
+
+from docs.drawing import floors, uses
 
 ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = (  # lowest first
     ("hal", "firmware"),  # what no other floor names: it knows neither parts nor services
-    ("hal.contracts", "hal.framing"),
-    ("hal.exchange", "hal.copies"),
-    ("hal.rs485", "hal.gsm", "hal.debounce", "hal.configured_system", "hal.update"),  # the shared halves of parts
+    ("hal.contracts", "hal.rs485.framing"),
+    ("hal.rs485.exchange", "hal.rs485.copies"),
+    ("hal.rs485.port", "hal.gsm", "hal.debounce", "hal.configured_system", "hal.update"),  # the shared halves of parts
     ("hal.linux", "hal.micropython", "hal.simulated"),
     ("hal.board",),
     ("firmware.http",),
@@ -101,6 +104,12 @@ def test_only_the_board_names_a_backend(name):
     tree = ast.parse(MODULES[name].read_text())
     texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     assert [text for text in [*imports(MODULES[name]), *texts] if is_in(text, BACKENDS)] == []
+
+
+def test_rooms_use_each_other_in_no_circle_and_none_is_crowded():
+    assert floors(uses())  # ValueError where there is a circle
+    counts = Counter(path.parent for path in MODULES.values() if path.name != "__init__.py")
+    assert {str(folder.relative_to(ROOT)): count for folder, count in counts.items() if count > 10} == {}
 
 
 def test_there_are_no_cycles():

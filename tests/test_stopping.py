@@ -10,17 +10,17 @@ import sys
 
 import pytest
 
-from firmware.http.answers import JsonResponse
 from firmware.http.limits import HttpLimits
+from firmware.http.messages.answers import JsonResponse
 from firmware.http.server import HttpServer
 from firmware.http.vpn_listener import VpnListener
 from firmware.services.bus.absent import NoBus
 from firmware.services.bus.arbiter import Bus
 from firmware.services.bus.transaction import GATEWAY, Transaction
 from firmware.services.gateway.callback import CloudConnection
-from firmware.services.gateway.forwarding import Forwarding, RemoteServer
-from firmware.services.gateway.own_registers import OwnRegisters
-from firmware.services.gateway.router import ModbusRouter
+from firmware.services.routing.forwarding import Forwarding, RemoteServer
+from firmware.services.routing.own_registers import OwnRegisters
+from firmware.services.routing.router import ModbusRouter
 from firmware.services.settings.table import SETTINGS
 from hal.contracts import Network
 from hal.gsm import at

@@ -1,6 +1,6 @@
 """The API's errors: one table for services, hardware, the HTTP server and the API itself."""
 
-from firmware.http.answers import JsonResponse
+from firmware.http.messages.answers import JsonResponse
 
 # code -> (HTTP status, seconds after which another try may help or None); error_meanings.py says when it is given
 ERRORS = {

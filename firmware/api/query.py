@@ -1,6 +1,6 @@
 """Queries: bare key names, and named parameters."""
 
-from firmware.http.targets import parse_query
+from firmware.http.messages.targets import parse_query
 from firmware.services.errors import Refused
 from hal.fields import BadField, Object
 

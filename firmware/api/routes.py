@@ -5,7 +5,7 @@ from firmware.api.endpoint import Endpoint
 from firmware.api.endpoints import ENDPOINTS
 from firmware.api.errors import error_answer
 from firmware.api.guard import Guard
-from firmware.http.answers import JsonResponse, JsonStream
+from firmware.http.messages.answers import JsonResponse, JsonStream
 from firmware.http.server import HttpServer
 from firmware.services.errors import Refused
 from hal.contracts import PartError

@@ -2,9 +2,9 @@
 
 from microdot import Microdot
 
-from firmware.http.answers import JsonResponse, check
-from firmware.http.dates import http_date
 from firmware.http.limits import HttpLimits
+from firmware.http.messages.answers import JsonResponse, check
+from firmware.http.messages.dates import http_date
 from hal.runtime import log_exception, monotonic
 from hal.trace import HTTP, trace
 

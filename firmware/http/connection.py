@@ -4,12 +4,19 @@ import asyncio
 
 from microdot import Request
 
-from firmware.http.answers import render, render_head
 from firmware.http.application import Application
-from firmware.http.bodies import BrokenBody, Parts
-from firmware.http.http1 import ConnectionClosed, HttpError, RequestHead, RequestReader, body_length, check_size
+from firmware.http.messages.answers import render, render_head
+from firmware.http.messages.bodies import BrokenBody, Parts
+from firmware.http.messages.http1 import (
+    ConnectionClosed,
+    HttpError,
+    RequestHead,
+    RequestReader,
+    body_length,
+    check_size,
+)
+from firmware.http.messages.targets import split_target
 from firmware.http.slots import FRESH, HANDLING, IDLE, LINGERING, READING, STREAMING, WRITING, Client, Slots
-from firmware.http.targets import split_target
 from hal.ip_addresses import source_of
 from hal.runtime import abort_stream, close_stream, keep_alive, limit_reads, peer_address, peer_is_gone
 

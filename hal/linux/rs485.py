@@ -1,7 +1,7 @@
 """An RS-485 port on a tty: pyserial opens it, pymodbus carries the bytes and makes the frames.
 
 This is the one module of the firmware that imports pymodbus's client side. Its transaction manager is not used: it
-hands late answers to the next question (hal/rs485.py does the matching).
+hands late answers to the next question (hal/rs485/port.py does the matching).
 """
 
 import asyncio
@@ -19,11 +19,11 @@ from pymodbus.transport.serialtransport import SerialTransport
 
 from hal.contracts import PartError
 from hal.fields import Boolean, Choice, Field, Integer, Nullable, Object, Text
-from hal.framing import ASCII, Line
 from hal.linux import serial_kernel
 from hal.linux.device_node import require_tty, why
 from hal.linux.gpio import LINE_FIELDS, OutputPin, check_line
-from hal.rs485 import PortFailed, Rs485Port
+from hal.rs485.framing import ASCII, Line
+from hal.rs485.port import PortFailed, Rs485Port
 from hal.runtime import log, monotonic
 
 _DECODER = DecodePDU(False)

@@ -3,6 +3,6 @@
 from hal.runtime import MICROPYTHON
 
 if MICROPYTHON:
-    from hal.runtime.micropython_archive import *  # noqa: F403
+    from hal.runtime.micropython.archive import *  # noqa: F403
 else:
-    from hal.runtime.cpython_archive import *  # type: ignore[assignment]  # noqa: F403
+    from hal.runtime.cpython.archive import *  # type: ignore[assignment]  # noqa: F403

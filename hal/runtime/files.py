@@ -3,6 +3,6 @@
 from hal.runtime import MICROPYTHON
 
 if MICROPYTHON:
-    from hal.runtime.micropython_files import *  # noqa: F403
+    from hal.runtime.micropython.files import *  # noqa: F403
 else:
-    from hal.runtime.cpython_files import *  # noqa: F403
+    from hal.runtime.cpython.files import *  # noqa: F403

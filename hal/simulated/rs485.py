@@ -1,9 +1,9 @@
 """The simulated board's RS-485 port: the real serial code on a pty, behind which a small world of devices lives."""
 
 from hal.fields import Object
-from hal.framing import Line
 from hal.linux.rs485 import TtyPort
-from hal.rs485 import PortFailed
+from hal.rs485.framing import Line
+from hal.rs485.port import PortFailed
 from hal.runtime import monotonic
 from hal.simulated.control import join
 from hal.simulated.world.client import World, WorldGone

@@ -19,8 +19,8 @@ NEEDED_BY = {  # part -> modules that only it needs
     "rs485": {"firmware.services.bus.arbiter", "firmware.services.search.devices", "firmware.services.search.classes"},
     "card": {"firmware.services.card.files", "firmware.services.card.paths", "firmware.services.card.uploads"},
     "clock": {"firmware.services.time.clock", "firmware.services.time.sntp", "hal.runtime.datagrams"},
-    "modem": {"firmware.services.system.gsm"},
-    "network": {"firmware.services.system.network", "firmware.http.vpn_listener"},
+    "modem": {"firmware.services.network.gsm"},
+    "network": {"firmware.services.network.interfaces", "firmware.http.vpn_listener"},
     "updater": {"firmware.services.update.updates"},
 }
 

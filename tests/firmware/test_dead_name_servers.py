@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from hal.runtime import resolver
-from hal.runtime.event_loop import new_event_loop
+from hal.runtime.cpython import resolver
+from hal.runtime.cpython.event_loop import new_event_loop
 from tests.firmware.running import BOARD, Running
 
 NAME_SERVER = "127.0.0.54"

@@ -1,4 +1,4 @@
-"""What every backend of a part does, run against each that this machine can host. tests/hal/test_rs485.py is the bus's.
+"""What every backend of a part does, run against each that this machine can host. tests/hal/rs485/ is the bus's.
 
 A rig makes a backend and does to its hardware what a hand would do: put a card in, press a button.
 """
@@ -21,7 +21,7 @@ from hal.linux.host.system import LinuxSystem
 from hal.linux.net.network import LinuxNetwork
 from hal.linux.storage import card
 from hal.linux.storage.card import LinuxCard
-from hal.rs485 import Rs485Port
+from hal.rs485.port import Rs485Port
 from hal.simulated.button import SimulatedButton
 from hal.simulated.card import SimulatedCard
 from hal.simulated.clock import SimulatedClock

@@ -3,7 +3,7 @@
 import pytest
 
 from hal.runtime import log_exception
-from hal.runtime.event_loop import new_event_loop
+from hal.runtime.cpython.event_loop import new_event_loop
 from hal.runtime.logs import EQUAL_LINES, LINES, MINUTE, Log
 
 

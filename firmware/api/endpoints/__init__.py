@@ -6,7 +6,6 @@ area has a file with its rows beside their handlers; the table is put together h
 
 from firmware.api.endpoints.access import ENDPOINTS as ACCESS
 from firmware.api.endpoints.card import ENDPOINTS as CARD
-from firmware.api.endpoints.cloud import ENDPOINTS as CLOUD
 from firmware.api.endpoints.gsm import ENDPOINTS as GSM
 from firmware.api.endpoints.modbus import ENDPOINTS as MODBUS
 from firmware.api.endpoints.search import ENDPOINTS as SEARCH
@@ -26,7 +25,6 @@ AREAS = {
     "card": CARD,
     "time": TIME,
     "gsm": GSM,
-    "cloud": CLOUD,
     "update": UPDATE,
 }
 

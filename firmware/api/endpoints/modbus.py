@@ -1,4 +1,4 @@
-"""Modbus requests to the devices on the line."""
+"""Modbus requests to the devices on the line, and the connection to the cloud that brings some."""
 
 from firmware.api.call import Call
 from firmware.api.endpoint import Endpoint
@@ -6,7 +6,7 @@ from firmware.api.kinds import UINT32
 from firmware.api.query import Parameters
 from firmware.services.bus.pdu import DATA_MAX
 from firmware.services.bus.registers import NUMBERS, ORDERS, limits
-from hal.fields import AnyOf, Base64, Boolean, Choice, Field, Integer, ListOf, Nullable, Number, Object
+from hal.fields import AnyOf, Base64, Boolean, Choice, Field, Integer, ListOf, Nullable, Number, Object, Text
 
 _NUMBER = Number(*limits("float64"))
 
@@ -67,6 +67,11 @@ async def modbus_resp(call: Call) -> dict:
     return await call.device.modbus_requests.result(call.query["tid"], call.query["wait"])
 
 
+async def callback_reconnect(call: Call) -> dict:
+    """POST /api/cmd/callback/reconnect/"""
+    return await call.device.cloud.reconnect()
+
+
 ENDPOINTS = (
     Endpoint(
         "POST",
@@ -90,5 +95,13 @@ ENDPOINTS = (
             Field("wait", Integer(0, 10000), 0, help="milliseconds to hold the answer until the result is there"),
         ),
         errors=("UNKNOWN_TID",),
+    ),
+    Endpoint(
+        "POST",
+        "/api/cmd/callback/reconnect/",
+        1,
+        "Reconnect to the cloud server via Modbus",
+        callback_reconnect,
+        lambda: Object(Field("status", Choice("DONE", "ERROR")), Field("errorCode", Nullable(Text(64)))),
     ),
 )

@@ -3,7 +3,7 @@
 from firmware.api.call import Call
 from firmware.api.endpoint import Endpoint
 from firmware.api.kinds import UINT32, nothing
-from firmware.http.answers import JsonResponse
+from firmware.http.messages.answers import JsonResponse
 from hal.fields import Base64, Boolean, Field, Nullable, Object, Text
 
 

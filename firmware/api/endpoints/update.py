@@ -2,7 +2,7 @@
 
 from firmware.api.call import Call
 from firmware.api.endpoint import Endpoint
-from firmware.http.answers import JsonResponse
+from firmware.http.messages.answers import JsonResponse
 from firmware.services.errors import Refused
 from hal.fields import Boolean, Choice, Field, ListOf, Nullable, Object, Text
 

@@ -21,7 +21,7 @@ from firmware.services.bus.pdu import READ_BITS, READ_REGISTERS
 from firmware.services.bus.transaction import GATEWAY, INTERACTIVE, SEARCH, Transaction
 from firmware.services.errors import Refused
 from hal.contracts import PartError
-from hal.framing import READ_ONLY, Line, question_key
+from hal.rs485.framing import READ_ONLY, Line, question_key
 from hal.runtime import log, log_exception, monotonic, wait_until
 from hal.trace import BUS_ERRORS, EXCHANGES, is_traced, trace
 

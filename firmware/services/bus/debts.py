@@ -5,7 +5,7 @@ that could be confused with one that is owed wait until it has come, or until a 
 milliseconds.
 """
 
-from hal.framing import answer_fits, answer_length
+from hal.rs485.framing import answer_fits, answer_length
 
 
 class Debt:

@@ -4,7 +4,7 @@ A unit is judged by questions that it has answered before: many devices stay sil
 question that a living unit has never answered is barred by itself. Instants are integer milliseconds.
 """
 
-from hal.framing import READ_ONLY
+from hal.rs485.framing import READ_ONLY
 from hal.runtime import monotonic
 
 DOWN_COUNT = 3  # exchanges in a row without an answer, and

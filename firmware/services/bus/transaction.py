@@ -2,7 +2,7 @@
 
 import asyncio
 
-from hal.framing import Line, question_key
+from hal.rs485.framing import Line, question_key
 
 INTERACTIVE, GATEWAY, SEARCH = range(3)  # lanes of the bus
 

@@ -9,7 +9,7 @@ from firmware.services.card.uploads import check_block
 from firmware.services.card.volume import Volume
 from firmware.services.card.worker import CardWorker
 from firmware.services.errors import Refused
-from firmware.services.system.transfers import Transfers
+from firmware.services.transfers import Transfers
 from hal.contracts import PartError
 from hal.runtime import b64encode, in_time, log, monotonic
 

@@ -6,10 +6,10 @@ the far end sends requests as a Modbus TCP client does.
 
 import asyncio
 
-from firmware.services.gateway.mbap import MbapStream
-from firmware.services.gateway.own_registers import OwnRegisters
-from firmware.services.gateway.router import ModbusRouter
 from firmware.services.gateway.session import ModbusSession
+from firmware.services.routing.mbap import MbapStream
+from firmware.services.routing.own_registers import OwnRegisters
+from firmware.services.routing.router import ModbusRouter
 from hal.runtime import (
     CONNECTION_ERRORS,
     abort_stream,

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from firmware.services.gateway.mbap import frame, parse
-from firmware.services.gateway.router import ModbusRouter
+from firmware.services.routing.mbap import frame, parse
+from firmware.services.routing.router import ModbusRouter
 from hal.ip_addresses import source_of
 from hal.runtime import log_exception, receive_from
 

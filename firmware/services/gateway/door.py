@@ -2,7 +2,7 @@
 
 import asyncio
 
-from firmware.services.system.problems import Problems
+from firmware.services.problems import Problems
 from hal.service import Pauses, Service
 
 

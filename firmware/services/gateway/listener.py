@@ -7,11 +7,11 @@ import asyncio
 
 from firmware.services.gateway.datagrams import ModbusDatagrams
 from firmware.services.gateway.door import Door
-from firmware.services.gateway.mbap import MbapStream
-from firmware.services.gateway.router import ModbusRouter
 from firmware.services.gateway.rtu import RtuStream
 from firmware.services.gateway.session import ModbusSession
-from firmware.services.system.problems import Problems
+from firmware.services.problems import Problems
+from firmware.services.routing.mbap import MbapStream
+from firmware.services.routing.router import ModbusRouter
 from hal.ip_addresses import contains, parse_address, parse_network, source_of
 from hal.runtime import abort_stream, bind_datagrams, listen, log_exception, monotonic, peer_address
 from hal.service import Service

@@ -6,7 +6,7 @@ else the end of what has come.
 
 import asyncio
 
-from firmware.services.gateway.mbap import BadFrame
+from firmware.services.routing.mbap import BadFrame
 
 FRAME_MAX = 256  # bytes: serial line specification, section 2.5.1.1
 _READ_SIZE = 2048

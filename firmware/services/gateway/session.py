@@ -2,8 +2,8 @@
 
 import asyncio
 
-from firmware.services.gateway.mbap import BadFrame
-from firmware.services.gateway.router import ModbusRouter
+from firmware.services.routing.mbap import BadFrame
+from firmware.services.routing.router import ModbusRouter
 from hal.runtime import CONNECTION_ERRORS, abort_stream, close_stream, monotonic
 
 

@@ -11,7 +11,7 @@ from firmware.services.search.job import LineSearch
 from firmware.services.search.parameters import Parameters, reason
 from firmware.services.search.templates import SIZE_LIMIT, holds, parse
 from firmware.services.search.verdicts import FIRST_UID, LAST_UID
-from hal.framing import Line
+from hal.rs485.framing import Line
 from hal.runtime import monotonic
 
 TRIES = 3  # of a question whose answer was lost or spoilt, of a unit that has answered already

@@ -13,7 +13,7 @@ from firmware.services.search.absent import NoDiscovery
 from firmware.services.search.identification import READ_DEVICE_ID, REPORT_SERVER_ID, text_of
 from firmware.services.search.job import LineSearch
 from firmware.services.search.verdicts import ANSWER, BAD_LINK, COLLISION, EXCEPTION, ODD
-from hal.framing import Line
+from hal.rs485.framing import Line
 from hal.runtime import monotonic
 
 PROBES = (bytes([3, 0, 0, 0, 1]), bytes([4, 0, 0, 0, 1]), bytes([1, 0, 0, 0, 1]), READ_DEVICE_ID, REPORT_SERVER_ID)

@@ -1,6 +1,6 @@
 """The state key `system`."""
 
-from firmware.services.system.problems import Problems
+from firmware.services.problems import Problems
 from hal.runtime import monotonic
 
 

@@ -38,8 +38,8 @@ def _has_server(settings: dict) -> bool:
 
 
 def _hawkbit(download: dict, updates: Updates, updater, kept: Kept, identity: dict, restart) -> Service:
-    from firmware.services.update.hawkbit import Hawkbit
-    from firmware.services.update.hawkbit_updates import HawkbitUpdates
+    from firmware.services.update.sources.hawkbit import Hawkbit
+    from firmware.services.update.sources.hawkbit_updates import HawkbitUpdates
 
     controller = identity["mac"].replace(":", "")
     server = Hawkbit(download["hawkbitUrl"], controller, download["hawkbitToken"], download["hawkbitTokenKind"])

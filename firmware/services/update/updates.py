@@ -8,8 +8,8 @@ import asyncio
 
 from firmware.services.errors import Refused
 from firmware.services.update.absent import NoUpdates
-from firmware.services.update.download import Download, Source
-from firmware.services.update.index import check_index, choose
+from firmware.services.update.sources.download import Download, Source
+from firmware.services.update.sources.index import check_index, choose
 from hal.contracts import PartError, UpdateRefused
 from hal.runtime import log, log_exception, offload
 

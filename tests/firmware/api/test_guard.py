@@ -3,7 +3,7 @@
 import pytest
 
 from firmware.api.guard import Guard
-from firmware.http.http1 import Headers
+from firmware.http.messages.http1 import Headers
 from firmware.services.access.button import ButtonAccess
 from firmware.services.access.sessions import Sessions
 from firmware.services.errors import Refused

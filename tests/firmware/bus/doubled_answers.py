@@ -11,7 +11,7 @@ import sys
 from firmware.services.bus.arbiter import Bus
 from firmware.services.bus.transaction import GATEWAY, INTERACTIVE, Transaction
 from firmware.services.settings.table import SETTINGS
-from tests.hal.virtual_wire import VirtualPort, frame
+from tests.hal.rs485.virtual_wire import VirtualPort, frame
 from tests.virtual_time import run
 
 SERIAL = next(field.default for field in SETTINGS if field.name == "serial")

@@ -8,8 +8,8 @@ from firmware.services.bus.arbiter import LANE_LIMIT, Bus
 from firmware.services.bus.transaction import GATEWAY, INTERACTIVE, SEARCH, Transaction
 from firmware.services.errors import Refused
 from firmware.services.settings.table import SETTINGS
-from hal.copies import Copies
-from hal.exchange import Exchange
+from hal.rs485.copies import Copies
+from hal.rs485.exchange import Exchange
 
 SERIAL = next(field.default for field in SETTINGS if field.name == "serial")
 READ = bytes([3, 0, 0, 0, 1])
@@ -288,7 +288,7 @@ async def test_a_shared_read_survives_the_one_that_asked_first():
 
 
 async def test_other_line_settings_are_used_for_one_exchange_alone():
-    from hal.framing import Line
+    from hal.rs485.framing import Line
 
     async with Rig() as rig:
         await rig.hold()
@@ -304,8 +304,8 @@ async def test_other_line_settings_are_used_for_one_exchange_alone():
 
 async def test_a_port_that_refuses_its_settings_does_not_end_the_bus(monkeypatch, capsys):
     from firmware.services.bus import arbiter as bus
-    from hal.framing import Line
-    from hal.rs485 import PortFailed
+    from hal.rs485.framing import Line
+    from hal.rs485.port import PortFailed
 
     monkeypatch.setattr(bus, "RESTORE_PAUSE", 0.01)
     async with Rig() as rig:

@@ -7,10 +7,10 @@ import pytest
 from firmware.services.bus.arbiter import Bus
 from firmware.services.bus.transaction import GATEWAY, Transaction
 from firmware.services.settings.table import SETTINGS
-from hal.framing import Line
+from hal.rs485.framing import Line
 from hal.simulated.rs485 import SimulatedPort
 from tests.firmware.bus.doubled_answers import exchanges
-from tests.hal.virtual_wire import VirtualPort, frame
+from tests.hal.rs485.virtual_wire import VirtualPort, frame
 from tests.virtual_time import run
 
 SERIAL = next(field.default for field in SETTINGS if field.name == "serial")

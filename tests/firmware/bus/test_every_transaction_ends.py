@@ -9,8 +9,8 @@ from firmware.services.bus.arbiter import Bus
 from firmware.services.bus.transaction import GATEWAY, INTERACTIVE, SEARCH, Transaction
 from firmware.services.errors import Refused
 from firmware.services.settings.table import SETTINGS
-from hal.copies import Copies
-from hal.exchange import Exchange
+from hal.rs485.copies import Copies
+from hal.rs485.exchange import Exchange
 from tests.virtual_time import run
 
 SERIAL = next(field.default for field in SETTINGS if field.name == "serial")

@@ -4,10 +4,10 @@ import asyncio
 
 from firmware.services.bus.arbiter import Bus
 from firmware.services.bus.transaction import GATEWAY, INTERACTIVE, SEARCH, Transaction
-from firmware.services.gateway.forwarding import Forwarding
-from firmware.services.gateway.router import ModbusRouter
+from firmware.services.routing.forwarding import Forwarding
+from firmware.services.routing.router import ModbusRouter
 from firmware.services.settings.table import SETTINGS
-from tests.hal.virtual_wire import VirtualPort, frame
+from tests.hal.rs485.virtual_wire import VirtualPort, frame
 from tests.virtual_time import run
 
 DEFAULTS = {field.name: field.default for field in SETTINGS}

@@ -9,8 +9,8 @@ import pytest
 from firmware.services.bus.arbiter import Bus
 from firmware.services.bus.transaction import GATEWAY, INTERACTIVE, SEARCH, Transaction
 from firmware.services.settings.table import SETTINGS
-from hal.framing import Line
-from tests.hal.virtual_wire import VirtualPort, WorldPort, frame
+from hal.rs485.framing import Line
+from tests.hal.rs485.virtual_wire import VirtualPort, WorldPort, frame
 from tests.virtual_time import run
 
 SERIAL = next(field.default for field in SETTINGS if field.name == "serial")

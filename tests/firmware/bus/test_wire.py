@@ -9,7 +9,7 @@ import pytest
 
 from firmware.api.endpoints import ENDPOINTS
 from firmware.services.bus.arbiter import Bus
-from firmware.services.bus.requests import RESULTS_LIMIT, ModbusRequests
+from firmware.services.routing.requests import RESULTS_LIMIT, ModbusRequests
 from firmware.services.settings.table import SETTINGS
 from hal.simulated.rs485 import SimulatedPort
 

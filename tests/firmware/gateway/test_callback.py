@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from firmware.services.bus.absent import NoBus
 from firmware.services.gateway import callback as cloud
 from firmware.services.gateway.callback import CloudConnection, CloudConnections
-from firmware.services.gateway.forwarding import Forwarding
-from firmware.services.gateway.own_registers import CODE_NONE, OwnRegisters
-from firmware.services.gateway.router import ModbusRouter
+from firmware.services.routing.forwarding import Forwarding
+from firmware.services.routing.own_registers import CODE_NONE, OwnRegisters
+from firmware.services.routing.router import ModbusRouter
 from firmware.services.settings.table import SETTINGS
 
 DEFAULTS = {field.name: field.default for field in SETTINGS}

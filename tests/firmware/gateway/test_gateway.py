@@ -15,15 +15,15 @@ from firmware import VERSION
 from firmware.api.endpoints import ENDPOINTS
 from firmware.services.bus.absent import NoBus
 from firmware.services.bus.arbiter import Bus
-from firmware.services.bus.requests import ModbusRequests
 from firmware.services.errors import Refused
-from firmware.services.gateway.forwarding import Forwarding
 from firmware.services.gateway.listener import ModbusGateway
-from firmware.services.gateway.own_registers import OwnRegisters
-from firmware.services.gateway.router import ModbusRouter
+from firmware.services.problems import Problems
+from firmware.services.routing.forwarding import Forwarding
+from firmware.services.routing.own_registers import OwnRegisters
+from firmware.services.routing.requests import ModbusRequests
+from firmware.services.routing.router import ModbusRouter
 from firmware.services.settings.table import SETTINGS
-from firmware.services.system.problems import Problems
-from firmware.services.system.transfers import Transfers
+from firmware.services.transfers import Transfers
 from hal.fields import BadField
 from hal.simulated.rs485 import SimulatedPort
 

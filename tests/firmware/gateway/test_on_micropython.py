@@ -17,10 +17,10 @@ MICROPYTHON = shutil.which("micropython", path=os.path.dirname(sys.executable))
 SCRIPT = """
 import asyncio, json, socket, sys
 from firmware.services.bus.absent import NoBus
-from firmware.services.gateway.forwarding import Forwarding
+from firmware.services.routing.forwarding import Forwarding
 from firmware.services.gateway.listener import ModbusGateway
-from firmware.services.gateway.own_registers import OwnRegisters
-from firmware.services.gateway.router import ModbusRouter
+from firmware.services.routing.own_registers import OwnRegisters
+from firmware.services.routing.router import ModbusRouter
 from firmware.services.settings.table import default
 
 given = json.loads(sys.stdin.read())

@@ -4,8 +4,8 @@ import asyncio
 import json
 
 from firmware.api.errors import error_answer
-from firmware.http.answers import JsonResponse
 from firmware.http.limits import HttpLimits
+from firmware.http.messages.answers import JsonResponse
 from firmware.http.server import HttpServer
 
 SMALL = {"head_sec": 0.2, "body_sec": 0.2, "idle_sec": 0.2, "connections": 3}

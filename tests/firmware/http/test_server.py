@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from firmware.http.http1 import RequestReader
 from firmware.http.limits import HttpLimits
+from firmware.http.messages.http1 import RequestReader
 from tests.firmware.http.rig import HELLO, Rig, answer, get
 
 

@@ -5,12 +5,12 @@ import json
 import pytest
 
 from firmware.services.errors import Refused
+from firmware.services.problems import Problems
 from firmware.services.search.templates import parse
 from firmware.services.settings.areas import Settings
 from firmware.services.settings.document_store import DocumentStore
 from firmware.services.settings.files import SIZE_LIMIT, SettingsFiles
 from firmware.services.settings.table import SETTINGS
-from firmware.services.system.problems import Problems
 from hal.fields import BadField, ListOf, Object, Text
 from hal.json_text import WrongEncoding, json_decode
 from tests.firmware.running import BOARD, Running

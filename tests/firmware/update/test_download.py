@@ -7,8 +7,8 @@ import random
 import pytest
 
 from firmware.services.errors import Refused
-from firmware.services.update.download import Download, Source
-from firmware.services.update.fetch import Url
+from firmware.services.update.sources.download import Download, Source
+from firmware.services.update.sources.fetch import Url
 from tests.firmware.update.web import Web
 
 DATA = random.Random(7).randbytes(300_000)

@@ -6,9 +6,9 @@ import pytest
 
 from firmware.services.settings.document_store import DocumentStore
 from firmware.services.update.budget import Budget
-from firmware.services.update.hawkbit import Hawkbit
-from firmware.services.update.hawkbit_updates import HawkbitUpdates
 from firmware.services.update.kept import Kept
+from firmware.services.update.sources.hawkbit import Hawkbit
+from firmware.services.update.sources.hawkbit_updates import HawkbitUpdates
 from firmware.services.update.times import Times
 from firmware.services.update.updates import Updates
 from hal.linux.update.folders import FoldersUpdater
@@ -118,7 +118,7 @@ async def test_a_rolled_back_deployment_is_reported_as_failed_with_its_reason(de
 
 
 async def test_a_server_that_fails_in_the_middle_costs_only_time(devices, ddi, tmp_path, monkeypatch):
-    monkeypatch.setattr("firmware.services.update.hawkbit_updates.FAILURE_PAUSES", (0,))
+    monkeypatch.setattr("firmware.services.update.sources.hawkbit_updates.FAILURE_PAUSES", (0,))
     ddi.offer("12", bundle(devices, tmp_path, BIG))
     ddi.faults = [503, 404, 500, "break 1000", "break 500", 404]
     device = await devices()
@@ -148,7 +148,7 @@ async def test_the_same_action_again_is_answered_and_not_done_again(devices, ddi
 async def test_a_cancelled_download_ends(devices, ddi, tmp_path, monkeypatch):
     ddi.offer("12", bundle(devices, tmp_path, BIG))
     ddi.faults = ["break 10"] * 1000
-    monkeypatch.setattr("firmware.services.update.download.TRIES", 10**6)
+    monkeypatch.setattr("firmware.services.update.sources.download.TRIES", 10**6)
     device = await devices()
     await device.until(lambda: ddi.downloads)
     ddi.cancel = "12"

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from firmware.services.errors import Refused
-from firmware.services.update.index import check_index, choose, takes_part
+from firmware.services.update.sources.index import check_index, choose, takes_part
 
 NOW = 1_790_000_000
 DEVICE = {"version": "1.0.0", "compatible": "mc252", "architecture": "linux-x86_64-cp311", "mac": "02:00:00:00:02:52"}

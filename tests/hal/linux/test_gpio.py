@@ -11,10 +11,10 @@ import pytest
 
 from hal.debounce import Debounce
 from hal.fields import BadField
-from hal.framing import Line
 from hal.linux import gpio
 from hal.linux.button import GpioButton
 from hal.linux.rs485 import TtyPort
+from hal.rs485.framing import Line
 from tests.hal.rigs import FakeGpiod
 
 READ = bytes([3, 0, 0, 0, 1])
@@ -307,7 +307,7 @@ async def test_a_stop_in_the_middle_of_a_frame_frees_the_line(gpiod, pty):
 
 
 async def test_a_pin_that_fails_loses_the_port_which_comes_back(gpiod, pty, monkeypatch):
-    monkeypatch.setattr("hal.rs485.REOPEN_PAUSES", (0.01,))
+    monkeypatch.setattr("hal.rs485.port.REOPEN_PAUSES", (0.01,))
     port = directed(pty[1])
     await port.configure(Line(115200, 4))
     gpiod.requests[0].broken = True
@@ -318,7 +318,7 @@ async def test_a_pin_that_fails_loses_the_port_which_comes_back(gpiod, pty, monk
 
 
 async def test_a_pin_that_is_taken_is_told_and_tried_again(gpiod, pty, monkeypatch):
-    monkeypatch.setattr("hal.rs485.REOPEN_PAUSES", (0.01,))
+    monkeypatch.setattr("hal.rs485.port.REOPEN_PAUSES", (0.01,))
     gpiod.taken = True
     port = directed(pty[1])
     await port.configure(Line(115200, 4))

@@ -13,11 +13,11 @@ import time
 
 import pytest
 
+from firmware.services.network.interfaces import TUNNEL, Networking
+from firmware.services.problems import Problems
 from firmware.services.settings.table import default
 from firmware.services.system import network as networking
 from firmware.services.system.absent import NoNetworking
-from firmware.services.system.network import TUNNEL, Networking
-from firmware.services.system.problems import Problems
 from hal.contracts import PartError
 from hal.linux.net import netlink, networkd, wireguard
 from hal.linux.net.network import LinuxNetwork

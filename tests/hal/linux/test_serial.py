@@ -10,10 +10,10 @@ import termios
 import pytest
 
 from hal.fields import BadField
-from hal.framing import ASCII, Line
 from hal.linux import serial_kernel
 from hal.linux.rs485 import TtyPort
-from hal.rs485 import PortFailed
+from hal.rs485.framing import ASCII, Line
+from hal.rs485.port import PortFailed
 
 READ = bytes([3, 0, 0, 0, 1])
 

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
+from firmware.services.network.interfaces import TUNNEL
 from firmware.services.settings.table import default
-from firmware.services.system.network import TUNNEL
 from hal.contracts import PartError
 from hal.linux.net import wireguard
 from hal.linux.net.network import LinuxNetwork, ipv4_address

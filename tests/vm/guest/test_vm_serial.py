@@ -10,10 +10,10 @@ import time
 
 import pytest
 
-from hal.framing import ASCII, RTU, Line
 from hal.linux import serial_kernel
 from hal.linux.rs485 import TtyPort
-from hal.rs485 import PortFailed
+from hal.rs485.framing import ASCII, RTU, Line
+from hal.rs485.port import PortFailed
 from tests.vm.guest.serial_peer import Peer, ascii_frame, rtu
 
 READ = bytes([3, 0, 0, 0, 2])

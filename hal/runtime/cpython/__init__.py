@@ -1,4 +1,4 @@
-"""What only CPython does this way; hal/runtime/micropython.py has the same names."""
+"""What only CPython does this way; hal/runtime/micropython/__init__.py has the same names."""
 
 import asyncio
 import base64
@@ -14,8 +14,8 @@ import sys
 import time
 import traceback
 
+from hal.runtime.cpython.threads import Threads
 from hal.runtime.logs import log
-from hal.runtime.threads import Threads
 
 monotonic = time.monotonic
 _threads = Threads(8)
@@ -152,7 +152,7 @@ def unlock_folder(path: str) -> None:
 
 def run(main: object) -> None:
     """Run a coroutine to its end on an event loop whose timers are finer than a millisecond."""
-    from hal.runtime.event_loop import new_event_loop
+    from hal.runtime.cpython.event_loop import new_event_loop
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(main)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What only MicroPython does this way; hal/runtime/cpython.py has the same names."""
+"""What only MicroPython does this way; hal/runtime/cpython/__init__.py has the same names."""
 
 import asyncio
 import binascii

@@ -7,10 +7,10 @@ import tty
 
 import pytest
 
-import hal.rs485
-from hal.framing import ASCII, Line, answer_fits, rtu_length
+import hal.rs485.port
 from hal.linux.rs485 import TtyPort
-from hal.rs485 import PortFailed
+from hal.rs485.framing import ASCII, Line, answer_fits, rtu_length
+from hal.rs485.port import PortFailed
 
 READ = bytes([3, 0, 0, 0, 1])
 WRITE = bytes([6, 0, 10, 0, 99])
@@ -265,7 +265,7 @@ async def test_ascii_frames(far, port):
 
 
 async def test_a_port_that_vanishes_ends_the_exchange_and_comes_back(tmp_path, monkeypatch):
-    monkeypatch.setattr(hal.rs485, "REOPEN_PAUSES", (0.02,))
+    monkeypatch.setattr(hal.rs485.port, "REOPEN_PAUSES", (0.02,))
     first, second = Far(), Far()
     link = tmp_path / "tty"
     link.symlink_to(first.path)
@@ -297,7 +297,7 @@ async def test_a_port_that_vanishes_ends_the_exchange_and_comes_back(tmp_path, m
 
 
 async def test_a_port_that_is_not_there_yet_is_waited_for(tmp_path, monkeypatch, far):
-    monkeypatch.setattr(hal.rs485, "REOPEN_PAUSES", (0.02,))
+    monkeypatch.setattr(hal.rs485.port, "REOPEN_PAUSES", (0.02,))
     port = TtyPort(TtyPort.OPTIONS.check({"port": str(tmp_path / "later")}), "")
     await port.configure(FAST)
     assert not port.is_open
@@ -348,7 +348,7 @@ def test_lengths_of_identification_answers():
 
 
 async def test_an_adapter_unplugged_for_longer_than_the_pauses_last_comes_back(tmp_path, monkeypatch, far):
-    monkeypatch.setattr(hal.rs485, "REOPEN_PAUSES", (0.002, 0.004, 0.006))
+    monkeypatch.setattr(hal.rs485.port, "REOPEN_PAUSES", (0.002, 0.004, 0.006))
     port = TtyPort(TtyPort.OPTIONS.check({"port": str(tmp_path / "later")}), "")
     tries = []
     opened = port._open

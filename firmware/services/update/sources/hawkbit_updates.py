@@ -4,8 +4,8 @@ import asyncio
 
 from firmware import VERSION
 from firmware.services.errors import Refused
-from firmware.services.update.download import web_stream
-from firmware.services.update.hawkbit import Hawkbit
+from firmware.services.update.sources.download import web_stream
+from firmware.services.update.sources.hawkbit import Hawkbit
 from hal.contracts import PartError, UpdateRefused
 from hal.runtime import log, random_bytes, wait_until
 from hal.service import Pauses, Service, Trouble

@@ -8,8 +8,8 @@ end.
 import os
 
 from firmware.services.errors import Refused
-from firmware.services.update.fetch import Url, get
-from firmware.services.update.index import FILE, SIZE_LIMIT
+from firmware.services.update.sources.fetch import Url, get
+from firmware.services.update.sources.index import FILE, SIZE_LIMIT
 from hal.contracts import PartError
 from hal.json_text import json_loads
 from hal.runtime import b64decode, fsync_file, json_dumps, log, offload

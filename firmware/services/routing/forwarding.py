@@ -4,9 +4,9 @@ import asyncio
 
 from firmware.services.bus.transaction import Transaction
 from firmware.services.errors import Refused
-from firmware.services.gateway.mbap import BadFrame, MbapStream, frame
-from hal.framing import READ_ONLY
+from firmware.services.routing.mbap import BadFrame, MbapStream, frame
 from hal.ip_addresses import is_local, parse_address
+from hal.rs485.framing import READ_ONLY
 from hal.runtime import (
     CONNECTION_ERRORS,
     abort_stream,

@@ -8,7 +8,7 @@ holds.
 """
 
 from firmware.services.errors import Refused
-from firmware.services.update.fetch import Url, ask, get
+from firmware.services.update.sources.fetch import Url, ask, get
 from hal.json_text import json_loads
 from hal.runtime import json_dumps, log
 

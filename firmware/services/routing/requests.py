@@ -3,8 +3,8 @@
 from firmware.services.bus.pdu import READ_BITS, READ_REGISTERS, build, read_values
 from firmware.services.bus.transaction import INTERACTIVE, Transaction
 from firmware.services.errors import Refused
-from firmware.services.gateway.router import ModbusRouter
-from hal.framing import answer_fits
+from firmware.services.routing.router import ModbusRouter
+from hal.rs485.framing import answer_fits
 from hal.runtime import b64encode, monotonic, wait_until
 
 RESULTS_LIMIT = 256

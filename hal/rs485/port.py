@@ -8,9 +8,18 @@ what arrives. Source: "MODBUS over Serial Line V1.02", sections 2.4 and 2.5.
 import asyncio
 
 from hal.contracts import Part, PartError
-from hal.copies import AGAIN_US, Copies
-from hal.exchange import CHUNK_GAP_US, COPY_WAIT_US, ECHO_WAIT_US, HOLE_US, Exchange, Inquiry
-from hal.framing import ASCII, ASCII_FRAME_MAX, READ_ONLY, RTU_FRAME_MAX, AsciiScanner, Line, RtuScanner, question_key
+from hal.rs485.copies import AGAIN_US, Copies
+from hal.rs485.exchange import CHUNK_GAP_US, COPY_WAIT_US, ECHO_WAIT_US, HOLE_US, Exchange, Inquiry
+from hal.rs485.framing import (
+    ASCII,
+    ASCII_FRAME_MAX,
+    READ_ONLY,
+    RTU_FRAME_MAX,
+    AsciiScanner,
+    Line,
+    RtuScanner,
+    question_key,
+)
 from hal.runtime import log, monotonic, wait_until
 from hal.service import Pauses, Trouble
 

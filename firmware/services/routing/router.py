@@ -6,11 +6,11 @@ from firmware.services.bus.absent import NoBus
 from firmware.services.bus.pdu import exception
 from firmware.services.bus.transaction import GATEWAY, Transaction
 from firmware.services.errors import Refused
-from firmware.services.gateway.forwarding import Forwarding
-from firmware.services.gateway.own_registers import OwnRegisters
-from firmware.services.system.transfers import Transfers
+from firmware.services.routing.forwarding import Forwarding
+from firmware.services.routing.own_registers import OwnRegisters
+from firmware.services.transfers import Transfers
 from hal.fields import BadField
-from hal.framing import READ_ONLY
+from hal.rs485.framing import READ_ONLY
 from hal.runtime import monotonic
 
 SERVER_BUSY = 6  # exception code of the application protocol specification, section 7

@@ -2,9 +2,9 @@
 
 import asyncio
 
+from firmware.services.problems import Problems
 from firmware.services.settings.table import default
 from firmware.services.system.absent import NoNetworking
-from firmware.services.system.problems import Problems
 from hal.contracts import NotManaged, PartError
 from hal.fields import BadField
 from hal.runtime import log

@@ -5,10 +5,10 @@ import time
 import pytest
 
 from firmware.services.errors import Refused
+from firmware.services.network.gsm import TEST_TEXT, Gsm
+from firmware.services.network.sms_limits import DEAR, SmsBudget
 from firmware.services.settings.table import default
 from firmware.services.system.absent import NoGsm
-from firmware.services.system.gsm import TEST_TEXT, Gsm
-from firmware.services.system.sms_limits import DEAR, SmsBudget
 from hal.contracts import Modem, ModemFailed, NoModem
 from hal.fields import BadField
 from tests.firmware.running import BOARD, Running

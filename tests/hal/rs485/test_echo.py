@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from hal.framing import Line
-from tests.hal.virtual_wire import VirtualPort, frame
+from hal.rs485.framing import Line
+from tests.hal.rs485.virtual_wire import VirtualPort, frame
 from tests.virtual_time import run
 
 READ = bytes([3, 0, 0, 0, 1])

@@ -1,8 +1,8 @@
 """The GSM modem: its state, and test messages."""
 
 from firmware.services.errors import Refused
+from firmware.services.network.sms_limits import SmsBudget, require_ordinary
 from firmware.services.system.absent import NoGsm
-from firmware.services.system.sms_limits import SmsBudget, require_ordinary
 from hal.contracts import Modem, ModemFailed
 from hal.fields import BadField
 

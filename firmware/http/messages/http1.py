@@ -8,7 +8,7 @@ import asyncio
 import re
 
 from firmware.http.limits import HttpLimits
-from firmware.http.targets import authority_of, is_authority
+from firmware.http.messages.targets import authority_of, is_authority
 
 
 class HttpError(Exception):

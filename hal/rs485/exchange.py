@@ -1,10 +1,10 @@
 """One question on the RS-485 line: what arrives after it, which of that can be its answer, and what came of it.
 
 Instants are integer microseconds. A frame that fits is not yet the answer: it may be our own question given back by the
-adapter, or a copy of what the unit has answered before (hal/copies.py).
+adapter, or a copy of what the unit has answered before (hal/rs485/copies.py).
 """
 
-from hal.framing import ASCII, Line, tells_length
+from hal.rs485.framing import ASCII, Line, tells_length
 
 BUFFER_LIMIT = 2048  # bytes kept while an answer is looked for
 RAW_LIMIT = 256  # bytes told of what was heard instead of an answer

@@ -1,6 +1,6 @@
 """What is wrong with the device, as services report it."""
 
-from firmware.services.system.problems import LIMIT, Problems
+from firmware.services.problems import LIMIT, Problems
 
 
 def test_a_problem_is_listed_until_it_is_withdrawn_and_logged_once(capsys):

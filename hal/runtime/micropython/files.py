@@ -1,4 +1,4 @@
-"""Files on a card, as MicroPython reaches them; hal/runtime/cpython_files.py has the same names."""
+"""Files on a card, as MicroPython reaches them; hal/runtime/cpython/files.py has the same names."""
 
 import os
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from hal.framing import (
+from hal.rs485.framing import (
     RTU_FRAME_MAX,
     AsciiScanner,
     Line,
@@ -15,7 +15,7 @@ from hal.framing import (
     rtu_length,
     tells_length,
 )
-from tests.hal.virtual_wire import VirtualPort, frame
+from tests.hal.rs485.virtual_wire import VirtualPort, frame
 
 READ = bytes([3, 0, 0, 0, 1])
 IDENTIFY = bytes([43, 14, 1, 0])

@@ -1,11 +1,11 @@
-"""Files on a card, as CPython reaches them; hal/runtime/micropython_files.py has the same names."""
+"""Files on a card, as CPython reaches them; hal/runtime/micropython/files.py has the same names."""
 
 import errno
 import os
 import stat
 import time
 
-from hal.runtime.threads import Threads
+from hal.runtime.cpython.threads import Threads
 
 
 def serial_offload():

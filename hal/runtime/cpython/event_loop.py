@@ -11,8 +11,8 @@ import select
 import selectors
 import traceback
 
+from hal.runtime.cpython.resolver import Resolver
 from hal.runtime.logs import log
-from hal.runtime.resolver import Resolver
 
 _PR_SET_TIMERSLACK = 29  # prctl(2); in nanoseconds
 

@@ -8,7 +8,7 @@ import asyncio
 
 from pymodbus.framer.rtu import FramerRTU
 
-from hal.rs485 import Rs485Port
+from hal.rs485.port import Rs485Port
 from hal.simulated.world.devices import Devices
 from hal.simulated.world.faults import Fault
 from hal.simulated.world.line import Line

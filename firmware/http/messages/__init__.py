@@ -1,0 +1,1 @@
+"""What goes over an HTTP connection: requests, answers, bodies."""

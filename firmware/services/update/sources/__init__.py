@@ -1,0 +1,1 @@
+"""Where updates come from: web servers, the SD card, a hawkBit server."""
