@@ -1,4 +1,4 @@
-"""Writes docs/api.md, state.md, settings.md, drivers.md and README.md's table of endpoints from the firmware's tables.
+"""Writes docs/api.md, state.md, settings.md, drivers.md, README.md and the types of the settings from the tables.
 
 `python -m docs.generate` writes them, `python -m docs.generate --check` only says whether they are current.
 """
@@ -10,6 +10,7 @@ import pathlib
 import sys
 
 from docs.drawing import drawing
+from docs.shapes import settings_shapes
 from firmware.api.endpoint import Endpoint
 from firmware.api.endpoints import ENDPOINTS
 from firmware.api.error_meanings import MEANINGS
@@ -212,6 +213,7 @@ def main() -> int:
         "docs/drivers.md": drivers_page(),
         "README.md": readme_page(),
         "docs/architecture.md": architecture_page(),
+        "firmware/services/shapes.pyi": settings_shapes(),
     }
     stale = [name for name, text in pages.items() if not (ROOT / name).exists() or (ROOT / name).read_text() != text]
     if "--check" in sys.argv[1:]:

@@ -2,12 +2,14 @@
 
 import asyncio
 
+from firmware.api.call import Services
 from firmware.api.errors import error_answer
 from firmware.api.guard import ADMINISTRATOR, GUEST, Guard
 from firmware.api.routes import add_routes
 from firmware.http.front_door import FrontDoor
 from firmware.http.limits import HttpLimits
 from firmware.http.server import HttpServer
+from firmware.services import shapes
 from firmware.services.access.authority import Authority
 from firmware.services.access.button import ButtonAccess
 from firmware.services.access.login import Login
@@ -37,6 +39,7 @@ from firmware.services.system.watchdog import Watchdog
 from firmware.services.time.absent import NoClock
 from firmware.services.transfers import Transfers
 from firmware.services.update.absent import CloudActivation, NoUpdates
+from hal.board import Board
 from hal.contracts import NotPermitted
 from hal.runtime import in_time, log, log_exception, monotonic
 from hal.service import Service
@@ -50,14 +53,14 @@ class CannotServe(OSError):
     """HTTP cannot be served, without which the device cannot be reached."""
 
 
-class Device:
+class Device(Services):
     """Everything that runs on a board. `state_dir` is the folder for what must survive a restart.
 
     `ended` is set when the device restarts; `restart_reason` then says why. BadField where the board's factory settings
     are none.
     """
 
-    def __init__(self, board, state_dir: str):
+    def __init__(self, board: Board, state_dir: str):
         self.board = board
         self.ended = asyncio.Event()
         self.restart_reason: str | None = None
@@ -149,7 +152,7 @@ class Device:
         order, and watched."""
         self._services.append((service, start or service.start))
 
-    def _build_access(self, settings: dict) -> None:
+    def _build_access(self, settings: shapes.Area) -> None:
         protect = settings["protect"]
         self.sessions = Sessions(settings["httpd"]["sessionTtlSec"])
         self.login = Login(protect["username"], protect["password"], self.sessions)
@@ -158,7 +161,7 @@ class Device:
         if self.board.button is not None:
             self.board.button.on_press = self.button.press
 
-    def _build_card_and_clock(self, settings: dict) -> None:
+    def _build_card_and_clock(self, settings: shapes.Area) -> None:
         if self.board.clock is None:
             self.clock: NoClock = NoClock(settings)
         else:
@@ -175,7 +178,7 @@ class Device:
         self._run(self.clock)
         self.settings_files = SettingsFiles(self.settings, self.card_files)
 
-    def _build_network(self, settings: dict) -> None:
+    def _build_network(self, settings: shapes.Area) -> None:
         if self.board.network is None:
             self.networking: NoNetworking = NoNetworking()
         else:
@@ -184,7 +187,7 @@ class Device:
             self.networking = Networking(self.board.network, settings, self.problems)
         self._run(self.networking)
 
-    def _build_modem(self, state_dir: str, settings: dict) -> None:
+    def _build_modem(self, state_dir: str, settings: shapes.Gsm) -> None:
         if self.board.modem is None:
             self.gsm: NoGsm = NoGsm()
         elif not settings["enabled"]:
@@ -195,7 +198,7 @@ class Device:
 
             self.gsm = Gsm(self.board.modem, settings, SmsBudget(state_dir, settings["smsPerDay"], self.clock.utc))
 
-    def _build_bus(self, serial: dict, units: list) -> None:
+    def _build_bus(self, serial: shapes.Serial, units: list[shapes.UnitsItem]) -> None:
         if self.board.rs485 is None:
             self.bus: NoBus = NoBus()
             self.discovery: NoDiscovery = NoDiscovery()
@@ -213,7 +216,7 @@ class Device:
         self._run(self.discovery)
         self._run(self.template_search)
 
-    def _build_gateway(self, settings: dict) -> None:
+    def _build_gateway(self, settings: shapes.Area) -> None:
         modbus_tcp = settings["modbusTcp"]
         self.forwarding = Forwarding(settings["forwarding"])
         self._run(self.forwarding)
@@ -227,7 +230,7 @@ class Device:
         self.cloud = CloudConnections(router, self.registers, settings)
         self._run(self.cloud)
 
-    def _build_updates(self, state_dir: str, settings: dict) -> None:
+    def _build_updates(self, state_dir: str, settings: shapes.Area) -> None:
         self.health = Health(self._ended_services, lambda: self.server.port, self.bus.is_open)
         if self.board.updater is None:
             self.updates = NoUpdates()
@@ -261,7 +264,7 @@ class Device:
             }
         )
 
-    def _build_server(self, httpd: dict) -> None:
+    def _build_server(self, httpd: shapes.Httpd) -> None:
         limits = HttpLimits(
             httpd["maxHeadBytes"],
             httpd["maxBodyBytes"],
@@ -276,7 +279,7 @@ class Device:
         self._run(self.front_door)
         add_routes(self.server, self, Guard(self.sessions, self.button, self._own_names()))
         interfaces = self.networking.vpn_interfaces
-        if interfaces:
+        if self.board.network is not None and interfaces:
             from firmware.http.vpn_listener import VpnListener
 
             self._run(VpnListener(self.server, self.board.network, interfaces, ADMINISTRATOR, GUEST))

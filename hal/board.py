@@ -7,12 +7,16 @@ the board's differ from the firmware's.
 
 import asyncio
 
-from hal.contracts import NotPermitted, PartError
+from hal.contracts import Button, Card, Clock, Modem, Network, NotPermitted, PartError, System, Updater
 from hal.fields import BadField
 from hal.json_text import json_loads
 from hal.runtime import in_time, log, log_exception, wait_until
 from hal.runtime.files import real_path
 from hal.service import Pauses, Service
+
+MYPY = False
+if MYPY:  # a board without the port has no memory for its module
+    from hal.rs485.port import Rs485Port
 
 PARTS = ("system", "network", "rs485", "card", "clock", "modem", "button", "updater")
 
@@ -54,14 +58,14 @@ class Board(Service):
         self._untried = 0  # parts that are being started
         self._all_tried = asyncio.Event()
         self._refusal: NotPermitted | None = None
-        self.system = parts["system"]
-        self.network = parts["network"]
-        self.rs485 = parts["rs485"]
-        self.card = parts["card"]
-        self.clock = parts["clock"]
-        self.modem = parts["modem"]
-        self.button = parts["button"]
-        self.updater = parts["updater"]
+        self.system: System = parts["system"]
+        self.network: Network | None = parts["network"]
+        self.rs485: Rs485Port | None = parts["rs485"]
+        self.card: Card | None = parts["card"]
+        self.clock: Clock | None = parts["clock"]
+        self.modem: Modem | None = parts["modem"]
+        self.button: Button | None = parts["button"]
+        self.updater: Updater | None = parts["updater"]
 
     async def start(self) -> None:
         """Bring every part up. One that fails, or does not answer, is tried again with growing pauses and costs the

@@ -1,9 +1,46 @@
 """A request on its way to its handler: admitted, its query and body checked."""
 
 from firmware.api.kinds import Anything
+from firmware.services.access.login import Login
+from firmware.services.access.sessions import Sessions
+from firmware.services.card.absent import NoCardFiles
 from firmware.services.errors import Refused
+from firmware.services.gateway.callback import CloudConnections
+from firmware.services.routing.requests import ModbusRequests
+from firmware.services.search.absent import NoDiscovery, NoTemplateSearch
+from firmware.services.settings.areas import Settings
+from firmware.services.settings.files import SettingsFiles
+from firmware.services.system.absent import NoGsm
+from firmware.services.system.identity import Identity
+from firmware.services.system.state import State
+from firmware.services.time.absent import NoClock
+from firmware.services.update.absent import CloudActivation, NoUpdates
 from hal.fields import BadField, Object
 from hal.json_text import JsonError, WrongEncoding, json_loads_in_turns
+
+
+class Services:
+    """What handlers may use of the device, which builds them; a board that lacks a part has a service that refuses."""
+
+    activation: CloudActivation
+    card_files: NoCardFiles
+    clock: NoClock
+    cloud: CloudConnections
+    discovery: NoDiscovery
+    gsm: NoGsm
+    identity: Identity
+    login: Login
+    modbus_requests: ModbusRequests
+    sessions: Sessions
+    settings: Settings
+    settings_files: SettingsFiles
+    state: State
+    template_search: NoTemplateSearch
+    updates: NoUpdates
+
+    def request_restart(self, reason: str) -> None:
+        """Have the device stop and the board restart it."""
+        raise NotImplementedError
 
 
 class Call:
@@ -13,8 +50,8 @@ class Call:
     says that he has proved to be a user, who then finds a place among any crowd of strangers.
     """
 
-    def __init__(self, device, request, level: int, query, body):
-        self.device = device
+    def __init__(self, services: Services, request, level: int, query, body):
+        self.services = services
         self.address = request.client_addr[0]
         self.level = level
         self.token: str | None = request.g.token

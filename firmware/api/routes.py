@@ -1,6 +1,6 @@
 """From the table of endpoints to the server's routes: guard, checks, handler, error bodies."""
 
-from firmware.api.call import Call, parse_body
+from firmware.api.call import Call, Services, parse_body
 from firmware.api.endpoint import Endpoint
 from firmware.api.endpoints import ENDPOINTS
 from firmware.api.errors import error_answer
@@ -14,10 +14,10 @@ from hal.fields import BadField
 OPENAPI_PATH = "/api/openapi.json"
 
 
-def add_routes(server: HttpServer, device, guard: Guard) -> None:
+def add_routes(server: HttpServer, services: Services, guard: Guard) -> None:
     """Route every row of the table, and the document that describes them, on a server."""
     for endpoint in ENDPOINTS:
-        server.add(endpoint.method, endpoint.path, _route(endpoint, device, guard), _body_limit(endpoint, guard))
+        server.add(endpoint.method, endpoint.path, _route(endpoint, services, guard), _body_limit(endpoint, guard))
     server.add("GET", OPENAPI_PATH, _openapi)
 
 
@@ -38,13 +38,13 @@ def _body_limit(endpoint: Endpoint, guard: Guard):
     return limit
 
 
-def _route(endpoint: Endpoint, device, guard: Guard):
+def _route(endpoint: Endpoint, services: Services, guard: Guard):
     async def answer(request):
         try:
             level = guard.admit(request, endpoint.level)
             query = endpoint.query.check(request.query_string) if endpoint.query is not None else None
             body = await parse_body(request.body, endpoint.body) if endpoint.method == "POST" else None
-            result = await endpoint.handler(Call(device, request, level, query, body))
+            result = await endpoint.handler(Call(services, request, level, query, body))
         except (Refused, BadField, PartError) as exc:
             return refusal(exc)
         return result if isinstance(result, JsonResponse) else JsonResponse(result)

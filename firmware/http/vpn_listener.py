@@ -3,6 +3,7 @@
 import asyncio
 
 from firmware.http.server import HttpServer
+from hal.contracts import Network
 from hal.runtime import log, log_exception, wait_until
 from hal.service import Service, Trouble
 
@@ -17,7 +18,7 @@ class VpnListener(Service):
     and nothing tells it so.
     """
 
-    def __init__(self, server: HttpServer, network, interfaces: "list[str]", level: int, own_level: int):
+    def __init__(self, server: HttpServer, network: Network, interfaces: "list[str]", level: int, own_level: int):
         self._server = server
         self._network = network
         self._interfaces = interfaces

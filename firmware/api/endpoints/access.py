@@ -22,12 +22,12 @@ def _session() -> Object:
 
 async def login_salt(call: Call) -> dict:
     """GET /api/login/salt/"""
-    return {"salt": call.device.login.salt(call.address)}
+    return {"salt": call.services.login.salt(call.address)}
 
 
 async def login(call: Call) -> dict:
     """POST /api/login/"""
-    session = await call.device.login.login(call.address, call.body["username"], call.body["password"])
+    session = await call.services.login.login(call.address, call.body["username"], call.body["password"])
     call.welcome()
     return session
 
@@ -35,7 +35,7 @@ async def login(call: Call) -> dict:
 async def logout(call: Call) -> dict:
     """POST /api/cmd/logout/"""
     if call.token:
-        call.device.sessions.close(call.token)
+        call.services.sessions.close(call.token)
     return {}
 
 

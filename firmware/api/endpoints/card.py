@@ -38,36 +38,36 @@ def _directory() -> Object:
 async def card_dir(call: Call) -> dict:
     """POST /api/card/dir/"""
     body = call.body
-    return await call.device.card_files.dir(body["path"], body["fromIdx"], body["toIdx"])
+    return await call.services.card_files.dir(body["path"], body["fromIdx"], body["toIdx"])
 
 
 async def card_file_info(call: Call) -> dict:
     """POST /api/card/file/info/"""
-    return await call.device.card_files.info(call.body["path"])
+    return await call.services.card_files.info(call.body["path"])
 
 
 async def card_file_read(call: Call) -> dict:
     """POST /api/card/file/read/"""
-    return await call.device.card_files.read(call.body["path"], call.body["blockIdx"])
+    return await call.services.card_files.read(call.body["path"], call.body["blockIdx"])
 
 
 async def card_file_write(call: Call) -> dict:
     """POST /api/card/file/write/"""
     body, owner = call.body, call.token or call.address
-    return await call.device.card_files.write(
+    return await call.services.card_files.write(
         body["path"], body["blockIdx"], body["blockCount"], body["data"], owner, call.address
     )
 
 
 async def card_remove(call: Call) -> dict:
     """POST /api/card/remove/"""
-    await call.device.card_files.remove(call.body["path"], call.body["recursive"])
+    await call.services.card_files.remove(call.body["path"], call.body["recursive"])
     return {}
 
 
 async def card_eject(call: Call) -> dict:
     """POST /api/cmd/memory/card_eject"""
-    await call.device.card_files.eject()
+    await call.services.card_files.eject()
     return {}
 
 

@@ -22,7 +22,7 @@ def _sms_result() -> Object:
 
 async def gsm_sms_test(call: Call) -> dict:
     """POST /api/cmd/gsm/sms-test/"""
-    return await call.device.gsm.sms_test(call.body["phone"], call.body["text"])
+    return await call.services.gsm.sms_test(call.body["phone"], call.body["text"])
 
 
 ENDPOINTS = (

@@ -59,17 +59,17 @@ def _modbus_result() -> Object:
 
 async def modbus_req(call: Call) -> dict:
     """POST /api/modbus/req/"""
-    return call.device.modbus_requests.submit(call.body, call.token or call.address)
+    return call.services.modbus_requests.submit(call.body, call.token or call.address)
 
 
 async def modbus_resp(call: Call) -> dict:
     """GET /api/modbus/resp/"""
-    return await call.device.modbus_requests.result(call.query["tid"], call.query["wait"])
+    return await call.services.modbus_requests.result(call.query["tid"], call.query["wait"])
 
 
 async def callback_reconnect(call: Call) -> dict:
     """POST /api/cmd/callback/reconnect/"""
-    return await call.device.cloud.reconnect()
+    return await call.services.cloud.reconnect()
 
 
 ENDPOINTS = (

@@ -113,37 +113,37 @@ def _class_result() -> Object:
 
 async def modbus_find_start(call: Call) -> dict:
     """POST /api/modbus/find/start/"""
-    return call.device.discovery.begin(call.body)
+    return call.services.discovery.begin(call.body)
 
 
 async def modbus_find_stop(call: Call) -> dict:
     """POST /api/modbus/find/stop/"""
-    return await call.device.discovery.end()
+    return await call.services.discovery.end()
 
 
 async def modbus_find_result(call: Call) -> dict:
     """GET /api/modbus/find/result/"""
-    return call.device.discovery.result(call.query["list"])
+    return call.services.discovery.result(call.query["list"])
 
 
 async def class_find_meta_info(call: Call) -> dict:
     """POST /api/modbus/class-find/search-meta-info/"""
-    return await call.device.template_search.meta_info(call.body["filePath"])
+    return await call.services.template_search.meta_info(call.body["filePath"])
 
 
 async def class_find_start(call: Call) -> dict:
     """POST /api/modbus/class-find/start/"""
-    return await call.device.template_search.begin(call.body, call.query["search-meta-info"])
+    return await call.services.template_search.begin(call.body, call.query["search-meta-info"])
 
 
 async def class_find_stop(call: Call) -> dict:
     """POST /api/modbus/class-find/stop/"""
-    return await call.device.template_search.end()
+    return await call.services.template_search.end()
 
 
 async def class_find_result(call: Call) -> dict:
     """GET /api/modbus/class-find/result/"""
-    return call.device.template_search.result()
+    return call.services.template_search.result()
 
 
 ENDPOINTS = (

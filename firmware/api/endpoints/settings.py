@@ -33,34 +33,34 @@ def _author(call: Call) -> Author:
 
 async def settings_active_get(call: Call) -> dict:
     """GET /api/settings/active/get/"""
-    return call.device.settings.get("active", call.query)
+    return call.services.settings.get("active", call.query)
 
 
 async def settings_saved_get(call: Call) -> dict:
     """GET /api/settings/saved/get/"""
-    return call.device.settings.get("saved", call.query)
+    return call.services.settings.get("saved", call.query)
 
 
 async def settings_saved_set(call: Call) -> dict:
     """POST /api/settings/saved/set/"""
-    await call.device.settings.set(call.body, _author(call))
+    await call.services.settings.set(call.body, _author(call))
     return {}
 
 
 async def settings_reset(call: Call) -> dict:
     """POST /api/cmd/settings/reset/"""
-    await call.device.settings.reset(_author(call))
+    await call.services.settings.reset(_author(call))
     return {}
 
 
 async def settings_export(call: Call) -> dict:
     """POST /api/cmd/settings/export/"""
-    return await call.device.settings_files.export(call.body["filePath"])
+    return await call.services.settings_files.export(call.body["filePath"])
 
 
 async def settings_import(call: Call) -> dict:
     """POST /api/cmd/settings/import/"""
-    return await call.device.settings_files.import_(call.body["filePath"], call.body["settings"], _author(call))
+    return await call.services.settings_files.import_(call.body["filePath"], call.body["settings"], _author(call))
 
 
 ENDPOINTS = (

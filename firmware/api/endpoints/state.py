@@ -27,7 +27,7 @@ def _names() -> "tuple[str, ...]":
 
 async def state_get(call: Call) -> dict:
     """GET /api/state/get/"""
-    state = await call.device.state.get(call.query)
+    state = await call.services.state.get(call.query)
     if "access" in state:
         state["access"]["level"] = call.level
     return state

@@ -35,18 +35,18 @@ def _identity() -> Object:
 
 async def version(call: Call) -> dict:
     """GET /api/version/"""
-    return call.device.identity.version()
+    return call.services.identity.version()
 
 
 async def identify(call: Call) -> dict:
     """GET /api/identify/"""
-    return call.device.identity.full()
+    return call.services.identity.full()
 
 
 async def reboot(call: Call) -> JsonResponse:
     """POST /api/cmd/reboot/"""
     answer = JsonResponse({})
-    answer.after_sent = lambda: call.device.request_restart("REBOOT")
+    answer.after_sent = lambda: call.services.request_restart("REBOOT")
     return answer
 
 

@@ -8,13 +8,13 @@ from hal.fields import Choice, Field, Nullable, Number, Object, Text
 
 async def time_set(call: Call) -> dict:
     """POST /api/cmd/time/set/"""
-    call.device.clock.set(call.body["datetime"])
+    call.services.clock.set(call.body["datetime"])
     return {}
 
 
 async def time_sync(call: Call) -> dict:
     """POST /api/cmd/time/sync/"""
-    return await call.device.clock.sync()
+    return await call.services.clock.sync()
 
 
 ENDPOINTS = (

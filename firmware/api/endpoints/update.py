@@ -42,15 +42,15 @@ def _older_allowed(call: Call) -> bool:
 
 async def download(call: Call) -> dict:
     """POST /api/cmd/updates/download/"""
-    return await call.device.updates.download(_older_allowed(call))
+    return await call.services.updates.download(_older_allowed(call))
 
 
 async def program(call: Call) -> JsonResponse:
     """POST /api/cmd/updates/program/"""
-    result = await call.device.updates.program(_older_allowed(call))
+    result = await call.services.updates.program(_older_allowed(call))
     answer = JsonResponse(result)
     if result["status"] == "DONE":
-        answer.after_sent = lambda: call.device.request_restart("UPDATE")
+        answer.after_sent = lambda: call.services.request_restart("UPDATE")
     return answer
 
 
@@ -59,8 +59,8 @@ async def activation(call: Call) -> dict:
     if call.body["code"] is None and not call.body["requestCode"]:
         raise Refused("BAD_LICENCE", "code: is missing; or requestCode: true asks the cloud for one")
     if call.body["requestCode"]:
-        return await call.device.activation.request_code()
-    return await call.device.activation.activate(call.body["code"])
+        return await call.services.activation.request_code()
+    return await call.services.activation.activate(call.body["code"])
 
 
 ENDPOINTS = (

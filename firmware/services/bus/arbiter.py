@@ -13,6 +13,7 @@ Instants are integer milliseconds.
 
 import asyncio
 
+from firmware.services import shapes
 from firmware.services.bus.absent import NoBus
 from firmware.services.bus.debts import Debts
 from firmware.services.bus.device_health import DeviceHealth
@@ -22,6 +23,7 @@ from firmware.services.bus.transaction import GATEWAY, INTERACTIVE, SEARCH, Tran
 from firmware.services.errors import Refused
 from hal.contracts import PartError
 from hal.rs485.framing import READ_ONLY, Line, question_key
+from hal.rs485.port import Rs485Port
 from hal.runtime import log, log_exception, monotonic, wait_until
 from hal.trace import BUS_ERRORS, EXCHANGES, is_traced, trace
 
@@ -38,12 +40,14 @@ LOAD_WINDOW = 5000  # milliseconds over which the load is measured
 class Bus(NoBus):
     """Owner of the RS-485 port. `serial` and `units` are the active values of the settings of these names."""
 
-    def __init__(self, port, serial: dict, clock=monotonic, units=()):
+    def __init__(
+        self, port: Rs485Port, serial: shapes.Serial, clock=monotonic, units: list[shapes.UnitsItem] | None = None
+    ):
         self._port = port
         self._serial = serial
         self._clock = clock
-        self._line = Line.of(serial)
-        self._units = {uid: row for row in units for uid in range(row["uidFrom"], row["uidTo"] + 1)}
+        self._line = Line.of(dict(serial))
+        self._units = {uid: row for row in units or () for uid in range(row["uidFrom"], row["uidTo"] + 1)}
         self._lanes = tuple(Lane(weight) for weight in WEIGHTS)
         self._shares = Shares(12000)
         self.health = DeviceHealth(serial["healthCheck"], clock)
@@ -362,8 +366,8 @@ class Bus(NoBus):
     def _of_unit(self, uid: int, name: str) -> int:
         """A setting of the line, or of the unit where that has its own."""
         row = self._units.get(uid)
-        value = self._serial[name] if row is None or row[name] is None else row[name]
-        return int(value)
+        own = None if row is None else dict(row)[name]
+        return int(dict(self._serial)[name] if own is None else own)  # type: ignore[call-overload]
 
     def _rest(self, uid: int, now: int) -> None:
         """Leave the line and the unit alone as the settings say, and a unit that doubles until its copies have come."""

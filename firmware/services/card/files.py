@@ -10,7 +10,7 @@ from firmware.services.card.volume import Volume
 from firmware.services.card.worker import CardWorker
 from firmware.services.errors import Refused
 from firmware.services.transfers import Transfers
-from hal.contracts import PartError
+from hal.contracts import Card, PartError
 from hal.runtime import b64encode, in_time, log, monotonic
 
 READ_SEC = 10  # how long somebody waits for what is read
@@ -35,7 +35,7 @@ class CardFiles(NoCardFiles):
     NOT_FOUND and NOT_DIRECTORY where they fit, and what its own line says.
     """
 
-    def __init__(self, card, local_iso, offload=None, clock=monotonic, transfers: "Transfers | None" = None):
+    def __init__(self, card: Card, local_iso, offload=None, clock=monotonic, transfers: "Transfers | None" = None):
         self._card = card
         self._transfers = transfers or Transfers(clock)
         self._worker = CardWorker(offload, clock)

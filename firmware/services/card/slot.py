@@ -4,7 +4,7 @@ import os
 
 from firmware.services.card.volume import Volume
 from firmware.services.errors import Refused
-from hal.contracts import PartError
+from hal.contracts import Card, PartError
 from hal.runtime import log_exception
 
 _REFUSALS = {  # errno, the same number on both runtimes -> (code, what it means)
@@ -34,7 +34,7 @@ class CardSlot:
     Its methods must not overlap. They raise Refused, and BadField where an operation does.
     """
 
-    def __init__(self, card, local_iso, clock):
+    def __init__(self, card: Card, local_iso, clock):
         self._card = card
         self._local_iso = local_iso
         self._clock = clock

@@ -6,6 +6,7 @@ the far end sends requests as a Modbus TCP client does.
 
 import asyncio
 
+from firmware.services import shapes
 from firmware.services.gateway.session import ModbusSession
 from firmware.services.routing.mbap import MbapStream
 from firmware.services.routing.own_registers import OwnRegisters
@@ -36,7 +37,12 @@ class CloudConnection(Service):
     write the activation code."""
 
     def __init__(
-        self, router: ModbusRouter, registers: OwnRegisters, settings: dict, to_cloud: bool = True, clock=monotonic
+        self,
+        router: ModbusRouter,
+        registers: OwnRegisters,
+        settings: shapes.CbCloud,
+        to_cloud: bool = True,
+        clock=monotonic,
     ):
         self._router = router
         self._registers = registers
@@ -153,7 +159,7 @@ class CloudConnection(Service):
 class CloudConnections(Service):
     """All outbound connections: to the cloud (setting cbCloud), and to servers of the owner (ownSrv, rmSrv)."""
 
-    def __init__(self, router: ModbusRouter, registers: OwnRegisters, settings: dict):
+    def __init__(self, router: ModbusRouter, registers: OwnRegisters, settings: shapes.Area):
         self.cloud = CloudConnection(router, registers, settings["cbCloud"])
         self._others = {
             name: CloudConnection(router, registers, settings[name], to_cloud=False) for name in ("ownSrv", "rmSrv")

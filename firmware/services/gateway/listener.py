@@ -5,6 +5,7 @@ Beside Modbus TCP it serves, where the settings ask for it, Modbus RTU over TCP 
 
 import asyncio
 
+from firmware.services import shapes
 from firmware.services.gateway.datagrams import ModbusDatagrams
 from firmware.services.gateway.door import Door
 from firmware.services.gateway.rtu import RtuStream
@@ -24,7 +25,9 @@ _IDLE_CHECK_SEC = 1.0
 class ModbusGateway(Service):
     """Modbus clients over IP. `settings` is the active value of modbusTcp."""
 
-    def __init__(self, router: ModbusRouter, settings: dict, problems: "Problems | None" = None, clock=monotonic):
+    def __init__(
+        self, router: ModbusRouter, settings: shapes.ModbusTcp, problems: "Problems | None" = None, clock=monotonic
+    ):
         self._router = router
         self._settings = settings
         self._problems = problems or Problems()

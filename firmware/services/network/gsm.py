@@ -1,5 +1,6 @@
 """The GSM modem: its state, and test messages."""
 
+from firmware.services import shapes
 from firmware.services.errors import Refused
 from firmware.services.network.sms_limits import SmsBudget, require_ordinary
 from firmware.services.system.absent import NoGsm
@@ -12,7 +13,7 @@ TEST_TEXT = "MC252 test message"
 class Gsm(NoGsm):
     """The modem as the settings want it. `settings` is the active value of gsm."""
 
-    def __init__(self, modem: Modem, settings: dict, budget: SmsBudget):
+    def __init__(self, modem: Modem, settings: shapes.Gsm, budget: SmsBudget):
         self._modem = modem
         self._sms_phone = settings["smsPhone"]
         self._sms_allow = settings["smsAllow"]

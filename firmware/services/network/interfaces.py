@@ -2,10 +2,11 @@
 
 import asyncio
 
+from firmware.services import shapes
 from firmware.services.problems import Problems
 from firmware.services.settings.table import default
 from firmware.services.system.absent import NoNetworking
-from hal.contracts import NotManaged, PartError
+from hal.contracts import Network, NotManaged, PartError
 from hal.fields import BadField
 from hal.runtime import log
 from hal.service import Pauses
@@ -17,7 +18,7 @@ TUNNEL = "wgmanual"  # interface of the tunnel that setting wgManual describes
 class Networking(NoNetworking):
     """`network` is the board's part. What could not be applied of the settings is reported to `problems`."""
 
-    def __init__(self, network, settings: dict, problems: Problems):
+    def __init__(self, network: Network, settings: shapes.Area, problems: Problems):
         super().__init__()
         self._network = network
         self._settings = settings
@@ -44,7 +45,7 @@ class Networking(NoNetworking):
     async def _apply(self) -> bool:
         """Whether another try would be of no use."""
         try:
-            await self._network.apply(self._settings["ethernet"], TUNNEL, self._tunnel)
+            await self._network.apply(dict(self._settings["ethernet"]), TUNNEL, self._tunnel and dict(self._tunnel))
         except NotManaged as exc:
             for name in _asked_for(self._settings):
                 self._problems.report(f"setting {name}", f"setting {name} is not applied: {exc}")
@@ -78,7 +79,7 @@ class Networking(NoNetworking):
         return first
 
 
-def _asked_for(settings: dict) -> "list[str]":
+def _asked_for(settings: shapes.Area) -> "list[str]":
     """Keys whose values ask something of whoever sets the network up."""
     asked = ["ethernet"] if settings["ethernet"] != default("ethernet") else []
     return asked + (["wgManual"] if settings["wgManual"]["enabled"] else [])

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from firmware.services import shapes
 from firmware.services.bus.transaction import Transaction
 from firmware.services.errors import Refused
 from firmware.services.routing.mbap import BadFrame, MbapStream, frame
@@ -56,7 +57,7 @@ class RemoteServer(Service):
     `row` is the first row of the setting forwarding that names it; `connect(host, port)` opens the connection.
     """
 
-    def __init__(self, row: dict, connect=dial, clock=monotonic):
+    def __init__(self, row: shapes.ForwardingItem, connect=dial, clock=monotonic):
         self._host = row["host"]
         self._port = row["port"]
         self._in_flight = row["inFlight"]
@@ -236,7 +237,7 @@ class RemoteServer(Service):
 class Forwarding(Service):
     """The forwarding table. `rows` is the active value of the setting of that name, `connect` as for RemoteServer."""
 
-    def __init__(self, rows: "list[dict]", connect=dial):
+    def __init__(self, rows: list[shapes.ForwardingItem], connect=dial):
         self._rows = rows
         self._servers: dict = {}  # (host, port) -> RemoteServer
         for row in rows:
@@ -265,7 +266,7 @@ class Forwarding(Service):
         for server in self._servers.values():
             await server.stop()
 
-    def _row(self, uid: int) -> "dict | None":
+    def _row(self, uid: int) -> shapes.ForwardingItem | None:
         for row in self._rows:
             if row["uidFrom"] <= uid <= row["uidTo"]:
                 return row

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from firmware.services import shapes
 from firmware.services.bus.absent import NoBus
 from firmware.services.bus.pdu import exception
 from firmware.services.bus.transaction import GATEWAY, Transaction
@@ -26,7 +27,7 @@ class ModbusRouter:
         bus: NoBus,
         registers: OwnRegisters,
         forwarding: Forwarding,
-        settings: dict,
+        settings: shapes.ModbusTcp,
         transfers: "Transfers | None" = None,
         clock=monotonic,
     ):

@@ -1,5 +1,6 @@
 """The template search: every unit id is asked whether it is of a template's class, and if so for its parameters."""
 
+from firmware.services import shapes
 from firmware.services.bus.arbiter import Bus
 from firmware.services.bus.pdu import read_values
 from firmware.services.bus.transaction import Transaction
@@ -26,7 +27,7 @@ class TemplateSearch(LineSearch, NoTemplateSearch):
     `read_file(path, limit)` fetches a file from the SD card, `serial` is the active setting of that name.
     """
 
-    def __init__(self, bus: Bus, read_file, serial: dict, clock=monotonic):
+    def __init__(self, bus: Bus, read_file, serial: shapes.Serial, clock=monotonic):
         super().__init__(bus, clock)
         self._read_file = read_file
         self._serial = serial
@@ -51,7 +52,7 @@ class TemplateSearch(LineSearch, NoTemplateSearch):
             return _failure(exc)
         if self.is_running():  # somebody else's search began while the file was read
             return {"status": "BUSY", "errorCode": None}
-        line = Line.of(self._serial, fields["baudRate"], fields["charFormat"], fields["frameMode"])
+        line = Line.of(dict(self._serial), fields["baudRate"], fields["charFormat"], fields["frameMode"])
         self._found = []
         self._unjudged = {}
         self._begin(self._walk, template, line)

@@ -7,6 +7,7 @@ The first question reads one holding register (function 3, address 0). It change
 register should say so with an exception; those that are silent instead are offered other questions.
 """
 
+from firmware.services import shapes
 from firmware.services.bus.arbiter import Bus
 from firmware.services.bus.transaction import Transaction
 from firmware.services.search.absent import NoDiscovery
@@ -52,10 +53,10 @@ class Pass:
 class Discovery(LineSearch, NoDiscovery):
     """The search for devices. `serial` is the active setting of that name."""
 
-    def __init__(self, bus: Bus, serial: dict, clock=monotonic):
+    def __init__(self, bus: Bus, serial: shapes.Serial, clock=monotonic):
         super().__init__(bus, clock)
         self._serial = serial
-        self._own_line = Line.of(serial)
+        self._own_line = Line.of(dict(serial))
         self._found: dict = {}  # (line number, unit id) -> a line of the answer
         self._heard: list = []  # unit ids of whom something was heard at this line setting, in their order
         self._slowest = 0.0
@@ -82,7 +83,7 @@ class Discovery(LineSearch, NoDiscovery):
     def _lines(self, fields: dict) -> "list[Line]":
         rates = fields["baudRates"] or [fields["baudRate"]]
         formats = fields["charFormats"] or [fields["charFormat"]]
-        return [Line.of(self._serial, rate, form, fields["frameMode"]) for rate in rates for form in formats]
+        return [Line.of(dict(self._serial), rate, form, fields["frameMode"]) for rate in rates for form in formats]
 
     # The walk
 

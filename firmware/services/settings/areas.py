@@ -2,6 +2,7 @@
 
 import asyncio
 
+from firmware.services import shapes
 from firmware.services.errors import Refused
 from firmware.services.settings.imports import FORMAT, importable, unwrapped
 from firmware.services.settings.table import SETTINGS
@@ -53,7 +54,7 @@ class Settings(Service):
                 "be the factory's, and who may connect is not known any more"
             )
         self.problems = problems + unusable
-        self.active = self.saved
+        self.active: shapes.Area = self.saved  # type: ignore[assignment] # it has been checked by the table
         self._problems = None
         self.checks: list = []
         self.followers: list = []
@@ -73,7 +74,7 @@ class Settings(Service):
         unknown = [key[:NAME_SHOWN] for key in keys if key not in BY_NAME]
         if unknown:
             raise Refused("UNKNOWN_KEY", "no such settings key: " + ", ".join(unknown))
-        values = self.active if area == "active" else self.saved
+        values = dict(self.active) if area == "active" else self.saved
         return {field.name: shown(field, values[field.name]) for field in SETTINGS if not keys or field.name in keys}
 
     async def set(self, changes: dict, author=None) -> None:

@@ -1,12 +1,13 @@
 """Who the device is."""
 
 from firmware import RELEASE_DATE, VERSION, version_number
+from hal.contracts import System
 
 
 class Identity:
     """The board's identity together with the firmware's version. `system` is the board's part of that name."""
 
-    def __init__(self, system):
+    def __init__(self, system: System):
         self._board = system.identity()
         self._version = {
             "device": self._board["device"],

@@ -1,13 +1,14 @@
 """The state key `system`."""
 
 from firmware.services.problems import Problems
+from hal.contracts import System
 from hal.runtime import monotonic
 
 
 class SystemState:
     """`unexpected()` counts unexpected errors since the start."""
 
-    def __init__(self, system, problems: Problems, started: float, unexpected, clock=monotonic):
+    def __init__(self, system: System, problems: Problems, started: float, unexpected, clock=monotonic):
         self._system = system
         self._problems = problems
         self._started = started

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from hal.contracts import System
 from hal.runtime import log
 from hal.service import Service
 
@@ -12,7 +13,7 @@ class Watchdog(Service):
     """Feeds the board's watchdog from the event loop. `ended()` gives the names of services that have ended by
     themselves: from then on it is fed no more, and the board restarts the device."""
 
-    def __init__(self, system, ended):
+    def __init__(self, system: System, ended):
         self._system = system
         self._ended = ended
 

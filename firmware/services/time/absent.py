@@ -1,5 +1,6 @@
 """What stands in for the clock on a board without one."""
 
+from firmware.services import shapes
 from firmware.services.errors import Refused
 from firmware.services.time.local_time import LocalTime
 from hal.service import Service
@@ -8,7 +9,7 @@ from hal.service import Service
 class NoClock(Service):
     """Knows what local time is, but not what time. `settings` is the active area: timeGmt, tsMode and tsManual."""
 
-    def __init__(self, settings: dict):
+    def __init__(self, settings: shapes.Area):
         self._local = LocalTime(settings["timeGmt"], settings["tsMode"], settings["tsManual"])
 
     def local_iso(self, utc: float) -> str:

@@ -2,11 +2,12 @@
 
 import asyncio
 
+from firmware.services import shapes
 from firmware.services.time import sntp
 from firmware.services.time.absent import NoClock
 from firmware.services.time.local_time import DAY, iso, parse_moment
 from firmware.services.time.sun import NOON, sun_times
-from hal.contracts import PartError
+from hal.contracts import Clock, PartError
 from hal.runtime import log, log_exception, monotonic
 
 NEVER_SET = 1704067200  # 1 January 2024: clocks that were never set begin long before
@@ -20,7 +21,7 @@ KISS_SLOWER = "RATE"  # it was asked too often
 class ClockService(NoClock):
     """`clock` is the board's part. `settings` is the active area: timeGmt, tsMode, tsManual, astro and ntp."""
 
-    def __init__(self, clock, settings: dict, ntp_port: int = sntp.PORT, monotonic_clock=monotonic):
+    def __init__(self, clock: Clock, settings: shapes.Area, ntp_port: int = sntp.PORT, monotonic_clock=monotonic):
         super().__init__(settings)
         self._clock = clock
         self._astro = settings["astro"]

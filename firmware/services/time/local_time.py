@@ -4,6 +4,7 @@ Local time is timeGmt minutes ahead of UTC, and further ahead while daylight sav
 rule (Directive 2000/84/EC: from the last Sunday of March to that of October, 01:00 UTC), or by a rule of one's own.
 """
 
+from firmware.services import shapes
 from hal.fields import BadField
 
 DAY = 86400
@@ -137,7 +138,7 @@ def _cut_zone(text: str) -> "tuple[str, int | None]":
 class LocalTime:
     """Device local time by the active settings timeGmt, tsMode and tsManual."""
 
-    def __init__(self, time_gmt: int, mode: int, rule: dict):
+    def __init__(self, time_gmt: int, mode: int, rule: shapes.TsManual):
         self._standard = time_gmt * 60
         self._mode = mode
         self._rule = rule
@@ -180,8 +181,8 @@ class LocalTime:
         """Start by standard time, end by daylight saving time, as clocks on the wall show them."""
         rule = self._rule
         return (
-            switch_over(rule, "start", year) - self._standard,
-            switch_over(rule, "end", year) - self._standard - self._shift,
+            switch_over(dict(rule), "start", year) - self._standard,
+            switch_over(dict(rule), "end", year) - self._standard - self._shift,
         )
 
 

@@ -1,6 +1,7 @@
 """Puts updates and licences together, for a board that has an updater."""
 
 from firmware import RELEASE_DATE, VERSION
+from firmware.services import shapes
 from firmware.services.settings.document_store import DocumentStore
 from firmware.services.time.local_time import parse_iso
 from firmware.services.update.activation import Activation
@@ -13,7 +14,7 @@ from firmware.services.update.updates import Updates
 from hal.service import Service
 
 
-def build_updates(device, state_dir: str, settings: dict) -> tuple[Updates, Activation, Trial, Service]:
+def build_updates(device, state_dir: str, settings: shapes.Area) -> tuple[Updates, Activation, Trial, Service]:
     """Updates, activation, trial and the server that decides on updates, made of what the device has already."""
     updater, identity = device.board.updater, device.identity.full()
     kept = Kept(DocumentStore(state_dir, "update.json"))
@@ -33,15 +34,15 @@ def build_updates(device, state_dir: str, settings: dict) -> tuple[Updates, Acti
     return updates, activation, Trial(updater, device.health, kept, device.request_restart), server
 
 
-def _has_server(settings: dict) -> bool:
+def _has_server(settings: shapes.Area) -> bool:
     return settings["download"]["enabled"] and settings["download"]["hawkbitUrl"] != ""
 
 
-def _hawkbit(download: dict, updates: Updates, updater, kept: Kept, identity: dict, restart) -> Service:
+def _hawkbit(download: shapes.Download, updates: Updates, updater, kept: Kept, identity: dict, restart) -> Service:
     from firmware.services.update.sources.hawkbit import Hawkbit
     from firmware.services.update.sources.hawkbit_updates import HawkbitUpdates
 
     controller = identity["mac"].replace(":", "")
-    server = Hawkbit(download["hawkbitUrl"], controller, download["hawkbitToken"], download["hawkbitTokenKind"])
+    server = Hawkbit(download["hawkbitUrl"], controller, download["hawkbitToken"] or "", download["hawkbitTokenKind"])
     attributes = {"device": identity["device"], "mac": identity["mac"], "version": VERSION}
     return HawkbitUpdates(server, updates, updater, kept, attributes, restart)
