@@ -2,7 +2,7 @@
 
 from firmware.services import shapes
 from firmware.services.bus.arbiter import Bus
-from firmware.services.bus.pdu import read_values
+from firmware.services.bus.pdu import read, read_values
 from firmware.services.bus.transaction import Transaction
 from firmware.services.errors import Refused
 from firmware.services.search import builtin
@@ -141,8 +141,7 @@ class TemplateSearch(LineSearch, NoTemplateSearch):
         return OF_CLASS
 
     async def _fetch(self, uid: int, func: int, addr: int, count: int, line: Line, wait: float) -> Transaction:
-        pdu = bytes([func, addr >> 8, addr & 0xFF, count >> 8, count & 0xFF])
-        return await self._ask(uid, pdu, line, wait)
+        return await self._ask(uid, read(func, addr, count), line, wait)
 
 
 def _verdict(rule: dict, transaction: Transaction) -> str:

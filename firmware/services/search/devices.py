@@ -9,6 +9,7 @@ register should say so with an exception; those that are silent instead are offe
 
 from firmware.services import shapes
 from firmware.services.bus.arbiter import Bus
+from firmware.services.bus.pdu import read
 from firmware.services.bus.transaction import Transaction
 from firmware.services.search.absent import NoDiscovery
 from firmware.services.search.identification import READ_DEVICE_ID, REPORT_SERVER_ID, text_of
@@ -17,7 +18,7 @@ from firmware.services.search.verdicts import ANSWER, BAD_LINK, COLLISION, EXCEP
 from hal.rs485.framing import Line
 from hal.runtime import monotonic
 
-PROBES = (bytes([3, 0, 0, 0, 1]), bytes([4, 0, 0, 0, 1]), bytes([1, 0, 0, 0, 1]), READ_DEVICE_ID, REPORT_SERVER_ID)
+PROBES = (read(3, 0, 1), read(4, 0, 1), read(1, 0, 1), READ_DEVICE_ID, REPORT_SERVER_ID)
 FEW_PROBES = 2  # of them where not all are asked for
 
 FAST_WAIT = 0.035  # seconds for which a fast search waits at first

@@ -105,7 +105,7 @@ async def test_ascii_devices_are_found_by_an_ascii_search(tmp_path):
 async def test_identify_asks_who_they_are(tmp_path):
     async with Rig(tmp_path) as rig:
         result = await rig.search(uidFrom=1, uidTo=1, identify=True)
-        assert result["foundDevices"][0]["identity"]
+        assert result["foundDevices"][0]["identity"] == "Simulated Works SIM-1 1.4"
 
 
 @pytest.mark.parametrize(
