@@ -1,9 +1,7 @@
 """What is logged besides errors, by topic, as setting logFlags asks for it."""
 
-import os
-import sys
-
 from hal.runtime import monotonic
+from hal.runtime.logs import INFO, LOG
 
 TOPICS = (  # bit of setting logFlags, what it logs
     (1, "exchanges on the line that fail"),
@@ -17,8 +15,6 @@ TOPICS = (  # bit of setting logFlags, what it logs
 BUS_ERRORS, EXCHANGES, LOGINS, CHANGES, NETWORK, MODEM, HTTP = (bit for bit, _ in TOPICS)
 
 LINES_A_SEC = 100  # what is more is counted; somebody has asked for these lines, but not for a full disk
-
-_PRIORITY = "<6>" if hasattr(os, "getenv") and os.getenv("JOURNAL_STREAM") else ""  # informational: sd-daemon(3)
 
 
 class Trace:
@@ -38,16 +34,13 @@ class Trace:
         second = int(self._clock())
         if second != self._second:
             if self._left_out:
-                self._print(f"{self._left_out} lines of logFlags were left out here")
+                LOG.put(f"{self._left_out} lines of logFlags were left out here", INFO)
             self._second, self._lines, self._left_out = second, 0, 0
         self._lines += 1
         if self._lines > LINES_A_SEC:
             self._left_out += 1
         else:
-            self._print(text)
-
-    def _print(self, text: str) -> None:
-        print(_PRIORITY + text, file=sys.stderr)
+            LOG.put(text, INFO)
 
 
 TRACE = Trace()

@@ -8,6 +8,7 @@ import hashlib
 import os
 import sys
 
+from hal.runtime.logs import ERROR
 from hal.runtime.logs import log as log
 
 MICROPYTHON = sys.implementation.name == "micropython"
@@ -22,7 +23,7 @@ _ALPHANUMERIC = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 def log_exception(exc: BaseException) -> None:
     """Write the traceback of an exception to the log."""
-    log(traceback_text(exc))  # noqa: F405
+    log(traceback_text(exc), ERROR)  # noqa: F405
 
 
 def random_bytes(count: int) -> bytes:

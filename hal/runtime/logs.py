@@ -1,11 +1,18 @@
-"""The log: lines on the standard error, where the service manager collects them; a flood of them is left out."""
+"""The log: lines on the standard error, where the service manager collects them; a flood of them is left out.
 
+The last lines are kept for whoever cannot look there.
+"""
+
+import os
 import sys
 import time
 
 MINUTE = 60
 EQUAL_LINES = 5  # that many of one text are written in a minute
 LINES = 100  # that many are written at once, then so many a minute
+ERROR, WARNING, INFO = 3, 4, 6  # priorities: syslog(3)
+KEPT = 32 if sys.implementation.name == "micropython" else 200  # last lines that are kept
+KEPT_LENGTH = 500  # characters of one that are kept
 _TEXTS = 32  # texts that are remembered
 
 
@@ -21,6 +28,9 @@ class Log:
 
     def __init__(self, clock=_seconds):
         self._clock = clock
+        self._marked = hasattr(os, "getenv") and bool(os.getenv("JOURNAL_STREAM"))  # sd-daemon(3)
+        self._kept: list = []  # (number, priority, text)
+        self._count = 0
         self.forget()
 
     def forget(self) -> None:
@@ -30,16 +40,16 @@ class Log:
         self._at = self._clock()
         self._left_out = 0
 
-    def write(self, text: str) -> None:
+    def write(self, text: str, priority: int = WARNING) -> None:
         """Write a text, or leave it out."""
         now = self._clock()
         left_out = self._is_repeated(text, now)
         if left_out is None or not self._has_room(now):
             return
         if self._left_out:
-            self._print(f"{self._left_out} lines were left out here")
+            self.put(f"{self._left_out} lines were left out here", WARNING)
             self._left_out = 0
-        self._print(f"{text} ({left_out} more of these were left out)" if left_out else text)
+        self.put(f"{text} ({left_out} more of these were left out)" if left_out else text, priority)
 
     def _is_repeated(self, text: str, now: float) -> "int | None":
         """None where a text was written often enough in this minute, else how often it was left out in the last one."""
@@ -66,13 +76,21 @@ class Log:
         self._left -= 1
         return True
 
-    def _print(self, line: str) -> None:
-        print(line, file=sys.stderr)
+    def put(self, text: str, priority: int) -> None:
+        """Write a text whatever was written before. The service manager is told the priority of each of its lines."""
+        self._count += 1
+        self._kept = self._kept[1 - KEPT :] + [(self._count, priority, text[:KEPT_LENGTH])]
+        for line in text.split("\n") if self._marked else (text,):
+            print(f"<{priority}>{line}" if self._marked else line, file=sys.stderr)
+
+    def since(self, number: int) -> list:
+        """The kept lines after a number, each (number, priority, text), the oldest first."""
+        return [line for line in self._kept if line[0] > number]
 
 
 LOG = Log()
 
 
-def log(text: str) -> None:
+def log(text: str, priority: int = WARNING) -> None:
     """Write one line to the log; one that repeats without end is written a few times a minute and counted."""
-    LOG.write(text)
+    LOG.write(text, priority)

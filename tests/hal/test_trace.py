@@ -7,6 +7,8 @@ import sys
 import pytest
 
 from hal import trace
+from hal.runtime import logs
+from hal.runtime.logs import INFO, Log
 from hal.trace import BUS_ERRORS, EXCHANGES, TOPICS, Trace
 from tests.firmware.running import ROOT, Running
 
@@ -46,6 +48,29 @@ def test_the_service_manager_is_told_that_they_are_informational(stream, line):
     script = "from hal.trace import TRACE, trace; TRACE.topics = 1; trace(1, 'hello')"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.stderr == line
+
+
+def test_each_line_of_an_error_has_its_priority():
+    script = "from hal.runtime import log, log_exception\nlog('one')\n"
+    script += "try: 1 / 0\nexcept Exception as exc: log_exception(exc)"
+    environment = dict(os.environ, JOURNAL_STREAM="8:1234")
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True)
+    first, *others = done.stderr.splitlines()
+    assert first == "<4>one"
+    assert others[-1] == "<3>ZeroDivisionError: division by zero"
+    assert all(line.startswith("<3>") for line in others)
+
+
+def test_the_last_lines_are_kept_and_bounded(capsys):
+    book = Log()
+    for number in range(logs.KEPT + 10):
+        book.put("x" * 10000 + str(number) if number % 2 else str(number), INFO)
+    kept = book.since(0)
+    assert len(kept) == logs.KEPT
+    assert kept[-2] == (logs.KEPT + 9, INFO, str(logs.KEPT + 8))
+    assert max(len(text) for _, _, text in kept) == logs.KEPT_LENGTH
+    assert [number for number, _, _ in book.since(logs.KEPT + 7)] == [logs.KEPT + 8, logs.KEPT + 9, logs.KEPT + 10]
+    assert capsys.readouterr().err
 
 
 def test_log_flags_are_in_effect_at_once_and_tell_what_they_name(tmp_path):
