@@ -18,7 +18,8 @@ class Request:
         self.g.welcome = lambda: setattr(self, "is_user", True)
         self.is_user = False
         for name, value in dict({"Host": "192.168.1.9"}, **headers).items():
-            self.headers.fields[name.lower().replace("_", "-")] = value
+            if value is not None:
+                self.headers.fields[name.lower().replace("_", "-")] = value
 
 
 class Rig:
@@ -95,6 +96,9 @@ def test_arrival_on_the_vpn_listener_gives_level_2():
         (dict(JSON, Host="192.168.1.9:8080", Origin="http://192.168.1.9:8080"), 1),
         (dict(JSON, Host="[fe80::1]:8080", Origin="http://[fe80::1]:8080"), 1),
         (dict(JSON, Host="localhost:8080"), 1),
+        (dict(JSON, Host="192.168.1.9:50990"), 1),
+        (dict(JSON, Host="192.168.1.9:508080"), "CROSS_SITE"),
+        (dict(JSON, Host=None), "CROSS_SITE"),
         (dict(JSON, Host="gate.example"), 1),
         (dict(JSON, Host="GATE.EXAMPLE:80"), 1),
         (dict(JSON, Host="evil.example", Origin="http://evil.example"), "CROSS_SITE"),
