@@ -38,7 +38,7 @@ class Gate:
 async def code(call) -> str:
     with pytest.raises(Refused) as caught:
         await call
-    assert caught.value.retry_after
+    assert caught.value.retry_after == 5
     return caught.value.code
 
 
@@ -82,6 +82,7 @@ async def test_only_so_many_wait(gate):
     assert await code(worker.do(10, gate)) == "CARD_BUSY"
     gate.open.set()
     assert await asyncio.gather(*waiting) == ["through"] * WAITING_MAX
+    assert await asyncio.gather(*[worker.do(10, gate) for _ in range(WAITING_MAX)]) == ["through"] * WAITING_MAX
 
 
 async def test_what_was_given_up_before_its_turn_is_never_done(gate):
