@@ -13,7 +13,7 @@ PARTED = ("firmware", "firmware.services", "hal")  # packages whose members are 
 WIDTH = 118
 
 
-def modules() -> "dict[str, pathlib.Path]":
+def modules() -> dict[str, pathlib.Path]:
     """Dotted name -> file of every module of the firmware."""
     found = {}
     for tree in TREES:
@@ -32,7 +32,7 @@ def room_of(module: str) -> str:
     return ".".join(parts[:depth])
 
 
-def uses() -> "dict[str, set[str]]":
+def uses() -> dict[str, set[str]]:
     """Room -> the other rooms that its modules import from."""
     files = modules()
     graph: dict[str, set[str]] = {room_of(name): set() for name in files if name not in PARTED}
@@ -45,7 +45,7 @@ def uses() -> "dict[str, set[str]]":
     return graph
 
 
-def imports(path: pathlib.Path) -> "set[str]":
+def imports(path: pathlib.Path) -> set[str]:
     """Dotted names that a module imports, of modules and of what is in them."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -57,7 +57,7 @@ def imports(path: pathlib.Path) -> "set[str]":
     return found
 
 
-def floors(graph: "dict[str, set[str]]") -> "list[list[str]]":
+def floors(graph: dict[str, set[str]]) -> list[list[str]]:
     """The rooms by floors, the lowest first. ValueError where rooms use each other in a circle."""
     built: list[list[str]] = []
     below: set[str] = set()
@@ -81,7 +81,7 @@ def drawing() -> str:
     return "\n".join(lines)
 
 
-def room_lines(room: str, used: "list[str]") -> "list[str]":
+def room_lines(room: str, used: list[str]) -> list[str]:
     """A room and the rooms it uses, in lines of at most WIDTH."""
     lines, line = [], f"  {shown(room):<30}"
     for index, name in enumerate(used):

@@ -76,7 +76,7 @@ _STEADY = {  # member -> what stands in place of what differs from machine to ma
 }
 
 
-def ask(running) -> "list[dict]":
+def ask(running) -> list[dict]:
     """Ask a device that has just started: [{"method", "path", "body", "status", "answer"}]."""
     filled = {"TID": "0", "PASSWORD": ""}
     asked = []

@@ -29,7 +29,7 @@ DRAWING_BEGIN, DRAWING_END = "<!-- drawing: made by make docs -->", "<!-- end of
 BEGIN, END = "<!-- endpoints: made by make docs -->", "<!-- end of endpoints -->"
 
 
-def field_rows(fields: "tuple[Field, ...]", with_default: bool = True) -> "list[str]":
+def field_rows(fields: tuple[Field, ...], with_default: bool = True) -> list[str]:
     """Rows of a table for members of an object."""
     rows = []
     for field in fields:
@@ -103,7 +103,7 @@ def state_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def endpoint_section(endpoint: Endpoint) -> "list[str]":
+def endpoint_section(endpoint: Endpoint) -> list[str]:
     """An endpoint's part of docs/api.md."""
     lines = ["", f"## {endpoint.method} {endpoint.path}", "", f"{endpoint.purpose}. Access level {endpoint.level}."]
     if isinstance(endpoint.query, Keys):
@@ -130,7 +130,7 @@ def endpoint_section(endpoint: Endpoint) -> "list[str]":
     return lines
 
 
-def example(endpoint: Endpoint) -> "list[str]":
+def example(endpoint: Endpoint) -> list[str]:
     """The lines of an endpoint's example, which docs.examples has made."""
     asked = [made for made in json.loads(EXAMPLES.read_text()) if made["path"].split("?")[0] == endpoint.path]
     lines = []

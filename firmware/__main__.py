@@ -73,7 +73,7 @@ async def serve(options) -> None:
         device.board.system.restart(device.restart_reason)
 
 
-def announce(http_host: str, http_port: int, modbus_host: str, modbus_port: "int | None", notices: "list[str]") -> None:
+def announce(http_host: str, http_port: int, modbus_host: str, modbus_port: int | None, notices: list[str]) -> None:
     """Print where the device is reached, in one line."""
     words = [f"http://{http_host}:{http_port}/"]
     if modbus_port is not None:

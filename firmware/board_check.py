@@ -38,7 +38,7 @@ async def check_board(path: str, state_dir: str, tell) -> bool:
     return works
 
 
-async def _try(config: dict, part: str, state_dir: str) -> "tuple[str, str]":
+async def _try(config: dict, part: str, state_dir: str) -> tuple[str, str]:
     """(verdict, what was found or why it fails) of one part."""
     try:
         backend = make_part(config, part, state_dir)

@@ -93,8 +93,8 @@ class Device(Services):
         self.watchdog = Watchdog(board.system, self._ended_services)
 
     async def start(
-        self, http: "tuple[str, int]", modbus_tcp: "tuple[str, int] | None", http_is_fixed: bool = True
-    ) -> "tuple[int, int | None]":
+        self, http: tuple[str, int], modbus_tcp: tuple[str, int] | None, http_is_fixed: bool = True
+    ) -> tuple[int, int | None]:
         """Start every part and service; return the ports of HTTP and of Modbus TCP, None where that is not served.
 
         Where HTTP's port is not to be had another one is taken, unless it is fixed: CannotServe then. NotPermitted
@@ -292,10 +292,10 @@ class Device(Services):
         ethernet = self.networking.ethernet()
         return self.settings.active["gsm"]["enabled"] and (ethernet is None or not ethernet["linkUp"])
 
-    def _ended_services(self) -> "list[str]":
+    def _ended_services(self) -> list[str]:
         return [type(service).__name__ for service, _ in self._services if not service.is_alive()]
 
-    def _last_transfer(self) -> "float | None":
+    def _last_transfer(self) -> float | None:
         return self.transfers.last
 
     def _restart_by_itself(self) -> None:
@@ -310,10 +310,10 @@ class Device(Services):
     def _is_called(self) -> bool:
         return self.cloud.cloud.is_connected()
 
-    def _devices(self) -> "dict | None":
+    def _devices(self) -> dict | None:
         return self.bus.devices(self.clock.utc_iso_ago)
 
-    def _own_names(self) -> "list[str]":
+    def _own_names(self) -> list[str]:
         """By which browsers may call: those of the settings, and what a LAN makes of the device's own name."""
         name = self.settings.active["ethernet"]["hostname"]
         return self.settings.active["httpd"]["hosts"] + [name, name + ".local"]

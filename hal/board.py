@@ -127,7 +127,7 @@ class Board(Service):
         """False where a part has ended by itself."""
         return super().is_alive() and all(part is None or part.is_alive() for part in self.parts.values())
 
-    def notices(self) -> "list[str]":
+    def notices(self) -> list[str]:
         """What somebody at the console should know of the parts."""
         notices = [part.notice() for part in self.parts.values() if part is not None]
         return [notice for notice in notices if notice]
@@ -160,7 +160,7 @@ async def _keep_trying(name: str, part) -> None:
             return
 
 
-def make_factory_login(state_dir: str) -> "tuple[str, str] | None":
+def make_factory_login(state_dir: str) -> tuple[str, str] | None:
     """Make the login that a board with Linux has when it leaves the factory: (user name, password), which is shown
     once; None where it was made before. PartError. Boards with MicroPython have it in their config."""
     from hal.linux.host.factory_login import make_login
@@ -203,7 +203,7 @@ def read_config(path: str) -> dict:
     return config
 
 
-def _problems(config: dict) -> "list[str]":
+def _problems(config: dict) -> list[str]:
     problems = [f"{name}: is no part of a board" for name in config if name not in PARTS + ("board", "settings")]
     for part in PARTS:
         if config.get(part) is not None and not isinstance(config[part], dict):

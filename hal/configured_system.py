@@ -34,11 +34,11 @@ class ConfiguredSystem(System):
         identity["pubKey"] = self._public_key()
         return identity
 
-    def factory_login(self) -> "tuple[str, str] | None":
+    def factory_login(self) -> tuple[str, str] | None:
         """The login of the board config."""
         login = self._options["factoryLogin"]
         return None if login is None else (login["username"], login["password"])
 
-    def _public_key(self) -> "str | None":
+    def _public_key(self) -> str | None:
         """Base64 of the device's public key; None where it has no key pair."""
         return None

@@ -87,7 +87,7 @@ class Part(Service):
     async def start(self) -> None:
         """Bring the part up. A part that can be plugged in later starts without it."""
 
-    def notice(self) -> "str | None":
+    def notice(self) -> str | None:
         """What somebody who starts the board at a console should know of this part, in a few words."""
         return None
 
@@ -150,7 +150,7 @@ class Card(Part):
 class Modem(Part):
     """The GSM modem. It stays off until `configure` has been called."""
 
-    def configure(self, apn: str, user: str, password: "str | None", pin: "str | None") -> None:
+    def configure(self, apn: str, user: str, password: str | None, pin: str | None) -> None:
         """What the SIM card and the network want to hear, before `start`. An empty `apn`: no data connection is asked
         for; an empty `user`: the access point wants no login; `pin` None: none is tried."""
         raise NotImplementedError
@@ -184,7 +184,7 @@ class Network(Part):
         """{"up": bool, "interface": str, "ip": str|None, "peerHandshakeSec": int since the last handshake|None}."""
         raise NotImplementedError
 
-    async def apply(self, ethernet: dict, tunnel_interface: str, tunnel: "dict | None") -> None:
+    async def apply(self, ethernet: dict, tunnel_interface: str, tunnel: dict | None) -> None:
         """Have the system use these, which it goes on doing after a restart.
 
         `ethernet` is {"dhcp", "ip", "mask", "gateway", "dns1", "dns2", "hostname"}; `tunnel`, None for none, is a
@@ -194,7 +194,7 @@ class Network(Part):
         """
         raise NotManaged("the network of this board is set up by its own system")
 
-    def interface_index(self, interface: str) -> "int | None":
+    def interface_index(self, interface: str) -> int | None:
         """The kernel's number of an interface, another one whenever it has been made anew; None: there is none."""
         return None
 
@@ -222,15 +222,15 @@ class System(Part):
         "uniqueMac": bool, "pubKey": base64 of the 32 bytes of an X25519 public key (RFC 7748 section 6.1) | None}."""
         raise NotImplementedError
 
-    def factory_login(self) -> "tuple[str, str] | None":
+    def factory_login(self) -> tuple[str, str] | None:
         """(user name, password) that the device had when it left the factory, or None: then only the button lets in."""
         return None
 
-    def memory_free(self) -> "int | None":
+    def memory_free(self) -> int | None:
         """Bytes that can still be allocated."""
         return None
 
-    def cpu_temperature(self) -> "float | None":
+    def cpu_temperature(self) -> float | None:
         """Degrees Celsius."""
         return None
 
@@ -238,7 +238,7 @@ class System(Part):
         """ "POWER_ON", or what the last `restart` was told."""
         return "POWER_ON"
 
-    def watchdog_sec(self) -> "float | None":
+    def watchdog_sec(self) -> float | None:
         """Seconds that the device may go without `feed` until it is restarted; None: nobody watches."""
         return None
 

@@ -34,6 +34,6 @@ class Debounce:
         self._settled = self._level
         return self._settled
 
-    def due(self) -> "float | None":
+    def due(self) -> float | None:
         """When `settle` is next of use, None: not before the next edge."""
         return None if self._since is None else self._since + self._hold

@@ -20,7 +20,7 @@ class BadField(Exception):
 
     code = "BAD_FIELD"
 
-    def __init__(self, problems: "list[str] | str"):
+    def __init__(self, problems: list[str] | str):
         self.problems = [problems] if isinstance(problems, str) else problems[:_PROBLEMS_SHOWN]
         super().__init__("; ".join(self.problems))
 
@@ -101,7 +101,7 @@ class Text:
     form is None or a triple (predicate on the text, words for the error message, JSON Schema additions).
     """
 
-    def __init__(self, high: int, low: int = 0, form: "tuple | None" = None):
+    def __init__(self, high: int, low: int = 0, form: tuple | None = None):
         self.low = low
         self.high = high
         self.form = form
@@ -344,13 +344,13 @@ class Object:
     several members at once; `limits` are JSON Schema keywords for what such a rule, or a service, demands.
     """
 
-    def __init__(self, *fields: Field, rule=None, limits: "dict | None" = None):
+    def __init__(self, *fields: Field, rule=None, limits: dict | None = None):
         self.fields = fields
         self.by_name = {field.name: field for field in fields}
         self.rule = rule
         self.limits = limits
 
-    def check(self, value, where: str = "", base: "dict | None" = None):
+    def check(self, value, where: str = "", base: dict | None = None):
         """The checked object, members left out filled from `base` or else from their defaults.
 
         BadField names every missing, unknown and bad member.

@@ -32,7 +32,7 @@ def is_decimal(text: str, high: int) -> bool:
     return (text == "0" or text[0] != "0") and int(text) <= high
 
 
-def parse_address(text: str) -> "tuple[int, int]":
+def parse_address(text: str) -> tuple[int, int]:
     """(number, bits) of an IPv4 or IPv6 address, 32 or 128 bits; ValueError where it is none.
 
     An IPv4 address mapped into IPv6 (::ffff:1.2.3.4) is the IPv4 address. A scope (fe80::1%eth0) is passed over.
@@ -43,7 +43,7 @@ def parse_address(text: str) -> "tuple[int, int]":
     return (number & 0xFFFFFFFF, 32) if number >> 32 == 0xFFFF else (number, 128)
 
 
-def parse_network(text: str) -> "tuple[int, int, int]":
+def parse_network(text: str) -> tuple[int, int, int]:
     """(network number, bits of the prefix, bits of an address) of CIDR text; ValueError where it is none."""
     address, slash, prefix_text = text.partition("/")
     number, bits = parse_address(address)
@@ -55,19 +55,19 @@ def parse_network(text: str) -> "tuple[int, int, int]":
     return number >> (bits - prefix) << (bits - prefix), prefix, bits
 
 
-def contains(network: "tuple[int, int, int]", address: "tuple[int, int]") -> bool:
+def contains(network: tuple[int, int, int], address: tuple[int, int]) -> bool:
     """Whether an address of `parse_address` lies in a network of `parse_network`."""
     number, prefix, bits = network
     return bits == address[1] and number >> (bits - prefix) == address[0] >> (bits - prefix)
 
 
-def overlap(network: "tuple[int, int, int]", other: "tuple[int, int, int]") -> bool:
+def overlap(network: tuple[int, int, int], other: tuple[int, int, int]) -> bool:
     """Whether two networks of `parse_network` have an address in common."""
     wider, narrower = (network, other) if network[1] <= other[1] else (other, network)
     return contains(wider, (narrower[0], narrower[2]))
 
 
-def is_local(address: "tuple[int, int]") -> bool:
+def is_local(address: tuple[int, int]) -> bool:
     """Whether an address of `parse_address` means this machine or only its link: loopback or unspecified (RFC 1122
     section 3.2.1.3, RFC 4291 section 2.5), or link-local (RFC 3927, RFC 4291 section 2.5.6)."""
     number, bits = address
@@ -76,7 +76,7 @@ def is_local(address: "tuple[int, int]") -> bool:
     return number in (0, 1) or number >> 118 == 0xFE80 >> 6
 
 
-def source_of(address: str) -> "int | str":
+def source_of(address: str) -> int | str:
     """What is counted together as one client: an IPv4 address, or the /64 of an IPv6 one, which one host has whole.
 
     The text itself where it is no address.
@@ -107,7 +107,7 @@ def _ipv6(text: str) -> int:
     return number
 
 
-def _groups(text: str, last: bool) -> "list[int]":
+def _groups(text: str, last: bool) -> list[int]:
     """The 16-bit groups of a part of an IPv6 address; the `last` part may end in an IPv4 address, which is two."""
     groups = []
     words = text.split(":") if text else []

@@ -27,7 +27,7 @@ class WrongEncoding(ValueError):
     """Bytes are a text, but not in UTF-8; the message says in what."""
 
 
-def json_loads(data: "bytes | str") -> object:
+def json_loads(data: bytes | str) -> object:
     """Parse JSON, of a text or of its bytes; JsonError where it is broken or nested too deep. WrongEncoding."""
     text = json_decode(data)
     if MICROPYTHON:
@@ -35,7 +35,7 @@ def json_loads(data: "bytes | str") -> object:
     return _parse(text)
 
 
-async def json_loads_in_turns(data: "bytes | str") -> object:
+async def json_loads_in_turns(data: bytes | str) -> object:
     """As json_loads; others run meanwhile where checking takes long: where the runtime's parser takes anything."""
     text = json_decode(data)
     if MICROPYTHON:
@@ -44,7 +44,7 @@ async def json_loads_in_turns(data: "bytes | str") -> object:
     return _parse(text)
 
 
-def json_decode(data: "bytes | str") -> str:
+def json_decode(data: bytes | str) -> str:
     """The text of JSON in bytes: UTF-8, a byte order mark before it passed over (RFC 8259 section 8.1).
 
     JsonError; WrongEncoding where they are UTF-16 or UTF-32.

@@ -51,7 +51,7 @@ class Service:
 class Pauses:
     """Growing pauses between tries, in seconds; the last one repeats."""
 
-    def __init__(self, seconds: "tuple | None" = None):
+    def __init__(self, seconds: tuple | None = None):
         self._seconds = RETRY_PAUSES if seconds is None else seconds
         self._tries = 0
 

@@ -20,7 +20,7 @@ def read_whole(path: str) -> str:
     return data.decode()
 
 
-def read_bytes(path: str, limit: int) -> "bytes | None":
+def read_bytes(path: str, limit: int) -> bytes | None:
     """A file's content, through links too; None: there is none. ValueError where it is longer or a pipe; OSError."""
     found = _status(path)
     if found is None:
@@ -62,7 +62,7 @@ def _create(path: str, mode: int):
     return open(descriptor, "w")
 
 
-def _status(path: str) -> "tuple | None":
+def _status(path: str) -> tuple | None:
     """os.stat of a path, None where there is nothing. OSError."""
     try:
         return os.stat(path)

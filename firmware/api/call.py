@@ -61,7 +61,7 @@ class Call:
         self.body = body
 
 
-async def parse_body(data: bytes, declared: "Object | Anything | None") -> dict:
+async def parse_body(data: bytes, declared: Object | Anything | None) -> dict:
     """The checked body of a POST; an empty one counts as {}. Refused BAD_JSON, BadField."""
     if declared is None:
         declared = _NO_FIELDS

@@ -22,8 +22,8 @@ class Endpoint:
         purpose: str,
         handler,
         answer,
-        query: "Keys | Parameters | None" = None,
-        body: "Object | Anything | None" = None,
+        query: Keys | Parameters | None = None,
+        body: Object | Anything | None = None,
         errors: tuple = (),
         body_bytes: int = 0,
     ):

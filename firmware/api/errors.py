@@ -70,9 +70,7 @@ ERRORS = {
 }
 
 
-def error_answer(
-    code: str, message: str, headers: "dict | None" = None, retry_after: "int | None" = None
-) -> JsonResponse:
+def error_answer(code: str, message: str, headers: dict | None = None, retry_after: int | None = None) -> JsonResponse:
     """The answer of every request that is not a success; `retry_after` in place of the table's seconds."""
     status, retry_sec = ERRORS[code]
     headers = dict(headers or {})

@@ -12,7 +12,7 @@ from hal.ip_addresses import is_ipv4, is_ipv6
 GUEST, POWER_USER, ADMINISTRATOR = 0, 1, 2
 
 
-def bearer_tokens(headers) -> "list[str]":
+def bearer_tokens(headers) -> list[str]:
     """The tokens of a request: `Bearer <token>` in Authorization, and in Authorized as the first clients send it.
 
     Whatever a proxy or a browser puts into Authorization on its own account does not hide a token in Authorized.
@@ -24,7 +24,7 @@ def bearer_tokens(headers) -> "list[str]":
 class Guard:
     """Decides on requests. `hosts` are the names, besides IP addresses and localhost, by which browsers may call."""
 
-    def __init__(self, sessions: Sessions, button: ButtonAccess, hosts: "list[str]"):
+    def __init__(self, sessions: Sessions, button: ButtonAccess, hosts: list[str]):
         self._sessions = sessions
         self._button = button
         self._hosts = [host.lower() for host in hosts]
@@ -54,7 +54,7 @@ class Guard:
         self._refuse_cross_site(request)
         return level
 
-    def _session(self, headers) -> "str | None":
+    def _session(self, headers) -> str | None:
         for token in bearer_tokens(headers):
             if self._sessions.use(token):
                 return token

@@ -88,14 +88,14 @@ class _Declared:
         elif isinstance(kind, (ListOf, MapOf, Nullable)):
             self.gather(kind.kind)
 
-    def refusal(self, codes: "list[str]") -> dict:
+    def refusal(self, codes: list[str]) -> dict:
         """A reference to the response that tells of these codes."""
         name = ".".join(codes)
         self.responses[name] = codes
         return {"$ref": "#/components/responses/" + name}
 
 
-def _paths() -> "list[str]":
+def _paths() -> list[str]:
     paths: list = []
     for rows in AREAS.values():
         for row in rows:
@@ -139,7 +139,7 @@ def _operation(row: Endpoint, area: str, declared: _Declared) -> dict:
     return operation
 
 
-def errors_of(row: Endpoint) -> "list[str]":
+def errors_of(row: Endpoint) -> list[str]:
     """The codes that an endpoint may answer with, of the guard and the checks too, in the order of the table."""
     codes = set(row.errors)
     if row.level > 0:
@@ -153,14 +153,14 @@ def errors_of(row: Endpoint) -> "list[str]":
     return [code for code in ERRORS if code in codes]
 
 
-def _by_status(codes: "list[str]") -> dict:
+def _by_status(codes: list[str]) -> dict:
     grouped: dict = {}
     for code in codes:
         grouped.setdefault(str(ERRORS[code][0]), []).append(code)
     return grouped
 
 
-def _refusal(codes: "list[str]") -> dict:
+def _refusal(codes: list[str]) -> dict:
     words = "; ".join([f"{code}: {MEANINGS[code]}" for code in codes])
     response = _response(words, _ERROR)
     if ERRORS[codes[0]][0] in (429, 503):
@@ -181,7 +181,7 @@ def _error() -> Object:
     )
 
 
-def _parameters(query: "Keys | Parameters") -> list:
+def _parameters(query: Keys | Parameters) -> list:
     flag = {"in": "query", "required": False, "allowEmptyValue": True, "schema": Flag().schema()}
     if isinstance(query, Keys):
         return [dict(flag, name=name) for name in query.names()]

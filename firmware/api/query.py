@@ -12,7 +12,7 @@ _FALSE = ("0", "false")
 class Flag:
     """A query parameter that is a bare name; generated clients write `name=true`, and `name=false` for its absence."""
 
-    def check(self, text: "str | None", where: str) -> bool:
+    def check(self, text: str | None, where: str) -> bool:
         """Whether a value that was given, None for a bare name, says yes; BadField."""
         text = text if text is None else text.lower()
         if text not in _TRUE and text not in _FALSE:
@@ -37,7 +37,7 @@ class Keys:
     def __init__(self, names):
         self.names = names
 
-    def check(self, query: str) -> "list[str]":
+    def check(self, query: str) -> list[str]:
         """The keys asked for. BadField where one has a value that is no flag's."""
         asked = []
         for key, value in parse_query(query):
@@ -69,7 +69,7 @@ class Parameters:
         return values
 
 
-def _number(text: "str | None"):
+def _number(text: str | None):
     """The integer that a query value spells, or the value itself, which the field then refuses."""
     if text and len(text) <= 20 and all("0" <= digit <= "9" for digit in text):
         return int(text)

@@ -28,7 +28,7 @@ async def _openapi(request) -> JsonStream:
 
 
 def _body_limit(endpoint: Endpoint, guard: Guard):
-    def limit(request) -> "int | None":
+    def limit(request) -> int | None:
         try:
             guard.admit(request, endpoint.level)
         except Refused:
@@ -52,6 +52,6 @@ def _route(endpoint: Endpoint, services: Services, guard: Guard):
     return answer
 
 
-def refusal(exc: "Refused | BadField | PartError") -> JsonResponse:
+def refusal(exc: Refused | BadField | PartError) -> JsonResponse:
     """The answer for what a service or a part of the board will not or cannot do."""
     return error_answer(exc.code, str(exc), retry_after=getattr(exc, "retry_after", None))

@@ -30,7 +30,7 @@ def imported() -> Object:
 _FORMAT = Field("format", Integer(1, 0x7FFFFFFF), help=f"of the export; this firmware writes {FORMAT}")
 
 
-def _changes() -> "list[Field]":
+def _changes() -> list[Field]:
     return [Field(key.name, _named("Change", key, _changed), None, key.help) for key in SETTINGS]
 
 

@@ -9,7 +9,7 @@ from hal.runtime import log_exception, monotonic
 from hal.trace import HTTP, trace
 
 
-def no_clock() -> "float | None":
+def no_clock() -> float | None:
     """The time where there is no clock."""
     return None
 
@@ -46,7 +46,7 @@ class Application(Microdot):
         if body_limit is not None:
             self._body_limits[handler] = body_limit
 
-    def body_limit(self, request) -> "int | None":
+    def body_limit(self, request) -> int | None:
         """Bytes that a request's body may have, None where it is refused without looking at it."""
         handler, _, _ = self.find_route(request)
         if not callable(handler):

@@ -118,7 +118,7 @@ class Connection(Client):
         """Tell a client for whom there is no place to try again."""
         await self._refuse(HttpError("BUSY", "too many connections"))
 
-    def _enter(self, phase: int, seconds: "float | None") -> None:
+    def _enter(self, phase: int, seconds: float | None) -> None:
         self.phase = phase
         self.since = self._application.monotonic()
         self.deadline = None if seconds is None else self.since + seconds
@@ -165,7 +165,7 @@ class Connection(Client):
                 await asyncio.sleep(0)  # a client with a full pipeline must not keep the others waiting
         return kept
 
-    async def _take_body(self, request: Request, head: RequestHead, length: "int | None") -> bool:
+    async def _take_body(self, request: Request, head: RequestHead, length: int | None) -> bool:
         """Read the body; False where it is left unread, because the request is refused without it."""
         limits = self._application.limits
         limit = self._application.body_limit(request)

@@ -12,7 +12,7 @@ class Client:
     `phase` is what it is doing, FRESH being before its first request and IDLE between requests, `since` from when on.
     """
 
-    def __init__(self, source: "int | str", level: int, now: float):
+    def __init__(self, source: int | str, level: int, now: float):
         self.source = source
         self.level = level
         self.phase = FRESH
@@ -42,7 +42,7 @@ class Slots:
         self._clients: set = set()
         self._welcome: dict = {}  # source -> None, used least recently first
 
-    def welcome(self, source: "int | str") -> None:
+    def welcome(self, source: int | str) -> None:
         """Somebody has proved to be a user from there."""
         if source in self._welcome:
             del self._welcome[source]
@@ -66,7 +66,7 @@ class Slots:
         """The client's place is free again, if it has one."""
         self._clients.discard(client)
 
-    def _rivals(self, newcomer: Client) -> "list[Client]":
+    def _rivals(self, newcomer: Client) -> list[Client]:
         """Those of whom one must go before the newcomer fits; none where it does."""
         count = len(self._clients)
         if count < min(self._share, self._places - self._kept):
@@ -85,7 +85,7 @@ class Slots:
     def _is_user(self, client: Client) -> bool:
         return client.level > 0 or client.source in self._welcome
 
-    def _loser(self, rivals: "list[Client]", newcomer: Client, now: float) -> "Client | None":
+    def _loser(self, rivals: list[Client], newcomer: Client, now: float) -> Client | None:
         held: dict = {}
         for client in self._clients:
             held[client.source] = held.get(client.source, 0) + 1

@@ -18,7 +18,7 @@ class VpnListener(Service):
     and nothing tells it so.
     """
 
-    def __init__(self, server: HttpServer, network: Network, interfaces: "list[str]", level: int, own_level: int):
+    def __init__(self, server: HttpServer, network: Network, interfaces: list[str], level: int, own_level: int):
         self._server = server
         self._network = network
         self._interfaces = interfaces

@@ -36,7 +36,7 @@ def public_text(key: Ed25519PrivateKey) -> str:
     return base64.b64encode(key.public_key().public_bytes(_RAW, serialization.PublicFormat.Raw)).decode()
 
 
-def make_certificate(root: Ed25519PrivateKey, signer: str, name: str, uses: "list[str]", begin: int, end: int) -> dict:
+def make_certificate(root: Ed25519PrivateKey, signer: str, name: str, uses: list[str], begin: int, end: int) -> dict:
     """What a root key says of a signing key (Base64 of its public half): its uses, and the seconds since 1970 between
     which it is good."""
     payload = {"name": name, "key": signer, "uses": uses, "notBefore": begin, "notAfter": end}

@@ -8,7 +8,7 @@ class Refused(Exception):
     and what to do, `retry_after` is after how many seconds it may be worth another try; None: as its code has it.
     """
 
-    def __init__(self, code: str, message: str, retry_after: "int | None" = None):
+    def __init__(self, code: str, message: str, retry_after: int | None = None):
         super().__init__(message)
         self.code = code
         self.retry_after = retry_after

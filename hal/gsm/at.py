@@ -48,7 +48,7 @@ class AtError(Exception):
         super().__init__(result)
         self.result = result
 
-    def code(self) -> "int | None":
+    def code(self) -> int | None:
         """The number of the error, also of one in words; None where it has none."""
         text = self.result.partition(":")[2].strip()
         return int(text) if is_number(text) else _ERRORS.get(text.lower())
@@ -82,7 +82,7 @@ class _Exchange:
         """Whether its result has come, or will not."""
         return self.result is not None or self.failure is not None
 
-    def end(self, result: "str | None", failure: "NoModem | None" = None) -> None:
+    def end(self, result: str | None, failure: NoModem | None = None) -> None:
         """The result has come, or will not."""
         self.result, self.failure = result, failure
         self.changed.set()
@@ -151,8 +151,8 @@ class AtPort:
             self._write(command.encode() + b"\r")
 
     async def command(
-        self, command: str, wanted: str = "", seconds: "float | None" = None, alone: bool = False
-    ) -> "list[str]":
+        self, command: str, wanted: str = "", seconds: float | None = None, alone: bool = False
+    ) -> list[str]:
         """Send a command line; the lines of its answer that match the pattern `wanted`.
 
         `alone` takes such a line for an answer where no result follows it. AtError where the modem refuses, AtSilent
@@ -167,7 +167,7 @@ class AtPort:
             finally:
                 self._leave(exchange)
 
-    async def submit(self, command: str, body: str, wanted: str, seconds: float) -> "list[str]":
+    async def submit(self, command: str, body: str, wanted: str, seconds: float) -> list[str]:
         """Send a command line that prompts for a text, and the text. Errors as `command`."""
         async with self._turn:
             await self._settle()
@@ -196,7 +196,7 @@ class AtPort:
         self._write(command.encode() + b"\r")
         return self._exchange
 
-    async def _answer(self, exchange: _Exchange, seconds: float) -> "list[str]":
+    async def _answer(self, exchange: _Exchange, seconds: float) -> list[str]:
         if not exchange.is_over():
             await wait_until(exchange.changed, seconds)
         if exchange.alone and exchange.lines and not exchange.is_over():

@@ -73,7 +73,7 @@ class GsmModem(Modem):
         """The way to the modem; NoModem where there is none now. The arguments are those of hal.gsm.at.AtPort."""
         raise NotImplementedError
 
-    def configure(self, apn: str, user: str, password: "str | None", pin: "str | None") -> None:
+    def configure(self, apn: str, user: str, password: str | None, pin: str | None) -> None:
         """As hal.contracts.Modem. ValueError for what cannot stand between quotation marks."""
         for text in (apn, user, password or "", pin or ""):
             if not can_be_quoted(text):
@@ -212,7 +212,7 @@ class GsmModem(Modem):
             status["ip"] = await self._connect(port)
         self._status = dict(status, imei=self._imei, simReady=self._problem is None)
 
-    async def _connect(self, port: AtPort) -> "str | None":
+    async def _connect(self, port: AtPort) -> str | None:
         problem = "the network gives no address"
         try:
             address = await connect_data(port)
@@ -233,7 +233,7 @@ class GsmModem(Modem):
         self._data_pauses.reset()
         self._data_due = 0.0
 
-    def _note_problem(self, problem: "SimProblem | None") -> None:
+    def _note_problem(self, problem: SimProblem | None) -> None:
         self._problem = problem
         if problem is not None:
             self._sim_trouble.tell(str(problem))

@@ -1,7 +1,7 @@
 """Lines of a modem's answers taken apart (ITU-T V.250 section 5.4.2)."""
 
 
-def values_of(line: str) -> "list[str]":
+def values_of(line: str) -> list[str]:
     """The values after the colon of a line such as `+COPS: 0,0,"name"`, or of the whole line without one; strings
     without their quotation marks."""
     values = [""]
@@ -16,7 +16,7 @@ def values_of(line: str) -> "list[str]":
     return [value.strip() for value in values]
 
 
-def number_at(values: "list[str]", index: int) -> "int | None":
+def number_at(values: list[str], index: int) -> int | None:
     """A value as a number; None where it is none or not there."""
     return int(values[index]) if index < len(values) and is_number(values[index]) else None
 

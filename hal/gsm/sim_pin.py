@@ -59,7 +59,7 @@ class PinMemory:
         self._path = folder + "/" + _FILE
         self.was_asked = False  # whether it was tried to find out what became of a PIN in doubt
 
-    def recall(self, pin: str, card: str) -> "dict | None":
+    def recall(self, pin: str, card: str) -> dict | None:
         """{"state": "trying" | "refused" | "unreadable", "left": int | None, "tries": int} of a PIN on a card, None:
         nothing; `left` is the card's count before the last of so many tries."""
         try:
@@ -76,7 +76,7 @@ class PinMemory:
         except (OSError, ValueError):
             return False
 
-    def remember(self, pin: str, card: str, state: str, left: "int | None", tries: int = 1) -> None:
+    def remember(self, pin: str, card: str, state: str, left: int | None, tries: int = 1) -> None:
         """Keep it, on the medium when this returns. OSError, ValueError."""
         self.was_asked = False
         salt = random_bytes(16)
@@ -126,7 +126,7 @@ def _digest(salt: bytes, text: str) -> bytes:
     return sha256(salt + text.encode())
 
 
-async def unlock(port: AtPort, pin: "str | None", memory: PinMemory) -> None:
+async def unlock(port: AtPort, pin: str | None, memory: PinMemory) -> None:
     """Make the SIM card ready. SimProblem where it is not to be used; NoModem."""
     state = await sim_state(port)
     if state == "READY":
@@ -178,7 +178,7 @@ async def _clear_doubt(port: AtPort, pin: str, memory: PinMemory) -> None:
         log(f"modem: it stays open whether the PIN was right: {exc}")
 
 
-async def _enter(port: AtPort, pin: "str | None", memory: PinMemory) -> None:
+async def _enter(port: AtPort, pin: str | None, memory: PinMemory) -> None:
     if pin is None:
         raise SimProblem("the SIM card asks for its PIN: setting gsm.pin", "SIM PIN")
     card, left = await _card_number(port), await _attempts_left(port)
@@ -209,7 +209,7 @@ _REFUSED = "the SIM card has refused the PIN, which is not tried again: set anot
 _MAYBE_REFUSED = "the SIM card may have refused the PIN, not tried again: put it into a phone"
 
 
-async def _was_refused(port: AtPort, error: AtError, left: "int | None") -> bool:
+async def _was_refused(port: AtPort, error: AtError, left: int | None) -> bool:
     """Whether the card has refused the PIN: it says so, or its count fell. Modems refuse for other reasons too."""
     if error.code() in (_WRONG, _PUK_WANTED):
         return True
@@ -217,7 +217,7 @@ async def _was_refused(port: AtPort, error: AtError, left: "int | None") -> bool
     return left is not None and now is not None and now < left
 
 
-def _tries_before(mark: "dict | None", left: "int | None") -> int:
+def _tries_before(mark: dict | None, left: int | None) -> int:
     """How often the PIN was tried without its being known what came of it. SimProblem where it must not be again."""
     if mark is None:
         return 0
@@ -253,7 +253,7 @@ async def _card_number(port: AtPort) -> str:
     return ""
 
 
-async def _attempts_left(port: AtPort) -> "int | None":
+async def _attempts_left(port: AtPort) -> int | None:
     """How often the PIN may be tried (27.007 section 8.65); None where the modem does not tell."""
     try:
         lines = await port.command('AT+CPINR="SIM PIN"', r'\+CPINR: ?"?SIM PIN"?, ?\d')

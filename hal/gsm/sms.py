@@ -30,7 +30,7 @@ _HEADER_OCTETS = 6  # section 9.2.3.24.1: length, and an element for concatenate
 _HEADER_SEPTETS = 7  # what it takes of a 7-bit text, a fill bit included
 
 
-def submit_pdus(phone: str, text: str, reference: int) -> "list[tuple[int, str]]":
+def submit_pdus(phone: str, text: str, reference: int) -> list[tuple[int, str]]:
     """(length for AT+CMGS, hexadecimal text) of each part of a message, the service centre being the SIM card's.
 
     `reference`, 0..255, tells the parts of one message from those of another. ValueError where the phone number is none
@@ -70,7 +70,7 @@ def _address(phone: str) -> bytes:
     return bytes([len(digits), _INTERNATIONAL if phone[:1] == "+" else _NATIONAL]) + bytes.fromhex(pairs)
 
 
-def _user_data(text: str, reference: int) -> "tuple[int, list[bytes]]":
+def _user_data(text: str, reference: int) -> tuple[int, list[bytes]]:
     """(coding scheme, TP-User-Data-Length and TP-User-Data of each part), sections 9.2.3.16 and 9.2.3.24."""
     units = _gsm_units(text)
     if units is not None:
@@ -83,26 +83,26 @@ def _user_data(text: str, reference: int) -> "tuple[int, list[bytes]]":
     return _UCS2, [bytes([len(part)]) + part for part in parts]
 
 
-def _headers(count: int, reference: int) -> "list[bytes]":
+def _headers(count: int, reference: int) -> list[bytes]:
     """The user data header of each part; a message of one part has none."""
     if count == 1:
         return [b""]
     return [bytes([5, 0, 3, reference & 0xFF, count & 0xFF, number & 0xFF]) for number in range(1, count + 1)]
 
 
-def _gsm_data(header: bytes, septets: "list[int]") -> bytes:
+def _gsm_data(header: bytes, septets: list[int]) -> bytes:
     header_septets = _HEADER_SEPTETS if header else 0
     fill = header_septets * 7 - len(header) * 8
     return bytes([header_septets + len(septets)]) + header + _packed(septets, fill)
 
 
-def _gsm_units(text: str) -> "list[list[int]] | None":
+def _gsm_units(text: str) -> list[list[int]] | None:
     """The septets of each character; None where one is not in the GSM alphabet."""
     units = [_CODES.get(character) for character in text]
     return None if None in units else units  # type: ignore[return-value]
 
 
-def _gsm_parts(units: "list[list[int]]") -> "list[list[int]]":
+def _gsm_parts(units: list[list[int]]) -> list[list[int]]:
     """Septets of each part; no escape is torn from its character."""
     whole = [septet for unit in units for septet in unit]
     if len(whole) <= _OCTETS * 8 // 7:
@@ -116,7 +116,7 @@ def _gsm_parts(units: "list[list[int]]") -> "list[list[int]]":
     return parts
 
 
-def _ucs2_parts(text: str) -> "list[bytes]":
+def _ucs2_parts(text: str) -> list[bytes]:
     """Big-endian UTF-16 of each part; no surrogate is torn from its other half."""
     units = [utf16(character) for character in text]
     if sum(map(len, units)) <= _OCTETS:
@@ -130,7 +130,7 @@ def _ucs2_parts(text: str) -> "list[bytes]":
     return parts
 
 
-def _packed(septets: "list[int]", fill: int) -> bytes:
+def _packed(septets: list[int], fill: int) -> bytes:
     """Septets as octets, lowest bit first, after so many fill bits (23.038 section 6.1.2.1)."""
     number = 0
     for index, septet in enumerate(septets):

@@ -19,7 +19,7 @@ _ASCII_IN_GSM = set(  # the same codes in ASCII and in the GSM alphabet
 )
 
 
-async def send_pdus(port: AtPort, phone: str, text: str, pdus: "list[tuple[int, str]]") -> None:
+async def send_pdus(port: AtPort, phone: str, text: str, pdus: list[tuple[int, str]]) -> None:
     """Send a message whose parts are `pdus` (hal.gsm.sms). ModemFailed with the network's reason; NoModem."""
     try:
         await port.command("AT+CMGF=0")
@@ -47,7 +47,7 @@ async def _submit(port: AtPort, command: str, body: str, where: str) -> None:
         raise ModemFailed(f"{where}the modem does not say that the network has taken the message", "NO REFERENCE")
 
 
-async def _when_ready(port: AtPort, command: str, body: str) -> "list[str]":
+async def _when_ready(port: AtPort, command: str, body: str) -> list[str]:
     """Submit as soon as the SIM card is not busy."""
     for _ in range(BUSY_TRIES - 1):
         try:

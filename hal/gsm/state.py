@@ -21,7 +21,7 @@ def can_be_quoted(text: str) -> bool:
     return all(character >= " " and character not in '"\x7f' for character in text)
 
 
-async def identify(port: AtPort) -> "str | None":
+async def identify(port: AtPort) -> str | None:
     """Wake the modem, have it answer as this code expects as far as it will yet, and ask for its IMEI. NoModem."""
     await _wake(port)
     await _ask(port, "ATE0")
@@ -45,7 +45,7 @@ async def introduce(port: AtPort) -> bool:
     return False
 
 
-async def ask_imei(port: AtPort) -> "str | None":
+async def ask_imei(port: AtPort) -> str | None:
     """The IMEI (27.007 section 5.4); None where the modem does not tell it, some not before the PIN."""
     for command in ("AT+CGSN", "AT+CGSN=1"):
         for line in await _ask(port, command, r'(\+CGSN: ?)?"?\d+"?$'):
@@ -81,7 +81,7 @@ async def _wake(port: AtPort) -> None:
         await port.prod("ATQ0V1")
 
 
-async def prepare_network(port: AtPort, apn: str, user: str, password: "str | None") -> None:
+async def prepare_network(port: AtPort, apn: str, user: str, password: str | None) -> None:
     """Have the modem tell of changes, and describe the data connection. AtError where it takes no such one."""
     for command in ("AT+CREG=1", "AT+CEREG=1", "AT+COPS=3,0"):  # what it lacks is done without
         await _ask(port, command)
@@ -102,7 +102,7 @@ async def ask_state(port: AtPort) -> dict:
     }
 
 
-async def connect_data(port: AtPort) -> "str | None":
+async def connect_data(port: AtPort) -> str | None:
     """Bring the data connection up; its address. AtError where the network refuses."""
     await port.command("AT+CGATT=1", seconds=NETWORK_SEC)
     await port.command(f"AT+CGACT=1,{CONTEXT}", seconds=NETWORK_SEC)
@@ -116,7 +116,7 @@ def describe(state: dict) -> str:
     return f"{network}, {signal}"
 
 
-async def _signal(port: AtPort) -> "int | None":
+async def _signal(port: AtPort) -> int | None:
     lines = await _ask(port, "AT+CSQ", r"\+CSQ: ?\d+,")
     level = number_at(values_of(lines[-1]), 0) if lines else None
     if level is not None and level <= _SIGNAL_MAX:
@@ -140,13 +140,13 @@ async def _registered(port: AtPort) -> bool:
     return False
 
 
-async def _operator(port: AtPort) -> "str | None":
+async def _operator(port: AtPort) -> str | None:
     lines = await _ask(port, "AT+COPS?", r"\+COPS: ?\d")
     values = values_of(lines[-1]) if lines else []
     return values[2] or None if len(values) > 2 else None
 
 
-async def _address(port: AtPort) -> "str | None":
+async def _address(port: AtPort) -> str | None:
     """The IPv4 address of the data connection; an IPv6 one beside it has colons, or sixteen numbers (10.1.23)."""
     for line in await _ask(port, f"AT+CGPADDR={CONTEXT}", r"\+CGPADDR: ?\d"):
         values = values_of(line)
@@ -161,7 +161,7 @@ def _is_ipv4(text: str) -> bool:
     return len(parts) == 4 and all(is_number(part) and int(part) <= 255 for part in parts)
 
 
-async def _ask(port: AtPort, command: str, wanted: str = "") -> "list[str]":
+async def _ask(port: AtPort, command: str, wanted: str = "") -> list[str]:
     """The lines of an answer; none where the modem refuses."""
     try:
         return await port.command(command, wanted)

@@ -44,11 +44,11 @@ class _Receiver(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._port._received(data)
 
-    def connection_lost(self, exc: "Exception | None") -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         self._port._lost(str(exc or "closed"))
 
 
-def _direction_rule(options: dict) -> "list[str]":
+def _direction_rule(options: dict) -> list[str]:
     problems = []
     if options["direction"] == "gpio" and options["directionLine"] is None:
         problems.append('directionLine: is missing; the direction "gpio" needs it')

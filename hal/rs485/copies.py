@@ -37,7 +37,7 @@ class Copies:
                     other = True
         return other and not own
 
-    def answered(self, uid: int, key: "bytes | None", pdu: bytes, now: int) -> None:
+    def answered(self, uid: int, key: bytes | None, pdu: bytes, now: int) -> None:
         """A unit's answer was taken; a key of None: a frame that nobody had asked for."""
         for index, entry in enumerate(self._answers):
             if entry[0] == uid and (entry[1] == key if key is not None else entry[2] == pdu and entry[1] is None):

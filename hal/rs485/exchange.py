@@ -25,7 +25,7 @@ class Exchange:
     sent to the first of the answer, or to the end where there was none.
     """
 
-    def __init__(self, error: "str | None", pdu: bytes = b"", frames: "list | None" = None, owed: bool = False):
+    def __init__(self, error: str | None, pdu: bytes = b"", frames: list | None = None, owed: bool = False):
         self.error = error
         self.pdu = pdu
         self.odd = b""
@@ -38,7 +38,7 @@ class Exchange:
         self.latency = 0.0
 
     @property
-    def heard(self) -> "list[int]":
+    def heard(self) -> list[int]:
         """Unit ids of the frames that were not the answer."""
         return [uid for uid, _ in self.frames]
 
@@ -88,7 +88,7 @@ class Inquiry:
         nominal = self._line.wire_us(end - start - 1)
         return nominal // 2 <= spread <= 2 * nominal
 
-    def find(self, echoes: "bool | None", silent: bool) -> "tuple[int, int, bytes, bool] | None":
+    def find(self, echoes: bool | None, silent: bool) -> tuple[int, int, bytes, bool] | None:
         """(start, end, PDU, whether its content fits) of the answer among the bytes.
 
         The answer to some questions repeats them byte for byte. `echoes`: whether the line gives our own bytes back;
@@ -156,7 +156,7 @@ class Inquiry:
         """Whether the bytes hold the beginning of an answer."""
         return self._scanner.looks_damaged(self.data, self.uid, self.pdu[0])
 
-    def failure(self, match: "tuple | None") -> Exchange:
+    def failure(self, match: tuple | None) -> Exchange:
         """The exchange that ended without an answer; `match` is one whose content does not fit."""
         self._note_copy()
         rest = self.data
@@ -169,7 +169,7 @@ class Inquiry:
         exchange.raw = rest[:RAW_LIMIT]
         return exchange
 
-    def _failed(self, rest: bytes, echo: bool, match: "tuple | None") -> Exchange:
+    def _failed(self, rest: bytes, echo: bool, match: tuple | None) -> Exchange:
         if match is not None:
             exchange = Exchange("BAD_FRAME", b"", self.frames)
             exchange.odd = match[2]

@@ -124,7 +124,7 @@ def answer_fits(request: bytes, answer: bytes) -> bool:
     return True
 
 
-def answer_length(request: bytes) -> "int | None":
+def answer_length(request: bytes) -> int | None:
     """Bytes of the PDU that answers a request, where the request tells; None: it does not."""
     func = request[0]
     if func in (1, 2, 3, 4) and len(request) == 5:
@@ -137,7 +137,7 @@ def answer_length(request: bytes) -> "int | None":
     return _FIXED[func] - 3 if func in _FIXED else None
 
 
-def rtu_length(data: bytes, start: int, request: "bytes | None" = None) -> "int | None":
+def rtu_length(data: bytes, start: int, request: bytes | None = None) -> int | None:
     """Bytes of the RTU answer that begins at `start` by its own header; 0: more bytes are needed to tell; None: its
     function does not say, only the silence after it ends it."""
     if len(data) < start + 2:
@@ -164,7 +164,7 @@ def tells_length(request: bytes) -> bool:
     return func in _BYTE_COUNTED or func in _FIXED or func == 24 or (func == 43 and request[1:2] == b"\x0e")
 
 
-def _identification_length(data: bytes, start: int) -> "int | None":
+def _identification_length(data: bytes, start: int) -> int | None:
     """Length of an answer of function 43/14, whose objects give theirs one by one (application protocol 6.21)."""
     if len(data) < start + 3:
         return 0
@@ -195,7 +195,7 @@ class RtuScanner:
             and data[end - 2 : end] == self._checksum(data[start : end - 2])
         )
 
-    def find(self, data: bytes, uid: int, request: bytes, silent: bool) -> "tuple[int, int, bytes, bool] | None":
+    def find(self, data: bytes, uid: int, request: bytes, silent: bool) -> tuple[int, int, bytes, bool] | None:
         """(start, end, PDU, whether its content fits) of the first frame that answers the request, or None.
 
         A frame of the unit and the function whose content does not fit comes only where there is none that does.
@@ -223,7 +223,7 @@ class RtuScanner:
             return len(data)
         return 0
 
-    def frames(self, data: bytes) -> "list[tuple[int, int, bytes]]":
+    def frames(self, data: bytes) -> list[tuple[int, int, bytes]]:
         """(end, unit id, PDU) of all whole frames in the bytes; one alone counts whatever length it declares."""
         if self.frame_at(data, 0, len(data)):
             return [(len(data), data[0], bytes(data[1:-2]))]
@@ -251,7 +251,7 @@ class AsciiScanner:
     def __init__(self, checksum):
         self._checksum = checksum
 
-    def _frames(self, data: bytes) -> "list[tuple[int, int, bytes]]":
+    def _frames(self, data: bytes) -> list[tuple[int, int, bytes]]:
         """(start, end, unit id and PDU) of all whole frames."""
         frames = []
         end = data.find(b"\r\n")
@@ -264,7 +264,7 @@ class AsciiScanner:
             end = data.find(b"\r\n", end + 2)
         return frames
 
-    def find(self, data: bytes, uid: int, request: bytes, silent: bool) -> "tuple[int, int, bytes, bool] | None":
+    def find(self, data: bytes, uid: int, request: bytes, silent: bool) -> tuple[int, int, bytes, bool] | None:
         """As RtuScanner.find; the end of an ASCII frame needs no silence."""
         odd = None
         for start, end, content in self._frames(data):
@@ -275,7 +275,7 @@ class AsciiScanner:
                 odd = odd or (start, end, content[1:], False)
         return odd
 
-    def frames(self, data: bytes) -> "list[tuple[int, int, bytes]]":
+    def frames(self, data: bytes) -> list[tuple[int, int, bytes]]:
         """(end, unit id, PDU) of all whole frames in the bytes."""
         return [(end, content[0], content[1:]) for _, end, content in self._frames(data)]
 

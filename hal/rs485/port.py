@@ -175,7 +175,7 @@ class Rs485Port(Part):
             self._inquiry.hurried = True
             self._changed.set()
 
-    def heard_unasked(self) -> "list[int]":
+    def heard_unasked(self) -> list[int]:
         """Unit ids of the whole frames that have arrived since the last exchange."""
         return [uid for uid, _ in self._unasked]
 
@@ -253,7 +253,7 @@ class Rs485Port(Part):
         self._quiet_since = sent_until
         self._write(frame)
 
-    async def _fall_silent(self) -> "list[tuple[int, bytes]]":
+    async def _fall_silent(self) -> list[tuple[int, bytes]]:
         """Wait for the silence before a frame; return the frames that arrived unasked.
 
         A line that babbles without end is not waited for longer than the longest frame takes.
@@ -290,7 +290,7 @@ class Rs485Port(Part):
             await wait_until(self._changed, (end - now) / 1000000)
         return Exchange("PORT_LOST", frames=inquiry.frames)
 
-    def _believed(self, inquiry: Inquiry, silent: bool) -> "tuple[int, int, bytes, bool] | None":
+    def _believed(self, inquiry: Inquiry, silent: bool) -> tuple[int, int, bytes, bool] | None:
         """The answer among what has arrived; what is older than the question is put aside."""
         while True:
             match = inquiry.find(self._echoes, silent)
@@ -301,7 +301,7 @@ class Rs485Port(Part):
                 return match
             inquiry.put_aside(match, not early)
 
-    def _may_be_copy(self, inquiry: Inquiry, match: "tuple[int, int, bytes, bool]") -> bool:
+    def _may_be_copy(self, inquiry: Inquiry, match: tuple[int, int, bytes, bool]) -> bool:
         key = question_key(inquiry.pdu)
         return not inquiry.again and self.copies.is_one(inquiry.uid, key, match[2], inquiry.arrived(match[0]))
 
@@ -320,7 +320,7 @@ class Rs485Port(Part):
             return self._end_of_doubt(inquiry, match, deadline)
         return max(deadline, min(self._end_of_part(inquiry, line), deadline + self._longest_us(line)))
 
-    def _end_of_doubt(self, inquiry: Inquiry, match: "tuple[int, int, bytes, bool]", deadline: int) -> int:
+    def _end_of_doubt(self, inquiry: Inquiry, match: tuple[int, int, bytes, bool], deadline: int) -> int:
         """Until when an answer that was found waits for a better one."""
         assert self.line is not None
         sure = match[3] and match is self._match
@@ -357,7 +357,7 @@ class Rs485Port(Part):
             return exchange
         return inquiry.failure(match)
 
-    def _succeed(self, inquiry: Inquiry, match: "tuple[int, int, bytes, bool]") -> Exchange:
+    def _succeed(self, inquiry: Inquiry, match: tuple[int, int, bytes, bool]) -> Exchange:
         start, end, pdu, _ = match
         if not inquiry.may_be_echo(match):
             self._echoes = inquiry.echoed
@@ -370,7 +370,7 @@ class Rs485Port(Part):
             self._take_stray(inquiry.data[end:])
         return exchange
 
-    def _account(self, exchange: Exchange, started: int, heard: "list[tuple[int, bytes]]") -> Exchange:
+    def _account(self, exchange: Exchange, started: int, heard: list[tuple[int, bytes]]) -> Exchange:
         assert self.line is not None
         for uid, pdu in exchange.copies:
             self.copies.heard(uid, pdu, self._now())
@@ -392,7 +392,7 @@ class Rs485Port(Part):
             self._unasked += found
             self._tell(found)
 
-    def _tell(self, frames: "list[tuple[int, bytes]]") -> None:
+    def _tell(self, frames: list[tuple[int, bytes]]) -> None:
         for uid, pdu in frames:
             awaited = self.on_frame is not None and self.on_frame(uid, pdu)
             if awaited:

@@ -13,7 +13,7 @@ class NoSuchHost(OSError):
     """No address was found for a host name, or not in time."""
 
 
-async def datagram_exchange(host: str, port: int, payload: bytes, timeout: float, fits) -> "tuple | None":
+async def datagram_exchange(host: str, port: int, payload: bytes, timeout: float, fits) -> tuple | None:
     """Send a datagram and wait for one from there that `fits(data)`: (data, monotonic times of sending and of coming).
 
     None where none comes in time. NoSuchHost; OSError where nothing can be sent there.
@@ -34,7 +34,7 @@ async def datagram_exchange(host: str, port: int, payload: bytes, timeout: float
         sock.close()
 
 
-async def _answer(sock, sent: float, end: float, fits) -> "tuple | None":
+async def _answer(sock, sent: float, end: float, fits) -> tuple | None:
     while monotonic() < end:
         try:
             data = await in_time(receive_datagram(sock, DATAGRAM_LIMIT), end - monotonic())

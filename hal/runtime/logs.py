@@ -51,7 +51,7 @@ class Log:
             self._left_out = 0
         self.put(f"{text} ({left_out} more of these were left out)" if left_out else text, priority)
 
-    def _is_repeated(self, text: str, now: float) -> "int | None":
+    def _is_repeated(self, text: str, now: float) -> int | None:
         """None where a text was written often enough in this minute, else how often it was left out in the last one."""
         entry = self._texts.get(text)
         if entry is None or not 0 <= now - entry[0] < MINUTE:

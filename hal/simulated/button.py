@@ -23,7 +23,7 @@ class SimulatedButton(Button):
         if self.on_press is not None:
             self.on_press()
 
-    async def control(self, words: "list[str]") -> str:
+    async def control(self, words: list[str]) -> str:
         """`press`."""
         if words != ["press"]:
             raise ValueError("the button knows: press")

@@ -48,7 +48,7 @@ class SimulatedCard(Card):
             raise NoCard("no SD card: it was pulled out")
         return f"{self._folder}, {status['freeBytes']} of {status['totalBytes']} bytes free"
 
-    async def control(self, words: "list[str]") -> str:
+    async def control(self, words: list[str]) -> str:
         """`pull`, `insert`, `readonly on`, `readonly off`."""
         if words == ["pull"]:
             self.pull()

@@ -39,7 +39,7 @@ class SimulatedPort(TtyPort):
         """Where the port is."""
         return f"serial port {self.world.port} (a second one for your own tools: {self.world.tool})"
 
-    async def control(self, words: "list[str]") -> str:
+    async def control(self, words: list[str]) -> str:
         """`unplug`, `plug`, `fault KIND [name=value ...]`, `clear`, `stats`, `silence needed=false`: commands of the
         world by these names."""
         if not words:

@@ -24,12 +24,12 @@ class SimulatedSystem(SupervisedSystem, ConfiguredSystem):
         self._control = ControlSocket(state_dir)
         self._reason = take_reason(state_dir)
 
-    def notice(self) -> "str | None":
+    def notice(self) -> str | None:
         """The factory login, which is no secret on a simulated board."""
         login = self.factory_login()
         return None if login is None else f"login {login[0]} / {login[1]}"
 
-    def memory_free(self) -> "int | None":
+    def memory_free(self) -> int | None:
         """Bytes that the host's kernel thinks can be allocated."""
         with open("/proc/meminfo") as file:
             for line in file:
@@ -64,5 +64,5 @@ class SimulatedSystem(SupervisedSystem, ConfiguredSystem):
         """Close the control socket."""
         self._control.close()
 
-    def _public_key(self) -> "str | None":
+    def _public_key(self) -> str | None:
         return public_key(self._state_dir)

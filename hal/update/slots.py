@@ -126,7 +126,7 @@ class Slots:
         return self.change(trial=SYSTEM, starts=0, result="ROLLED_BACK", error=why[:200], rolledBackFrom=version[:11])
 
 
-def files_below(folder: str, prefix: str = "") -> "set[str]":
+def files_below(folder: str, prefix: str = "") -> set[str]:
     """Paths of all that is no folder below a folder, relative to it, with /."""
     found = set()
     for name, kind in list_folder(folder):

@@ -3,7 +3,7 @@
 from hal.fields import Text
 
 
-def version_key(text: str) -> "tuple[int, ...]":
+def version_key(text: str) -> tuple[int, ...]:
     """What versions are compared by; ValueError where a text is none."""
     parts = text.split(".")
     if len(parts) != 3 or not all(part.isdigit() and len(part) <= 3 for part in parts):

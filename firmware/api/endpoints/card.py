@@ -9,7 +9,7 @@ _FILE = Field("path", CardPath(), help="absolute path on the card, with /")
 _PLACE = Field("path", CardPath(root=True), help="absolute path on the card, with /")
 
 
-def _item() -> "tuple[Field, ...]":
+def _item() -> tuple[Field, ...]:
     return (
         Field("name", Text(255)),
         Field("attrib", Text(3, 3), help="d directory, r readable, w writable, - where not"),

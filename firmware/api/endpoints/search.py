@@ -8,7 +8,7 @@ from firmware.services.search.verdicts import ANSWER, BAD_LINK, COLLISION, EXCEP
 from hal.fields import AnyOf, Boolean, Choice, Field, Integer, ListOf, MapOf, Nullable, Number, Object, Text
 
 
-def _search_is_whole(fields: dict) -> "list[str]":
+def _search_is_whole(fields: dict) -> list[str]:
     """A rule: a search has line settings and walks upwards."""
     problems = []
     for one, several in (("baudRate", "baudRates"), ("charFormat", "charFormats")):

@@ -19,7 +19,7 @@ def _field(key) -> Field:
     return Field(key.name, Nullable(Named(type_name("State", key.name), key.kind)), None, key.help)
 
 
-def _names() -> "tuple[str, ...]":
+def _names() -> tuple[str, ...]:
     from firmware.services.system.state_table import STATE_KEYS
 
     return STATE_KEYS

@@ -7,7 +7,7 @@ from firmware.http.messages.answers import JsonResponse
 from hal.fields import Base64, Boolean, Field, Nullable, Object, Text
 
 
-def _version_fields() -> "tuple[Field, ...]":
+def _version_fields() -> tuple[Field, ...]:
     return (
         Field("device", Text(64), help="device model"),
         Field("deviceId", UINT32),

@@ -16,7 +16,7 @@ class JsonResponse(Response):
 
     after_sent: object = None
 
-    def __init__(self, content, status: int = 200, headers: "dict | None" = None):
+    def __init__(self, content, status: int = 200, headers: dict | None = None):
         # Response.__init__ would build a case-insensitive header table for every answer.
         self.status_code = status
         self.reason = None  # type: ignore[assignment]

@@ -23,12 +23,12 @@ class Parts:
         self._is_file = not self.live and hasattr(body, "read")
         self._left: int | None = None  # of a file, how many bytes of it are yet to be sent
 
-    async def length(self) -> "int | None":
+    async def length(self) -> int | None:
         """Bytes of a file from where it stands, None where that cannot be told. What is added later is not sent."""
         self._left = await offload(_bytes_left, self._body) if self._is_file else None
         return self._left
 
-    async def next(self) -> "bytes | None":
+    async def next(self) -> bytes | None:
         """The next part that is not empty, None at the end. BrokenBody where making it failed."""
         try:
             while True:
@@ -53,7 +53,7 @@ class Parts:
         except (StopIteration, StopAsyncIteration):
             return None
 
-    async def _read(self) -> "bytes | None":
+    async def _read(self) -> bytes | None:
         count = _FILE_PART if self._left is None else min(_FILE_PART, self._left)
         part = await _done(await offload(self._body.read, count)) if count else b""
         if self._left is not None:
@@ -68,7 +68,7 @@ async def _done(result):
     return await result if hasattr(result, "send") else result
 
 
-def _bytes_left(file) -> "int | None":
+def _bytes_left(file) -> int | None:
     try:
         here = file.tell()
         end = file.seek(0, 2)

@@ -94,7 +94,7 @@ def _is_token(text: str) -> bool:
     return bool(text) and all(character in _TOKEN for character in text)
 
 
-def _field(line: str) -> "tuple[str, str]":
+def _field(line: str) -> tuple[str, str]:
     """(lower-case name, value) of a field line (RFC 9112 section 5)."""
     colon = line.find(":")
     if colon <= 0:
@@ -159,7 +159,7 @@ def parse_head(data: bytes) -> RequestHead:
     return RequestHead(method, target, version, headers)
 
 
-def _request_line(line: str) -> "tuple[str, str, str]":
+def _request_line(line: str) -> tuple[str, str, str]:
     parts = line.split(" ")
     if len(parts) != 3:
         raise bad_request("the request line must be: METHOD path HTTP/1.1")
@@ -186,7 +186,7 @@ def _other_version(protocol: str) -> str:
     return "1.1"
 
 
-def _check_target(target: str, host: "str | None") -> None:
+def _check_target(target: str, host: str | None) -> None:
     """For a target that does not begin with a slash: absolute form it must be (RFC 9112 section 3.2)."""
     authority = authority_of(target)
     if authority is None:
@@ -197,7 +197,7 @@ def _check_target(target: str, host: "str | None") -> None:
         raise bad_request("the address in the request line is not that of the header Host")
 
 
-def body_length(head: RequestHead) -> "int | None":
+def body_length(head: RequestHead) -> int | None:
     """Bytes of the body, None for a chunked one (RFC 9112 section 6.3); HttpError where it cannot be told for sure."""
     encoding = head.headers.get("transfer-encoding")
     length = head.headers.get("content-length")
@@ -282,7 +282,7 @@ class RequestReader:
         self._buffer = self._buffer[end + 4 :]
         return parse_head(data)
 
-    async def body(self, length: "int | None", limit: int) -> bytes:
+    async def body(self, length: int | None, limit: int) -> bytes:
         """The body that belongs to a head, by its `body_length`, of at most `limit` bytes.
 
         HttpError BAD_REQUEST or TOO_LARGE.

@@ -7,7 +7,7 @@ _HEX = "0123456789abcdefABCDEF"
 _NAME = "-._~%!$&'()*+,;=0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"  # RFC 3986: reg-name
 
 
-def split_target(target: str) -> "tuple[str, str]":
+def split_target(target: str) -> tuple[str, str]:
     """(path, query) of a request target in origin form or absolute form; the path is percent-decoded.
 
     A broken escape leaves the text as it is: no route has a percent sign, so it ends in 404.
@@ -24,7 +24,7 @@ def split_target(target: str) -> "tuple[str, str]":
     return path, query
 
 
-def authority_of(target: str) -> "str | None":
+def authority_of(target: str) -> str | None:
     """The authority of a target in absolute form (RFC 9112 section 3.2.2), None where it is not in that form."""
     if target[: len(_SCHEME)].lower() != _SCHEME:
         return None
@@ -56,7 +56,7 @@ def _is_port(text: str) -> bool:
     return text == "" or is_decimal(text, 65535)
 
 
-def parse_query(query: str) -> "list[tuple[str, str | None]]":
+def parse_query(query: str) -> list[tuple[str, str | None]]:
     """(key, value) pairs of a query in their order; the value of a bare key is None."""
     pairs: list = []
     for part in query.split("&"):

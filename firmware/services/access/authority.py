@@ -10,7 +10,7 @@ from hal.fields import Object
 class Author:
     """Who changes settings: the token of a session or None, and whether the button alone has let him in."""
 
-    def __init__(self, token: "str | None", by_button: bool):
+    def __init__(self, token: str | None, by_button: bool):
         self.token = token
         self.by_button = by_button
 
@@ -29,7 +29,7 @@ class Authority:
         settings.checks.append(self._check)
         settings.followers.append(self._follow)
 
-    def _check(self, before: dict, after: dict, author: "Author | None") -> None:
+    def _check(self, before: dict, after: dict, author: Author | None) -> None:
         if author is None or not author.by_button or self._has_no_password(before):
             return
         changed = changed_powers(before, after)
@@ -43,14 +43,14 @@ class Authority:
     def _has_no_password(self, saved: dict) -> bool:
         return self._settings.active["protect"]["password"] is None and saved["protect"]["password"] is None
 
-    def _follow(self, before: dict, after: dict, author: "Author | None") -> None:
+    def _follow(self, before: dict, after: dict, author: Author | None) -> None:
         """A changed login ends all sessions but the one that has changed it."""
         old, new = before["protect"], after["protect"]
         if (old["username"], old["password"]) != (new["username"], new["password"]):
             self._sessions.close_others(author.token if author is not None else None)
 
 
-def changed_powers(before: dict, after: dict) -> "list[str]":
+def changed_powers(before: dict, after: dict) -> list[str]:
     """Names of the settings that give power and differ."""
     changed = []
     for field in SETTINGS:

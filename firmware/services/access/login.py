@@ -18,7 +18,7 @@ class Login:
     `user` and `password` are the active setting `protect`; a password of None lets nobody in.
     """
 
-    def __init__(self, user: str, password: "str | None", sessions: Sessions, clock=monotonic):
+    def __init__(self, user: str, password: str | None, sessions: Sessions, clock=monotonic):
         self._user = user
         self._password = password
         self._sessions = sessions

@@ -45,7 +45,7 @@ class Sessions:
         """End a session at once."""
         self._end(sha256(token.encode()))
 
-    def close_others(self, token: "str | None") -> None:
+    def close_others(self, token: str | None) -> None:
         """End all sessions at once but that of a token."""
         kept = None if token is None else sha256(token.encode())
         for key in list(self._ends):

@@ -240,7 +240,7 @@ class Bus(NoBus):
             elif self._asking is not None and now > self._patience:
                 self._port.hurry()
 
-    def _next(self) -> "Transaction | None":
+    def _next(self) -> Transaction | None:
         """The next transaction to be asked: that of the lane which has used least of the line."""
         now = self._now()
         for debt in self._debts.given_up(now):
@@ -255,7 +255,7 @@ class Bus(NoBus):
                 return transaction
         return None
 
-    def _order(self) -> "list[int]":
+    def _order(self) -> list[int]:
         """The lanes that have work, first who has used least of the line; they have their priorities where it is even,
         and somebody at a keyboard has a head start."""
         lanes = [number for number in (INTERACTIVE, GATEWAY, SEARCH) if self._lanes[number].length]
@@ -470,7 +470,7 @@ class Bus(NoBus):
         else:
             self._end(transaction, error)
 
-    def _end(self, transaction: Transaction, error: "str | None") -> None:
+    def _end(self, transaction: Transaction, error: str | None) -> None:
         """End a transaction and those that share it, once; nobody joins it from now on."""
         self._forget_offer(transaction)
         sharers, transaction.sharers = transaction.sharers, []

@@ -50,7 +50,7 @@ class Debts:
         """Whether a unit other than this one owes an answer, which may come at any moment."""
         return any(debt.until > now for other, debts in self._owed.items() if other != uid for debt in debts)
 
-    def pay(self, uid: int, pdu: bytes) -> "Debt | None":
+    def pay(self, uid: int, pdu: bytes) -> Debt | None:
         """A frame that was no question's answer has come: the debt that it pays, the one that it fits best."""
         debts = self._owed.get(uid, [])
         fitting = [debt for debt in debts if answer_fits(debt.pdu, pdu)]
@@ -84,7 +84,7 @@ class Debts:
         owed, self._owed = self._owed, {}
         return [debt.transaction for debts in owed.values() for debt in debts if debt.transaction is not None]
 
-    def next_end(self) -> "int | None":
+    def next_end(self) -> int | None:
         """When the next debt is given up; None where nothing is owed."""
         ends = [debt.until for debts in self._owed.values() for debt in debts]
         return min(ends) if ends else None

@@ -82,7 +82,7 @@ class Gaps:
             self.silent += 1
             self._longest_silent = max(gap, self._longest_silent)
 
-    def needed(self) -> "int | None":
+    def needed(self) -> int | None:
         """The shortest pause that the unit has taken, where it stays silent after shorter ones; None: no hint."""
         return self._shortest_answered or None if self.silent >= SHORT_GAPS else None
 
@@ -110,7 +110,7 @@ class DeviceHealth:
             return not is_new and now < unit.silence.probe_at
         return silence is not None and silence.is_long(now) and now < silence.probe_at
 
-    def probe(self, uid: int, key: bytes) -> "bytes | None":
+    def probe(self, uid: int, key: bytes) -> bytes | None:
         """The question to ask a unit that is down before another one is: the last that it has answered. None: none."""
         unit = self._units.get(uid)
         if unit is None or not unit.down or key in unit.good:
@@ -214,7 +214,7 @@ def _describe(unit: Unit, now: int, iso_time) -> dict:
     }
 
 
-def _percentile_ms(ordered: list, percent: int) -> "float | None":
+def _percentile_ms(ordered: list, percent: int) -> float | None:
     if not ordered:
         return None
     return round(ordered[min(len(ordered) - 1, len(ordered) * percent // 100)] * 1000, 1)

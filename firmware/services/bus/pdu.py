@@ -38,7 +38,7 @@ def exception(func: int, code: int) -> bytes:
     return bytes([func | 0x80, code])
 
 
-def read_values(func: int, count: int, pdu: bytes, kind: "str | None" = None, order: str = "ABCD") -> list:
+def read_values(func: int, count: int, pdu: bytes, kind: str | None = None, order: str = "ABCD") -> list:
     """The values of an answer to a typed read: `count` booleans (functions 1, 2) or numbers of a type (3, 4), or
     without one integers 0..65535; None for a float that is no number."""
     data = pdu[2:]

@@ -51,13 +51,13 @@ def encode(kind: str, order: str, number, where: str) -> bytes:
     return ordered(order, [raw[at] << 8 | raw[at + 1] for at in range(0, len(raw), 2)])
 
 
-def numbers(kind: str, order: str, words: "list[int]", scale=1) -> list:
+def numbers(kind: str, order: str, words: list[int], scale=1) -> list:
     """The numbers in registers, multiplied by a scale; None for a float that is no number."""
     size = width(kind)
     return [_number(kind, ordered(order, words[at : at + size]), scale) for at in range(0, len(words), size)]
 
 
-def ordered(order: str, words: "list[int]") -> bytes:
+def ordered(order: str, words: list[int]) -> bytes:
     """The bytes of registers with the highest first; `order` says how they stand on the wire."""
     if order in ("CDAB", "DCBA"):
         words = words[::-1]
@@ -103,7 +103,7 @@ def _product(text: str, other: str) -> str:
     return ("-" if number < 0 else "") + digits[:-places] + "." + digits[-places:]
 
 
-def _split(text: str) -> "tuple[int, int]":
+def _split(text: str) -> tuple[int, int]:
     """A decimal text as (whole number, how many of its digits stand behind the point; less than 0: zeros to add)."""
     mantissa, _, exponent = text.partition("e")
     whole, _, fraction = mantissa.partition(".")

@@ -27,9 +27,9 @@ class Transaction:
         pdu: bytes,
         lane: int,
         source,
-        timeout: "float | None" = None,
-        retries: "int | None" = None,
-        line: "Line | None" = None,
+        timeout: float | None = None,
+        retries: int | None = None,
+        line: Line | None = None,
         strict: bool = False,
         wait: float = WAIT_SEC,
     ):
@@ -66,7 +66,7 @@ class Transaction:
             self.exception = pdu[1]
         self.finish("EXCEPTION" if is_exception else None, now)
 
-    def finish(self, error: "str | None", now: float) -> None:
+    def finish(self, error: str | None, now: float) -> None:
         """End, once, and tell whoever waits."""
         if self.done.is_set():
             return

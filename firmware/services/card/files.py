@@ -35,7 +35,7 @@ class CardFiles(NoCardFiles):
     NOT_FOUND and NOT_DIRECTORY where they fit, and what its own line says.
     """
 
-    def __init__(self, card: Card, local_iso, offload=None, clock=monotonic, transfers: "Transfers | None" = None):
+    def __init__(self, card: Card, local_iso, offload=None, clock=monotonic, transfers: Transfers | None = None):
         self._card = card
         self._transfers = transfers or Transfers(clock)
         self._worker = CardWorker(offload, clock)
@@ -51,7 +51,7 @@ class CardFiles(NoCardFiles):
             if exc.code != "NO_CARD":
                 log(f"SD card: {exc}")
 
-    async def dir(self, path: str, from_idx: int = 0, to_idx: "int | None" = None) -> dict:
+    async def dir(self, path: str, from_idx: int = 0, to_idx: int | None = None) -> dict:
         """{"fromIdx", "toIdx", "total", "items"}: entries of a folder by name, indices inclusive, null for none.
 
         At most ITEMS_MAX entries; `toIdx` tells how far they go.
@@ -105,7 +105,7 @@ class CardFiles(NoCardFiles):
         """Write a file: whole and synced, or not at all. CARD_FULL, CARD_READ_ONLY, IS_DIRECTORY."""
         await self._do(WRITE_SEC, Volume.write_whole, split_path(path), data)
 
-    async def status(self) -> "dict | None":
+    async def status(self) -> dict | None:
         """State of the card: {"present", "mounted", "totalBytes", "freeBytes"}.
 
         While the card does not answer, what was last known of it, or None.

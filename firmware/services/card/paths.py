@@ -57,7 +57,7 @@ _CAPITALS = {
 }
 
 
-def split_path(path: str) -> "list[str]":
+def split_path(path: str) -> list[str]:
     """The names in a path, none for the root. Refused BAD_PATH says which rule the path breaks."""
     if len(path) > PATH_MAX:
         raise bad_path(f"must not be longer than {PATH_MAX} characters")
@@ -97,14 +97,14 @@ class CardTree:
         self._clock = clock
         self._listings: list = []  # the one used last at the end
 
-    def find(self, names: "list[str]") -> tuple:
+    def find(self, names: list[str]) -> tuple:
         """(path on the host, its os.stat) of a file or folder. Refused BAD_PATH, NOT_FOUND, NOT_DIRECTORY."""
         place, status, missing = self.walk(names)
         if missing:
             raise not_found()
         return place, status
 
-    def find_entry(self, names: "list[str]") -> tuple:
+    def find_entry(self, names: list[str]) -> tuple:
         """Like `find`, but where the path ends at a link on the card, that link itself."""
         folder, _, missing = self.walk(names[:-1])
         entry = None if missing else self._entry(folder, names[-1])
@@ -113,7 +113,7 @@ class CardTree:
         self._follow(*entry)
         return entry
 
-    def walk(self, names: "list[str]") -> tuple:
+    def walk(self, names: list[str]) -> tuple:
         """(path on the host, its os.stat, the names that are not there) as far as a path can be followed."""
         place, status = self.root, os.stat(self.root)
         for index, name in enumerate(names):
@@ -125,7 +125,7 @@ class CardTree:
             place, status = self._follow(*entry)
         return place, status, []
 
-    def names(self, folder: str) -> "list[str]":
+    def names(self, folder: str) -> list[str]:
         """The names in a folder on the host that can be addressed, in alphabetical order without regard to case."""
         return self._listing(folder).names
 
@@ -133,7 +133,7 @@ class CardTree:
         """What is on the card has changed."""
         self._listings = []
 
-    def _entry(self, folder: str, name: str) -> "tuple | None":
+    def _entry(self, folder: str, name: str) -> tuple | None:
         """(path on the host, status without following links) of a name in a folder, or None."""
         entry = _status(folder, name)
         if entry is None:
@@ -184,7 +184,7 @@ class CardTree:
     def _names_kept(self) -> int:
         return sum(len(listing.names) for listing in self._listings)
 
-    def _read(self, folder: str) -> "list[str]":
+    def _read(self, folder: str) -> list[str]:
         names = [name for name, kind in list_folder(folder) if self._shown(folder, name, kind)]
         names.sort()
         names.sort(key=fold)
@@ -204,14 +204,14 @@ class CardTree:
 class _Listing:
     """The names in a folder as they were at one time."""
 
-    def __init__(self, folder: str, stamp: "int | None", read_at: float, names: "list[str]"):
+    def __init__(self, folder: str, stamp: int | None, read_at: float, names: list[str]):
         self.folder = folder
         self.stamp = stamp
         self.read_at = read_at
         self.names = names
         self._spellings: dict = {}
 
-    def spelling(self, name: str) -> "str | None":
+    def spelling(self, name: str) -> str | None:
         """The name that differs from this one in case alone."""
         if not self._spellings:
             self._spellings = {fold(known): known for known in self.names}
@@ -233,7 +233,7 @@ def not_found() -> Refused:
     return Refused("NOT_FOUND", "path: there is no such file or folder on the SD card")
 
 
-def _status(folder: str, name: str) -> "tuple | None":
+def _status(folder: str, name: str) -> tuple | None:
     place = folder + "/" + name
     try:
         return place, link_status(place)

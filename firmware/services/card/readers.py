@@ -11,7 +11,7 @@ class Readers:
         self._clock = clock
         self._open: list = []  # (names of the path, when it was opened, file), the one opened last at the end
 
-    def get(self, names: "list[str]"):
+    def get(self, names: list[str]):
         """The file at a path, where it was opened a moment ago, or None."""
         for reader in self._open:
             if reader[0] == names:
@@ -22,7 +22,7 @@ class Readers:
                 break
         return None
 
-    def keep(self, names: "list[str]", file):
+    def keep(self, names: list[str], file):
         """The file, which stays open; another one gives way."""
         if len(self._open) >= _READERS_MAX:
             close_anyway(self._open.pop(0)[2])

@@ -127,7 +127,7 @@ class Upload:
 
     part: "Part"
 
-    def __init__(self, key: str, names: "list[str]", owner: str, address: str, block_count: int, now: float):
+    def __init__(self, key: str, names: list[str], owner: str, address: str, block_count: int, now: float):
         self.key = key
         self.names = names
         self.owner = owner
@@ -186,11 +186,11 @@ def check_block(block_idx: int, block_count: int, data: bytes) -> None:
         raise Refused("TOO_LARGE", f"blockCount: a file on the SD card has at most {FILE_MAX} bytes")
 
 
-def _used_at(upload: "Upload") -> float:
+def _used_at(upload: Upload) -> float:
     return upload.used_at
 
 
-def _find(uploads: list, key: str) -> "Upload | None":
+def _find(uploads: list, key: str) -> Upload | None:
     for upload in uploads:
         if upload.key == key:
             return upload

@@ -56,7 +56,7 @@ class Volume:
     def _hidden(self) -> str:
         return self._tree.root + "/" + UPLOADS_FOLDER
 
-    def entries(self, names: "list[str]", from_idx: int, to_idx: "int | None") -> tuple:
+    def entries(self, names: list[str], from_idx: int, to_idx: int | None) -> tuple:
         """(entries of a folder by name, how many it has in all); at most ITEMS_MAX of them, indices inclusive."""
         folder, status = self._tree.find(names)
         if not is_folder(status):
@@ -83,14 +83,14 @@ class Volume:
         size = 0 if is_folder(status) else status[6]
         return {"name": name, "attrib": attrib, "size": size, "datetime": self._local_iso(status[8])}
 
-    def info(self, names: "list[str]") -> dict:
+    def info(self, names: list[str]) -> dict:
         """{"name", "attrib", "size", "datetime"} of a file or folder."""
         if not names:
             return self._item("/", os.stat(self._tree.root))
         place, _ = self._tree.find_entry(names)
         return self._item(place.split("/")[-1], os.stat(place))
 
-    def read(self, names: "list[str]", block_idx: int) -> tuple:
+    def read(self, names: list[str], block_idx: int) -> tuple:
         """(bytes of a block, how many blocks the file has)."""
         file = self._readers.get(names) or self._readers.keep(names, open_regular(self._find_file(names)))
         try:
@@ -104,13 +104,13 @@ class Volume:
             raise
         return data, block_count
 
-    def _find_file(self, names: "list[str]") -> str:
+    def _find_file(self, names: list[str]) -> str:
         place, status = self._tree.find(names)
         if is_folder(status):
             raise _is_directory()
         return place
 
-    def read_whole(self, names: "list[str]", limit: int) -> bytes:
+    def read_whole(self, names: list[str], limit: int) -> bytes:
         """A file's bytes, at most `limit`."""
         with open_regular(self._find_file(names)) as file:
             size = file.seek(0, 2)
@@ -125,7 +125,7 @@ class Volume:
                 data += more
             return data
 
-    def write_whole(self, names: "list[str]", data: bytes) -> None:
+    def write_whole(self, names: list[str], data: bytes) -> None:
         """Write a file: whole and synced, or not at all."""
         self._check_target(names)
         part = self._new_part()
@@ -138,9 +138,7 @@ class Volume:
         finally:
             self._tidy()
 
-    def write(
-        self, names: "list[str]", block_idx: int, block_count: int, data: bytes, owner: str, address: str
-    ) -> None:
+    def write(self, names: list[str], block_idx: int, block_count: int, data: bytes, owner: str, address: str) -> None:
         """Take the next block of an upload, or the last one that was taken once more."""
         key = fold("/".join(names))
         if block_idx == 0:
@@ -170,7 +168,7 @@ class Volume:
         except OSError:
             pass  # the card is gone or fails; whatever is left is removed when a card is next put in
 
-    def _check_target(self, names: "list[str]") -> None:
+    def _check_target(self, names: list[str]) -> None:
         """Refuse early what could not get its name at the end."""
         self._card.before_write(0)
         _, status, missing = self._tree.walk(names)
@@ -196,7 +194,7 @@ class Volume:
         self._card.before_write(len(data))
         part.write(data)
 
-    def _put(self, part: Part, names: "list[str]") -> None:
+    def _put(self, part: Part, names: list[str]) -> None:
         """Give a part that is complete its name."""
         self._check_target(names)
         part.sync()
@@ -216,7 +214,7 @@ class Volume:
         self._readers.close()
         self._tree.forget()
 
-    def remove(self, names: "list[str]", recursive: bool) -> None:
+    def remove(self, names: list[str], recursive: bool) -> None:
         """Remove a file, a link or a folder."""
         self._card.before_write(0)
         place, status = self._tree.find_entry(names)

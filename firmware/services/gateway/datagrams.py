@@ -49,7 +49,7 @@ class ModbusDatagrams:
         number = self._count
         self._waiting[number] = source
 
-        def answered(answer: "bytes | None") -> None:
+        def answered(answer: bytes | None) -> None:
             self._waiting.pop(number, None)
             if answer is not None:
                 self._send(frame(tid, uid, answer), address)

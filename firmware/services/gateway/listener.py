@@ -26,7 +26,7 @@ class ModbusGateway(Service):
     """Modbus clients over IP. `settings` is the active value of modbusTcp."""
 
     def __init__(
-        self, router: ModbusRouter, settings: shapes.ModbusTcp, problems: "Problems | None" = None, clock=monotonic
+        self, router: ModbusRouter, settings: shapes.ModbusTcp, problems: Problems | None = None, clock=monotonic
     ):
         self._router = router
         self._settings = settings
@@ -37,7 +37,7 @@ class ModbusGateway(Service):
         self._origins: dict = {}  # ModbusSession -> where it comes from, as `source_of` has it
         self._doors: list = []
 
-    async def listen(self, host: str, port: int) -> "int | None":
+    async def listen(self, host: str, port: int) -> int | None:
         """Listen; returns the port of Modbus TCP, a free one where 0 was asked for, None where it is taken: a port that
         is taken is tried again by itself."""
         self.keep_running(self._close_idle())
@@ -82,7 +82,7 @@ class ModbusGateway(Service):
         self.keep_running(datagrams.serve())
         return datagrams
 
-    async def _accept(self, frames: "MbapStream | RtuStream", writer) -> None:
+    async def _accept(self, frames: MbapStream | RtuStream, writer) -> None:
         address = peer_address(writer)
         if not self._admits(address) or not self._has_room(source_of(address)):
             abort_stream(writer)
@@ -117,7 +117,7 @@ class ModbusGateway(Service):
         self._forget(session)
         return True
 
-    def _gives_way(self, origin) -> "ModbusSession | None":
+    def _gives_way(self, origin) -> ModbusSession | None:
         """The client that gives way to one from there: of those whose address has more connections than that one would
         have, or who have asked nothing for GRACE_SEC, the idlest of the address with most."""
         taken: dict = {}

@@ -35,7 +35,7 @@ class RtuStream:
         self._reader = reader
         self._buffer = b""
 
-    async def next(self) -> "tuple[int, int, bytes] | None":
+    async def next(self) -> tuple[int, int, bytes] | None:
         """The next request, None at the end of the stream; BadFrame where the CRC is wrong."""
         if self._buffer:
             await asyncio.sleep(0)
@@ -52,7 +52,7 @@ class RtuStream:
         adu = bytes([uid]) + pdu
         return adu + crc(adu)
 
-    def _cut(self, data: bytes) -> "bytes | None":
+    def _cut(self, data: bytes) -> bytes | None:
         """Take the first whole request out of the buffer, to which new data is added."""
         data = self._buffer + data
         self._buffer = data
@@ -70,7 +70,7 @@ class RtuStream:
         return data[:whole]
 
 
-def _length(data: bytes) -> "int | None":
+def _length(data: bytes) -> int | None:
     """Bytes of the request that begins here; 0: more are needed to tell; None: its function does not say."""
     if len(data) < 4:
         return 0

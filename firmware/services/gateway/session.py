@@ -78,19 +78,19 @@ class ModbusSession:
         if not self._closed:
             self._writer.write(self._frames.frame(tid, uid, pdu))
 
-    def _check(self, request: "tuple[int, int, bytes]") -> None:
+    def _check(self, request: tuple[int, int, bytes]) -> None:
         """PeerIsServer for what no client sends: function codes are 1..127, above are those of exception answers
         (application protocol 4.1). Answered, it would be answered by the server in turn, without end."""
         if not 1 <= request[2][0] <= 127 or request == self._call:
             raise PeerIsServer
 
-    async def _take(self, request: "tuple[int, int, bytes]") -> None:
+    async def _take(self, request: tuple[int, int, bytes]) -> None:
         tid, uid, pdu = request
         self._count += 1
         number = self._count
         self._handles[number] = None
 
-        def answered(answer: "bytes | None") -> None:
+        def answered(answer: bytes | None) -> None:
             self._handles.pop(number, None)
             self._free.set()
             self._used = self._clock()

@@ -20,11 +20,11 @@ class Gsm(NoGsm):
         self._budget = budget
         modem.configure(settings["apn"], settings["user"], settings["password"], settings["pin"])
 
-    async def state(self) -> "dict | None":
+    async def state(self) -> dict | None:
         """As hal.contracts.Modem.status. NoModem."""
         return await self._modem.status()
 
-    async def sms_test(self, phone: "str | None", text: "str | None") -> dict:
+    async def sms_test(self, phone: str | None, text: str | None) -> dict:
         """Send a message and wait until the network has taken it: {"status": "DONE"|"ERROR", "errorCode", "message"}.
 
         Refused NO_SMS_NUMBER, SMS_LIMIT; NoModem; BadField where the text is too long or the number is dear.

@@ -64,11 +64,11 @@ class Networking(NoNetworking):
                 log("the network settings are applied now")
                 return
 
-    def ethernet(self) -> "dict | None":
+    def ethernet(self) -> dict | None:
         """The state key `ethernet`."""
         return self._network.ethernet()
 
-    async def vpn(self) -> "dict | None":
+    async def vpn(self) -> dict | None:
         """The state key `vpn`: the first interface that is up, else the first; None where none is wanted."""
         first = None
         for name in self.vpn_interfaces:
@@ -79,7 +79,7 @@ class Networking(NoNetworking):
         return first
 
 
-def _asked_for(settings: shapes.Area) -> "list[str]":
+def _asked_for(settings: shapes.Area) -> list[str]:
     """Keys whose values ask something of whoever sets the network up."""
     asked = ["ethernet"] if settings["ethernet"] != default("ethernet") else []
     return asked + (["wgManual"] if settings["wgManual"]["enabled"] else [])

@@ -17,7 +17,7 @@ _FILE = "sms-count"
 _DAY = 86400  # seconds
 
 
-def require_ordinary(phone: str, allowed: "list[str]") -> None:
+def require_ordinary(phone: str, allowed: list[str]) -> None:
     """BadField for a premium or satellite number that begins with none of `allowed`."""
     if phone.startswith(DEAR) and not phone.startswith(tuple(allowed)):
         raise BadField("phone: is a premium or satellite number, which setting gsm.smsAllow does not list")
@@ -54,7 +54,7 @@ class SmsBudget:
         if today != self._day:
             self._day, self._count = today, 0
 
-    def _load(self) -> "tuple[int, int]":
+    def _load(self) -> tuple[int, int]:
         """(day, count); a file that is damaged counts as no message, for nothing else has come of it."""
         try:
             day, count = read_whole(self._path).split()

@@ -17,7 +17,7 @@ def frame(tid: int, uid: int, pdu: bytes) -> bytes:
     return bytes([tid >> 8, tid & 0xFF, 0, 0, length >> 8, length & 0xFF, uid]) + pdu
 
 
-def parse(data: bytes) -> "tuple[int, int, bytes] | None":
+def parse(data: bytes) -> tuple[int, int, bytes] | None:
     """(transaction id, unit id, PDU) of one whole ADU; None where it is none."""
     if not HEADER < len(data) <= HEADER + PDU_MAX or data[2:4] != b"\0\0" or data[4] << 8 | data[5] != len(data) - 6:
         return None
@@ -33,7 +33,7 @@ class MbapStream:
         self._reader = reader
         self._buffer = b""
 
-    async def next(self) -> "tuple[int, int, bytes] | None":
+    async def next(self) -> tuple[int, int, bytes] | None:
         """The next frame, None at the end of the stream; BadFrame where the length is wrong.
 
         Frames of another protocol id are not for us and skipped. Whoever sends many at once has the event loop for one
@@ -62,7 +62,7 @@ class MbapStream:
         """Whether nothing of a further frame has come."""
         return not self._buffer
 
-    def _cut(self) -> "bytes | None":
+    def _cut(self) -> bytes | None:
         """Take the first whole ADU out of the buffer."""
         data = self._buffer
         if len(data) < 6:

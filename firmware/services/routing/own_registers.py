@@ -133,7 +133,7 @@ class OwnRegisters:
             data += bytes([number, len(text)]) + text
         return bytes(data)
 
-    def _names(self) -> "list[str]":
+    def _names(self) -> list[str]:
         """The basic objects of function 43/14 in their order: vendor, product code, revision."""
         return [self._identity["manufacturer"], self._identity["device"], VERSION]
 

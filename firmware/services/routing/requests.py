@@ -76,11 +76,11 @@ class ModbusRequests:
                 del self._entries[min(ended)]
 
 
-def _values(transaction: Transaction, count: int, kind: "str | None", order: str) -> list:
+def _values(transaction: Transaction, count: int, kind: str | None, order: str) -> list:
     return read_values(transaction.pdu[0], count, transaction.answer, kind, order)
 
 
-def _error(transaction: Transaction, is_typed_read: bool) -> "str | None":
+def _error(transaction: Transaction, is_typed_read: bool) -> str | None:
     """The error of a request; a typed read whose answer has not the values asked for is one too."""
     if is_typed_read and transaction.error is None and not answer_fits(transaction.pdu, transaction.answer):
         return "BAD_FRAME"

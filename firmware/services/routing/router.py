@@ -28,7 +28,7 @@ class ModbusRouter:
         registers: OwnRegisters,
         forwarding: Forwarding,
         settings: shapes.ModbusTcp,
-        transfers: "Transfers | None" = None,
+        transfers: Transfers | None = None,
         clock=monotonic,
     ):
         self._bus = bus
@@ -79,7 +79,7 @@ class ModbusRouter:
         async with self._turn:
             await asyncio.sleep(0)
 
-    def ask(self, uid: int, pdu: bytes, source, answer, from_cloud: bool = False) -> "Transaction | None":
+    def ask(self, uid: int, pdu: bytes, source, answer, from_cloud: bool = False) -> Transaction | None:
         """As `submit` for a request over TCP: `answer(pdu)` is called once, now or later, with None where none is to be
         sent. Returns what `cancel` takes, or None where there was nothing to wait for.
         """
@@ -99,7 +99,7 @@ class ModbusRouter:
             return None
         return transaction
 
-    def _tcp_answer(self, transaction: Transaction) -> "bytes | None":
+    def _tcp_answer(self, transaction: Transaction) -> bytes | None:
         if transaction.uid == 0:
             return None  # a broadcast has no answer: serial line specification, section 2.1
         if transaction.error in (None, "EXCEPTION"):
@@ -110,6 +110,6 @@ class ModbusRouter:
         return _exception(transaction.pdu, self._settings["excNoPath" if lost else "excNoAnswer"])
 
 
-def _exception(pdu: bytes, code: int) -> "bytes | None":
+def _exception(pdu: bytes, code: int) -> bytes | None:
     """An exception answer; code 0 means that none is to be sent."""
     return exception(pdu[0], code) if code else None

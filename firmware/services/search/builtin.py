@@ -14,7 +14,7 @@ def is_builtin(path: str) -> bool:
     return path.lower().startswith(PREFIX)
 
 
-def names() -> "list[str]":
+def names() -> list[str]:
     """The names of the files, in their order."""
     return sorted(name for name in os.listdir(_FOLDER) if name.endswith(".json"))
 

@@ -90,7 +90,7 @@ class TemplateSearch(LineSearch, NoTemplateSearch):
         self._planned = share * (len(uids) + len(silent))
         await self._pass(silent, template, line, wait, share)
 
-    async def _pass(self, uids: "list[int]", template: dict, line: Line, wait: float, share: float) -> "list[int]":
+    async def _pass(self, uids: list[int], template: dict, line: Line, wait: float, share: float) -> list[int]:
         """Ask each of these units; returns those that stayed silent."""
         silent = []
         for uid in uids:
@@ -123,7 +123,7 @@ class TemplateSearch(LineSearch, NoTemplateSearch):
             }
         )
 
-    async def _judge(self, uid: int, rules: list, line: Line, wait: float) -> "str | None":
+    async def _judge(self, uid: int, rules: list, line: Line, wait: float) -> str | None:
         """OF_CLASS, OTHER, why it cannot be told, or None for a unit that is silent."""
         answered = False
         for rule in rules:

@@ -38,7 +38,7 @@ def wait_on(line: Line, seconds: float) -> float:
 class Pass:
     """One walk over unit ids at one line setting, with one question and one wait."""
 
-    def __init__(self, line: Line, uids: "list[int]", probe: bytes, wait: float):
+    def __init__(self, line: Line, uids: list[int], probe: bytes, wait: float):
         self.line = line
         self.uids = uids
         self.probe = probe
@@ -81,14 +81,14 @@ class Discovery(LineSearch, NoDiscovery):
             answer["foundDevices"] = [dict(self._found[key]) for key in sorted(self._found)]
         return answer
 
-    def _lines(self, fields: dict) -> "list[Line]":
+    def _lines(self, fields: dict) -> list[Line]:
         rates = fields["baudRates"] or [fields["baudRate"]]
         formats = fields["charFormats"] or [fields["charFormat"]]
         return [Line.of(dict(self._serial), rate, form, fields["frameMode"]) for rate in rates for form in formats]
 
     # The walk
 
-    async def _walk(self, lines: "list[Line]", fields: dict) -> None:
+    async def _walk(self, lines: list[Line], fields: dict) -> None:
         uids = list(range(fields["uidFrom"], fields["uidTo"] + 1))
         plans = [self._passes(line, uids, fields) for line in lines]
         self._planned = sum(walk.seconds() for plan in plans for walk in plan)
@@ -100,7 +100,7 @@ class Discovery(LineSearch, NoDiscovery):
             if fields["stopAtFirst"] and any(found_at == number for found_at, _ in self._found):
                 return
 
-    def _passes(self, line: Line, uids: "list[int]", fields: dict) -> "list[Pass]":
+    def _passes(self, line: Line, uids: list[int], fields: dict) -> list[Pass]:
         fast = fields["fastSearch"]
         first = FAST_WAIT if fast else self._thorough_wait()
         last = FAST_LAST_WAIT if fast else self._thorough_wait()
@@ -123,7 +123,7 @@ class Discovery(LineSearch, NoDiscovery):
                 await self._add(number, walk.line, uid, verdict)
             self._walked += share
 
-    async def _ask_the_heard(self, number: int, line: Line, uids: "list[int]") -> None:
+    async def _ask_the_heard(self, number: int, line: Line, uids: list[int]) -> None:
         """Ask those again of whom something was heard, and wait as long as a slow device takes."""
         heard, self._heard = self._heard, []
         slowest = self._slowest
@@ -134,7 +134,7 @@ class Discovery(LineSearch, NoDiscovery):
                     await self._add(number, line, uid, verdict)
         self._slowest = slowest  # one slow device is no reason to wait so long for all the others
 
-    async def _verdict(self, uid: int, probe: bytes, line: Line, wait: float) -> "str | None":
+    async def _verdict(self, uid: int, probe: bytes, line: Line, wait: float) -> str | None:
         """Ask a unit, again where the answer is spoilt; None where it is not there."""
         verdict = None
         for _ in range(1 + BAD_TRIES):
@@ -157,7 +157,7 @@ class Discovery(LineSearch, NoDiscovery):
                 return True
         return False
 
-    def _judge(self, transaction: Transaction) -> "str | None":
+    def _judge(self, transaction: Transaction) -> str | None:
         if transaction.error is None or (transaction.error == "EXCEPTION" and not _is_from_gateway(transaction)):
             self._slowest = max(self._slowest, transaction.latency)
             return ANSWER if transaction.error is None else EXCEPTION
@@ -181,7 +181,7 @@ class Discovery(LineSearch, NoDiscovery):
         if self._identify:
             found["identity"] = await self._identity(uid, line)
 
-    async def _identity(self, uid: int, line: Line) -> "str | None":
+    async def _identity(self, uid: int, line: Line) -> str | None:
         """What a device says of itself."""
         wait = wait_on(line, max(THOROUGH_WAIT, MARGIN * self._slowest))
         for question in (READ_DEVICE_ID, REPORT_SERVER_ID):

@@ -19,7 +19,7 @@ class Parameters:
     After `read`, `values` is name -> value, null where the device gave none, and `missing` is name -> why for those.
     """
 
-    def __init__(self, params: "list[dict]", fetch):
+    def __init__(self, params: list[dict], fetch):
         self.values: dict = {param["name"]: None for param in params}
         self.missing: dict = {}
         self._params = params
@@ -61,7 +61,7 @@ class Parameters:
         else:
             self._failed = min(self._failed, read.count)
 
-    def _smaller(self, read: Read) -> "list[Read]":
+    def _smaller(self, read: Read) -> list[Read]:
         """Requests for the same parameters: without gaps, or else none larger than what works or half of this one."""
         if read.has_gaps:
             return plan(read.params, with_gaps=False)

@@ -22,7 +22,7 @@ _FUNC = Integer(1, 4)
 _ADDR = Integer(0, 65535)
 
 
-def _rule_is_whole(rule: dict) -> "list[str]":
+def _rule_is_whole(rule: dict) -> list[str]:
     """A rule either compares, perhaps under a mask, or bounds."""
     problems = []
     if rule["equals"] is not None:
@@ -47,7 +47,7 @@ def _rule_is_whole(rule: dict) -> "list[str]":
     return problems + _range_problem(rule["addr"], rule["count"])
 
 
-def _param_is_whole(param: dict) -> "list[str]":
+def _param_is_whole(param: dict) -> list[str]:
     """Bits are boolean, texts have a length."""
     problems = []
     if param["func"] <= 2 and param["type"] != "bool":
@@ -61,7 +61,7 @@ def _param_is_whole(param: dict) -> "list[str]":
     return problems + (_range_problem(param["addr"], size_of(param)) if not problems else [])
 
 
-def _range_problem(addr: int, count: int) -> "list[str]":
+def _range_problem(addr: int, count: int) -> list[str]:
     return [] if addr + count <= 65536 else [f"addr: must be 0..{65536 - count} for {count} registers"]
 
 
@@ -150,7 +150,7 @@ def size_of(param: dict) -> int:
     return WORDS[param["type"]] * (param["count"] or 1)
 
 
-def holds(rule: dict, words: "list[int]") -> bool:
+def holds(rule: dict, words: list[int]) -> bool:
     """Whether a rule of `identify` holds for what was read."""
     if rule["equals"] is None:
         values = numbers(rule["type"], rule["order"], words)
@@ -186,7 +186,7 @@ class Read:
         return True
 
 
-def plan(params: "list[dict]", with_gaps: bool = True, most: int = BITS_LIMIT) -> "list[Read]":
+def plan(params: list[dict], with_gaps: bool = True, most: int = BITS_LIMIT) -> list[Read]:
     """As few requests as fetch all parameters, each of at most so many registers or bits, or one parameter; without
     gaps only what the device is known to have is read."""
     reads: list = []
@@ -213,7 +213,7 @@ def _with_line(text: str, problem: str) -> str:
     return f"line {line}: {shown}: {what}"
 
 
-def _find(text: str, path: "list[str]") -> int:
+def _find(text: str, path: list[str]) -> int:
     """Position of a member's value in JSON text; of the deepest part of the path that is there."""
     position = _skip_space(text, 0)
     for step in path:
@@ -224,7 +224,7 @@ def _find(text: str, path: "list[str]") -> int:
     return position
 
 
-def _find_member(text: str, start: int, step: str) -> "int | None":
+def _find_member(text: str, start: int, step: str) -> int | None:
     if text[start : start + 1] not in ("{", "["):
         return None
     is_object = text[start] == "{"

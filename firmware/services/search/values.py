@@ -18,7 +18,7 @@ def decode(param: dict, words: list):
     return values if param["count"] is not None and param["count"] > 1 else values[0]
 
 
-def _text(order: str, words: "list[int]") -> str:
+def _text(order: str, words: list[int]) -> str:
     """The text in registers, up to its first NUL: two characters a register, or one in either half of it."""
     if 0 in words:
         words = words[: words.index(0)]

@@ -37,7 +37,7 @@ class Settings(Service):
     be stored; `followers` are called with the same once it is. An `author` is whatever they know somebody by.
     """
 
-    def __init__(self, store, factory: dict, unmanaged: "dict | None" = None, offload=offload):
+    def __init__(self, store, factory: dict, unmanaged: dict | None = None, offload=offload):
         self._store = store
         self._offload = offload
         self._lock = asyncio.Lock()
@@ -66,7 +66,7 @@ class Settings(Service):
         self._problems = problems
         self._tell({}, self.notices)
 
-    def get(self, area: str, keys: "list[str]") -> dict:
+    def get(self, area: str, keys: list[str]) -> dict:
         """Values of these keys, of all without any; area is "active" or "saved". Refused UNKNOWN_KEY.
 
         Secrets are None where unset and "***" where set.
@@ -83,7 +83,7 @@ class Settings(Service):
         The fields of an object that are not named stay; "***" keeps a secret, None clears it; lists are replaced whole.
         """
 
-        def make(saved: dict) -> "tuple[dict, dict]":
+        def make(saved: dict) -> tuple[dict, dict]:
             return self._checked(changed(changes, saved), author), self._notices_but(changes)
 
         await self._change(make, author)
@@ -99,7 +99,7 @@ class Settings(Service):
             exported[field.name] = public(field, self.saved[field.name])
         return exported
 
-    async def import_(self, mapping: dict, author=None) -> "list[str]":
+    async def import_(self, mapping: dict, author=None) -> list[str]:
         """Store an export; what it does not name stays, secrets too. BadField names every bad field; STORAGE_FAILED.
 
         An export of another format may name what is unknown here: that is left out. What cannot work without its secret
@@ -109,7 +109,7 @@ class Settings(Service):
         changes = unwrapped(mapping)
         told: list = []
 
-        def make(saved: dict) -> "tuple[dict, dict]":
+        def make(saved: dict) -> tuple[dict, dict]:
             taken, notices = importable(changes, saved, self._unmanaged)
             told.extend(notices[key] for key in sorted(notices))
             return self._checked(changed(taken, saved), author), dict(self._notices_but(changes), **notices)

@@ -20,7 +20,7 @@ _DIGEST = 64  # characters of a SHA-256 in hexadecimal
 class FileOperations:
     """What a `DocumentStore` does to files, each method one step. All raise OSError."""
 
-    def read(self, path: str) -> "bytes | None":
+    def read(self, path: str) -> bytes | None:
         """A file's content, None where there is no such file. ValueError where it cannot be a document."""
         return read_bytes(path, SIZE_LIMIT)
 
@@ -66,7 +66,7 @@ class DocumentStore:
     `lost` is true after a `load` that found no document although there was one: its files are damaged, or gone.
     """
 
-    def __init__(self, folder: str, name: str, operations: "FileOperations | None" = None):
+    def __init__(self, folder: str, name: str, operations: FileOperations | None = None):
         self._folder = folder
         self._name = name
         self._path = folder + "/" + name
@@ -75,7 +75,7 @@ class DocumentStore:
         self._marked = False
         self.lost = False
 
-    def load(self) -> "tuple[dict | None, list[str]]":
+    def load(self) -> tuple[dict | None, list[str]]:
         """(document, problems): the last whole one, None where there is none; what was found damaged, in words."""
         current, damage = self._try_read(self._path)
         previous, older_damage = self._try_read(self._path + ".old")
@@ -131,7 +131,7 @@ class DocumentStore:
         except OSError as exc:
             return None, f"{self._name}: cannot be read (error {exc.errno})"
 
-    def _read(self, path: str) -> "tuple[int, dict] | None":
+    def _read(self, path: str) -> tuple[int, dict] | None:
         data = self._files.read(path)
         return None if data is None else _unpack(data)
 
@@ -154,7 +154,7 @@ class DocumentStore:
         finally:
             self._files.close(file)
 
-    def _generation_on_disk(self) -> "int | None":
+    def _generation_on_disk(self) -> int | None:
         """Generation under the document's own name, None where nothing whole is there: that must not become .old."""
         try:
             copy = self._read(self._path)
@@ -180,7 +180,7 @@ def _pack(generation: int, document: dict) -> bytes:
     return sha256(body).hex().encode() + b"\n" + body
 
 
-def _unpack(data: bytes) -> "tuple[int, dict]":
+def _unpack(data: bytes) -> tuple[int, dict]:
     """(generation, document); ValueError where the content is not whole."""
     body = data[_DIGEST + 1 :]
     if data[: _DIGEST + 1] != sha256(body).hex().encode() + b"\n":

@@ -17,7 +17,7 @@ class SettingsFiles:
         self._settings = settings
         self._card_files = card_files
 
-    async def export(self, path: "str | None") -> dict:
+    async def export(self, path: str | None) -> dict:
         """{"settings": object} without a path; with one the object is written there: {"filePath"}. Secrets are out."""
         exported = self._settings.export()
         if path is None:
@@ -25,7 +25,7 @@ class SettingsFiles:
         await self._card_files.write_whole(path, json_dumps(exported).encode())
         return {"filePath": path}
 
-    async def import_(self, path: "str | None", settings: "dict | None", author=None) -> dict:
+    async def import_(self, path: str | None, settings: dict | None, author=None) -> dict:
         """Take over an export, given itself or as a file: {"notices": what could not be taken as it is}, or {}.
 
         BadField names every bad field; nothing changes then.

@@ -224,7 +224,7 @@ USERNAME = _form(is_username, "letters, digits and signs, one space between word
 INTERFACE = _form(is_interface, "an interface name such as wg0", "[A-Za-z][A-Za-z0-9._-]{0,14}")
 
 
-def has_a_source(download: dict) -> "list[str]":
+def has_a_source(download: dict) -> list[str]:
     """A rule: while updates are enabled, there is a place that they come from."""
     if not download["enabled"] or download["url"] or (download["hawkbitUrl"] and download["hawkbitToken"]):
         return []
@@ -236,7 +236,7 @@ def has_a_source(download: dict) -> "list[str]":
 def needs(*names: str):
     """A rule: while `enabled` is true, the members of these names are not empty."""
 
-    def rule(value: dict) -> "list[str]":
+    def rule(value: dict) -> list[str]:
         if not value["enabled"]:
             return []
         return [f"{name}: is needed while enabled is true" for name in names if not value[name]]
@@ -247,7 +247,7 @@ def needs(*names: str):
 def needs_one_of(*names: str):
     """A rule: while `enabled` is true, one of the members of these names is not empty."""
 
-    def rule(value: dict) -> "list[str]":
+    def rule(value: dict) -> list[str]:
         if not value["enabled"] or any(value[name] for name in names):
             return []
         return [f"{names[0]}: is needed while enabled is true, or {' or '.join(names[1:])}"]
@@ -255,7 +255,7 @@ def needs_one_of(*names: str):
     return rule
 
 
-def static_address(ethernet: dict) -> "list[str]":
+def static_address(ethernet: dict) -> list[str]:
     """A rule: without DHCP, address and mask are given; a router, where there is one, is in their network."""
     if ethernet["dhcp"]:
         return []
@@ -275,7 +275,7 @@ def static_address(ethernet: dict) -> "list[str]":
     return problems + [f"{name}: {_NO_HOST}" for name in given if not _is_host_in(ethernet[name], mask)]
 
 
-def tunnel(value: dict) -> "list[str]":
+def tunnel(value: dict) -> list[str]:
     """A rule: an enabled tunnel has all that it needs, and an address that a host can have in its network."""
     problems = needs("privateKey", "address", "peerPublicKey", "endpoint", "allowedIps")(value)
     address, _, prefix = value["address"].partition("/")
@@ -290,7 +290,7 @@ def _is_host_in(address: str, mask: int) -> bool:
     return hosts <= 1 or ipv4_number(address) & hosts not in (0, hosts)
 
 
-def daylight(rule: dict) -> "list[str]":
+def daylight(rule: dict) -> list[str]:
     """A rule over setting tsManual: both days exist, no hour is after 24:00, the end comes after the start.
 
     An end in an earlier month is in the next year (southern hemisphere). Otherwise it must come later in every year.
@@ -310,12 +310,12 @@ def daylight(rule: dict) -> "list[str]":
     return problems
 
 
-def ordered_uids(value: dict) -> "list[str]":
+def ordered_uids(value: dict) -> list[str]:
     """A rule: uidFrom..uidTo is a range."""
     return [] if value["uidFrom"] <= value["uidTo"] else ["uidTo: must not be less than uidFrom"]
 
 
-def forwarded_uids(value: dict) -> "list[str]":
+def forwarded_uids(value: dict) -> list[str]:
     """A rule: uidFrom..uidTo is a range, and stays in 0..255 when uidOffset is added."""
     problems = ordered_uids(value)
     if value["uidFrom"] + value["uidOffset"] < 0 or value["uidTo"] + value["uidOffset"] > 255:

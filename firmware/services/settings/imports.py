@@ -22,7 +22,7 @@ def unwrapped(mapping: dict) -> dict:
     return {name: known_part(BY_NAME[name].kind, changes[name]) for name in changes if name in BY_NAME}
 
 
-def importable(changes: dict, saved: dict, unmanaged: dict) -> "tuple[dict, dict]":
+def importable(changes: dict, saved: dict, unmanaged: dict) -> tuple[dict, dict]:
     """(changes that can be made, notices key -> text): without `unmanaged` keys, key -> why, and with what lacks the
     secret that it needs, which no export holds, switched off."""
     taken: dict = {}
@@ -49,7 +49,7 @@ def _differs(field, change, value) -> bool:
         return True
 
 
-def _missing_secrets(field, change, value) -> "list[str]":
+def _missing_secrets(field, change, value) -> list[str]:
     """Names of secrets that are neither given nor saved and are all that keeps a change from being made."""
     if not isinstance(field.kind, Object) or not isinstance(change, dict) or change.get("enabled") is not True:
         return []

@@ -5,12 +5,12 @@ from hal.ip_addresses import ipv4_number, is_ipv4, is_ipv6, is_local, overlap, p
 _SERVERS = ("cbCloud", "ownSrv", "rmSrv")
 
 
-def conflicts(values: dict) -> "list[str]":
+def conflicts(values: dict) -> list[str]:
     """What of the values of all keys does not go together, each as "where: what it must be"."""
     return _ports(values) + _own_address(values) + _tunnel(values) + _forwarding(values)
 
 
-def _ports(values: dict) -> "list[str]":
+def _ports(values: dict) -> list[str]:
     """Every service that listens has a port for itself."""
     gateway = values["modbusTcp"]
     if not gateway["enabled"]:
@@ -24,7 +24,7 @@ def _ports(values: dict) -> "list[str]":
     return problems
 
 
-def _own_address(values: dict) -> "list[str]":
+def _own_address(values: dict) -> list[str]:
     """The device is not its own server."""
     own = _own_addresses(values)
     called = [(f"{key}.host", values[key]["host"]) for key in _SERVERS if values[key]["enabled"]]
@@ -34,12 +34,12 @@ def _own_address(values: dict) -> "list[str]":
     return [f"{where}: must not be the device's own address" for where, host in called if host in own]
 
 
-def _own_addresses(values: dict) -> "list[str]":
+def _own_addresses(values: dict) -> list[str]:
     own = [] if values["ethernet"]["dhcp"] else [values["ethernet"]["ip"]]
     return own + ([values["wgManual"]["address"].partition("/")[0]] if values["wgManual"]["enabled"] else [])
 
 
-def _tunnel(values: dict) -> "list[str]":
+def _tunnel(values: dict) -> list[str]:
     """A tunnel takes nothing of the LAN, and leads to nothing that is in the LAN."""
     ethernet, tunnel = values["ethernet"], values["wgManual"]
     if ethernet["dhcp"] or not tunnel["enabled"]:
@@ -59,7 +59,7 @@ def _prefix(mask: str) -> int:
     return bin(ipv4_number(mask)).count("1")
 
 
-def _forwarding(values: dict) -> "list[str]":
+def _forwarding(values: dict) -> list[str]:
     """Every row of forwarding can get a request."""
     gateway = values["modbusTcp"]
     problems = []

@@ -40,7 +40,7 @@ def changed_value(field, change, value):
     return kind.check(change, field.name, value)
 
 
-def with_factory_login(factory: dict, login: "tuple[str, str] | None") -> dict:
+def with_factory_login(factory: dict, login: tuple[str, str] | None) -> dict:
     """A board's own defaults with the (user name, password) that it had when it left the factory, if it had one."""
     return factory if login is None else dict(factory, protect={"username": login[0], "password": login[1]})
 
@@ -50,7 +50,7 @@ def factory_settings(factory: dict) -> dict:
     return changed(factory, {field.name: field.default for field in SETTINGS})
 
 
-def restored(document: dict, factory: dict) -> "tuple[dict, list[str]]":
+def restored(document: dict, factory: dict) -> tuple[dict, list[str]]:
     """(values of all keys, problems): what a stored document holds, factory defaults for what it lacks or is bad."""
     problems: list = []
     values = {}

@@ -22,7 +22,7 @@ class State:
         self._sources = sources
         self._troubles = {key: Trouble(f"state {key}") for key in sources}
 
-    async def get(self, keys: "list[str]") -> dict:
+    async def get(self, keys: list[str]) -> dict:
         """Key -> value, of all keys without any; what the board lacks, or what fails, is null. Refused UNKNOWN_KEY."""
         for key in keys:
             if key not in self._sources:

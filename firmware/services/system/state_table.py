@@ -56,7 +56,7 @@ def _vpn() -> Object:
     )
 
 
-def _connection() -> "tuple[Field, ...]":
+def _connection() -> tuple[Field, ...]:
     return (
         Field("connected", Boolean(), help="the connection stands"),
         Field("server", Nullable(Text(300)), help="HOST:PORT of the server; null: switched off"),

@@ -38,7 +38,7 @@ class ClockService(NoClock):
         if self._ntp["enabled"]:
             self.keep_running(self._run())
 
-    def state(self) -> "dict | None":
+    def state(self) -> dict | None:
         """The state key `time`: {"utc", "local", "source" RTC|MANUAL|SNTP, "lastSync", "sunrise", "sunset"}."""
         now = self._clock.now()
         sunrise, sunset = self._sun_times(now)
@@ -51,7 +51,7 @@ class ClockService(NoClock):
             "sunset": sunset,
         }
 
-    def _sun_times(self, now: float) -> "tuple[str | None, str | None]":
+    def _sun_times(self, now: float) -> tuple[str | None, str | None]:
         """Sunrise and sunset of today in local time; None where the setting astro tells no place, or there are none."""
         if not self._astro["latitude"] and not self._astro["longitude"]:
             return None, None
@@ -64,16 +64,16 @@ class ClockService(NoClock):
             return None, None
         return self._local.local_iso(day * DAY + times[0]), self._local.local_iso(day * DAY + times[1])
 
-    def utc_iso_ago(self, age: float) -> "str | None":
+    def utc_iso_ago(self, age: float) -> str | None:
         """UTC time of so many seconds ago, ISO 8601."""
         return iso(self._clock.now() - age) + "Z"
 
-    def utc(self) -> "float | None":
+    def utc(self) -> float | None:
         """Seconds since 1970, None where the clock was never set."""
         now = self._clock.now()
         return None if now < NEVER_SET else now
 
-    def minute_of_day(self) -> "int | None":
+    def minute_of_day(self) -> int | None:
         """Minutes since midnight, local time; None where the clock was never set."""
         now = self.utc()
         if now is None:

@@ -33,7 +33,7 @@ def month_days(year: int, month: int) -> int:
     return _MONTH_DAYS[month - 1] + leap
 
 
-def date_of(days: int) -> "tuple[int, int, int]":
+def date_of(days: int) -> tuple[int, int, int]:
     """(year, month, day) of a day counted from 1970-01-01, from the year 1 on."""
     year = 1970 + days // (366 if days >= 0 else 365)  # at most the right one
     while days_of(year + 1, 1, 1) <= days:
@@ -76,7 +76,7 @@ def iso(seconds: float) -> str:
     return f"{year:04d}-{month:02d}-{day:02d}T{clock // 3600:02d}:{clock // 60 % 60:02d}:{clock % 60:02d}"
 
 
-def parse_iso(text: str) -> "tuple[float, int | None]":
+def parse_iso(text: str) -> tuple[float, int | None]:
     """(seconds as written, seconds that its zone is ahead of UTC or None) of YYYY-MM-DDThh:mm[:ss[.f]][Z|+hh[:]mm].
 
     A leap second, ss 60, is the second after it. ValueError where it is none.
@@ -121,7 +121,7 @@ def _digits(text: str) -> str:
     return text
 
 
-def _cut_zone(text: str) -> "tuple[str, int | None]":
+def _cut_zone(text: str) -> tuple[str, int | None]:
     if text[-1:] in ("Z", "z"):
         return text[:-1], 0
     for sign in "+-":
@@ -173,11 +173,11 @@ class LocalTime:
             last_end = end if end <= utc else last_end
         return last_start > last_end
 
-    def _european(self, year: int) -> "tuple[int, int]":
+    def _european(self, year: int) -> tuple[int, int]:
         hour = 3600
         return weekday_date(year, 3, 5, 0) * DAY + hour, weekday_date(year, 10, 5, 0) * DAY + hour
 
-    def _manual(self, year: int) -> "tuple[int, int]":
+    def _manual(self, year: int) -> tuple[int, int]:
         """Start by standard time, end by daylight saving time, as clocks on the wall show them."""
         rule = self._rule
         return (

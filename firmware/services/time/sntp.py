@@ -43,7 +43,7 @@ def belongs(data: bytes, cookie: bytes) -> bool:
     return len(data) >= PACKET and data[24:32] == cookie
 
 
-def server_times(data: bytes) -> "tuple[float, float]":
+def server_times(data: bytes) -> tuple[float, float]:
     """(receive, transmit) of the server in seconds since 1970, after the checks of RFC 4330 section 5; SntpError."""
     leap, version, mode, stratum = data[0] >> 6, data[0] >> 3 & 7, data[0] & 7, data[1]
     if mode != 4 or version not in (3, 4):
@@ -67,7 +67,7 @@ def server_times(data: bytes) -> "tuple[float, float]":
     return received, sent
 
 
-def offset_and_delay(left: float, received: float, sent: float, back: float) -> "tuple[float, float]":
+def offset_and_delay(left: float, received: float, sent: float, back: float) -> tuple[float, float]:
     """(t, d) of RFC 4330 section 5: how far the server is ahead of the clock of `left` and `back`, and the round trip.
 
     SntpError where the server had the request for longer than we waited.

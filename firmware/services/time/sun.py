@@ -15,7 +15,7 @@ _RADIANS = pi / 180
 _FULL = 360000000  # a circle in millionths of a degree
 
 
-def sun_times(day: int, latitude: float, longitude: float) -> "tuple[int, int] | None":
+def sun_times(day: int, latitude: float, longitude: float) -> tuple[int, int] | None:
     """(sunrise, sunset) of a day counted from 1970-01-01, in seconds from its midnight UTC, and before or after it.
 
     Of the day's noon by the Sun, and degrees north and east. None where the Sun stays up or down.
@@ -25,7 +25,7 @@ def sun_times(day: int, latitude: float, longitude: float) -> "tuple[int, int] |
     return None if rise is None or set_ is None else (rise, set_)
 
 
-def _event(day: int, latitude: float, longitude: float, side: int) -> "int | None":
+def _event(day: int, latitude: float, longitude: float, side: int) -> int | None:
     seconds: float = NOON - longitude * 240
     for _ in range(_ROUNDS):
         declination, ahead = _sun(day - J2000_DAY, (seconds - NOON) / 86400)
@@ -38,7 +38,7 @@ def _event(day: int, latitude: float, longitude: float, side: int) -> "int | Non
     return int(seconds // 1)
 
 
-def _sun(days: int, fraction: float) -> "tuple[float, float]":
+def _sun(days: int, fraction: float) -> tuple[float, float]:
     """(declination in radians, degrees by which the Sun is ahead of the mean Sun) at a moment from noon of J2000 on."""
     mean = (280460000 + days * 9856474 // 10) % _FULL / 1000000 + 0.9856474 * fraction
     anomaly = ((357528000 + days * 9856003 // 10) % _FULL / 1000000 + 0.9856003 * fraction) * _RADIANS

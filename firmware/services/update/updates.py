@@ -178,7 +178,7 @@ class Updates(NoUpdates):
             raise
         self._status, self._progress = "READY", 100
 
-    async def _find(self, source: Source) -> "dict | None":
+    async def _find(self, source: Source) -> dict | None:
         document = await source.index()
         payload = self._updater.open_document(document, "index", self._times.moment())
         index = check_index(payload, self._kept.number("indexSerial"), self._times.latest())

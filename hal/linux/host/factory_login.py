@@ -17,7 +17,7 @@ _LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # 32 of them, none to be taken fo
 _GROUPS, _GROUP = 3, 4  # 60 bits
 
 
-def read_login(state_dir: str) -> "tuple[str, str] | None":
+def read_login(state_dir: str) -> tuple[str, str] | None:
     """(user name, password), None where none was made: then only the button lets in."""
     try:
         login = _LOGIN.check(json_loads(read_whole(os.path.join(state_dir, _FILE))), "login")
@@ -29,7 +29,7 @@ def read_login(state_dir: str) -> "tuple[str, str] | None":
         return None
 
 
-def make_login(state_dir: str) -> "tuple[str, str] | None":
+def make_login(state_dir: str) -> tuple[str, str] | None:
     """Make the login and return it; None where there is one already, which is never shown again. PartError."""
     path = os.path.join(state_dir, _FILE)
     if os.path.exists(path):

@@ -13,7 +13,7 @@ from hal.runtime import log
 class SupervisedSystem(System):
     """A system whose process a service manager may have started and watches."""
 
-    def watchdog_sec(self) -> "float | None":
+    def watchdog_sec(self) -> float | None:
         """What the service manager wants."""
         return watchdog_sec()
 
@@ -40,7 +40,7 @@ def notify(state: str) -> None:
         log(f"the service manager cannot be told {state}: {exc}")
 
 
-def watchdog_sec() -> "float | None":
+def watchdog_sec() -> float | None:
     """Seconds within which the service manager wants "WATCHDOG=1" again (sd_watchdog_enabled(3)); None: it does not."""
     microseconds = os.environ.get("WATCHDOG_USEC", "")
     meant_for = os.environ.get("WATCHDOG_PID", "")

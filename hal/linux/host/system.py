@@ -60,11 +60,11 @@ class LinuxSystem(SupervisedSystem):
         identity["pubKey"] = public_key(self._state_dir)
         return identity
 
-    def factory_login(self) -> "tuple[str, str] | None":
+    def factory_login(self) -> tuple[str, str] | None:
         """The login that `mc252 provision` has made."""
         return read_login(self._state_dir)
 
-    def memory_free(self) -> "int | None":
+    def memory_free(self) -> int | None:
         """Bytes that the kernel thinks can be allocated."""
         with open(_MEMORY) as file:
             for line in file:
@@ -72,7 +72,7 @@ class LinuxSystem(SupervisedSystem):
                     return int(line.split()[1]) * 1024
         return None
 
-    def cpu_temperature(self) -> "float | None":
+    def cpu_temperature(self) -> float | None:
         """Degrees Celsius of the processor's sensor, or of the first one there is."""
         zones = sorted(glob.glob(os.path.join(_THERMAL, "thermal_zone*")))
         zones.sort(key=lambda zone: not any(name in (_read(zone, "type") or "").lower() for name in _CPU_SENSORS))
@@ -102,7 +102,7 @@ class LinuxSystem(SupervisedSystem):
                 "or the right to org.freedesktop.login1.reboot by a rule of polkit"
             ) from exc
 
-    def _mac(self) -> "tuple[str, bool]":
+    def _mac(self) -> tuple[str, bool]:
         """(MAC, whether it is unique in the world); one made of the serial number where there is no interface."""
         name = self._options["interface"] or board_interface()
         mac = name and _read(os.path.join(_NET, name), "address")
@@ -120,7 +120,7 @@ def board_interface() -> str:
     return names[0] if names else ""
 
 
-def serial_number() -> "str | None":
+def serial_number() -> str | None:
     """The board's serial number, or what else tells it from its like."""
     for path in _SERIAL_FILES:
         text = _read(*os.path.split(path))
@@ -129,7 +129,7 @@ def serial_number() -> "str | None":
     return None
 
 
-def _read(folder: str, name: str) -> "str | None":
+def _read(folder: str, name: str) -> str | None:
     try:
         with open(os.path.join(folder, name)) as file:
             return file.read().strip("\0\n ")

@@ -28,7 +28,7 @@ _ANSWER_SEC = 1.0
 _BURST = 64  # events read at once
 
 
-def request(protocol: int, kind: int, flags: int, payload: bytes) -> "list[bytes]":
+def request(protocol: int, kind: int, flags: int, payload: bytes) -> list[bytes]:
     """The payloads of the kernel's answers to one message. OSError with the kernel's error number."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol) as sock:
         sock.settimeout(_ANSWER_SEC)
@@ -40,7 +40,7 @@ def request(protocol: int, kind: int, flags: int, payload: bytes) -> "list[bytes
         return answers
 
 
-def _collect(data: bytes, answers: "list[bytes]") -> bool:
+def _collect(data: bytes, answers: list[bytes]) -> bool:
     """Take the messages of one datagram; whether more are to come."""
     more = True
     while len(data) >= _HEADER.size:
@@ -65,7 +65,7 @@ def attribute(kind: int, value: bytes) -> bytes:
     return _ATTRIBUTE.pack(length, kind) + value + bytes(_padded(length) - length)
 
 
-def attributes(data: bytes) -> "list[tuple[int, bytes]]":
+def attributes(data: bytes) -> list[tuple[int, bytes]]:
     """(type, value) of each attribute in a run of them."""
     found = []
     while len(data) >= _ATTRIBUTE.size:

@@ -24,7 +24,7 @@ _TUN_OR_TAP = 0x3
 _BACKLOG = 64
 
 
-def _managed_is_named(options: dict) -> "list[str]":
+def _managed_is_named(options: dict) -> list[str]:
     return ["interface: must be named where managed is true"] if options["managed"] and not options["interface"] else []
 
 
@@ -79,13 +79,13 @@ class LinuxNetwork(Network):
         """By the board config."""
         return self._networkd is not None
 
-    async def apply(self, ethernet: dict, tunnel_interface: str, tunnel: "dict | None") -> None:
+    async def apply(self, ethernet: dict, tunnel_interface: str, tunnel: dict | None) -> None:
         """Through systemd-networkd, on boards whose config says so."""
         if self._networkd is None:
             raise NotManaged("the network of this board is set up by its own system")
         await offload(self._networkd.apply, self._interface, ethernet, tunnel_interface, tunnel)
 
-    def interface_index(self, interface: str) -> "int | None":
+    def interface_index(self, interface: str) -> int | None:
         """By if_nametoindex(3)."""
         try:
             return socket.if_nametoindex(interface)
@@ -154,7 +154,7 @@ def default_interface() -> str:
     return "lo"
 
 
-def ipv4_address(name: str) -> "str | None":
+def ipv4_address(name: str) -> str | None:
     """First IPv4 address of an interface, None where it has none."""
     request = struct.pack("16sH14s", name.encode(), socket.AF_INET, b"")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -165,7 +165,7 @@ def ipv4_address(name: str) -> "str | None":
     return socket.inet_ntoa(answer[20:24])
 
 
-def _seconds_since_handshake(interface: str) -> "int | None":
+def _seconds_since_handshake(interface: str) -> int | None:
     try:
         moment = wireguard.last_handshake(interface)
     except OSError:  # no WireGuard interface, or it may not be asked: it has none to tell
@@ -173,7 +173,7 @@ def _seconds_since_handshake(interface: str) -> "int | None":
     return None if moment is None else max(0, round(time.time() - moment))
 
 
-def _read(name: str, attribute: str) -> "str | None":
+def _read(name: str, attribute: str) -> str | None:
     try:
         with open(os.path.join(_SYS, name, attribute)) as file:
             return file.read().strip()

@@ -70,7 +70,7 @@ class Networkd:
     def __init__(self, folder: str):
         self._folder = folder
 
-    def apply(self, interface: str, ethernet: dict, tunnel_interface: str, tunnel: "dict | None") -> None:
+    def apply(self, interface: str, ethernet: dict, tunnel_interface: str, tunnel: dict | None) -> None:
         """Have the wired interface and the tunnel, None for none, be as told; what is so already is left alone.
 
         What networkd could not be told, or a tunnel that could not be deleted, is so at the next call, after a restart
@@ -90,7 +90,7 @@ class Networkd:
         if problem:
             raise PartError(problem)
 
-    def _apply_tunnel(self, interface: str, tunnel: "dict | None") -> None:
+    def _apply_tunnel(self, interface: str, tunnel: dict | None) -> None:
         if tunnel is None:
             self._remove(f"{interface}.netdev")
             self._remove(f"{interface}.network")

@@ -24,7 +24,7 @@ _ANSWER_SEC = 1.0
 _ANSWER_MAX = 1 << 20
 
 
-def last_handshake(interface: str) -> "float | None":
+def last_handshake(interface: str) -> float | None:
     """When any peer last completed a handshake, in seconds since 1970; None where none has.
 
     OSError: EPERM without CAP_NET_ADMIN, ENODEV or ENOENT where this is no WireGuard interface.
@@ -34,7 +34,7 @@ def last_handshake(interface: str) -> "float | None":
     return max((moment for moment in moments if moment > 0), default=None)
 
 
-def _by_kernel(interface: str) -> "list[float]":
+def _by_kernel(interface: str) -> list[float]:
     payload = _GENERIC_HEADER.pack(_WG_CMD_GET_DEVICE, 1) + attribute(_WGDEVICE_A_IFNAME, interface.encode() + b"\0")
     moments = []
     for answer in request(NETLINK_GENERIC, _family(), NLM_F_DUMP, payload):
@@ -62,7 +62,7 @@ def _family() -> int:
     raise OSError("the kernel tells no family of that name")
 
 
-def _by_program(path: str) -> "list[float]":
+def _by_program(path: str) -> list[float]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as sock:
         sock.settimeout(_ANSWER_SEC)
         sock.connect(path)

@@ -343,7 +343,7 @@ class LinuxCard(Card):
         return bool(os.statvfs(self._folder).f_flag & os.ST_RDONLY)
 
 
-def medium_in(device: str) -> "tuple[int, int] | None":
+def medium_in(device: str) -> tuple[int, int] | None:
     """(major, minor) of a block device with a medium in it, None where the device or the medium is missing."""
     try:
         status = os.stat(device)
@@ -359,7 +359,7 @@ def medium_in(device: str) -> "tuple[int, int] | None":
         return None
 
 
-def disk_sequence(device: str) -> "str | None":
+def disk_sequence(device: str) -> str | None:
     """The kernel's number of the disk, a new one for every medium that is put in; None where it keeps no count."""
     number = medium_in(device)
     if number is None:

@@ -22,12 +22,12 @@ class Mount(NamedTuple):
     """One mounted file system: its number, the device's (major, minor), and whether it is read-only."""
 
     number: int
-    device: "tuple[int, int]"
+    device: tuple[int, int]
     kind: str
     read_only: bool
 
 
-def mounted_at(path: str) -> "Mount | None":
+def mounted_at(path: str) -> Mount | None:
     """What is mounted at a path, the last one on top; what only waits to mount something (autofs) counts as nothing."""
     found = None
     with open(MOUNTS) as file:

@@ -87,7 +87,7 @@ def _believe(slots: Slots, slot: str, keyring: Keyring) -> str:
     return header["version"]
 
 
-def command(slots: "Slots | None", slot: str, arguments: "list[str]") -> "list[str]":
+def command(slots: Slots | None, slot: str, arguments: list[str]) -> list[str]:
     """The command that runs the firmware of a slot."""
     if slots is None or slot == SYSTEM:
         return [sys.executable, "-m", "firmware", *arguments]
@@ -107,7 +107,7 @@ class Watch:
         for number in _FORWARDED:
             signal.signal(number, self._forward)
 
-    def run(self, words: "list[str]") -> int:
+    def run(self, words: list[str]) -> int:
         """Exit code of one run; that of a kill where it hung."""
         environment = dict(
             os.environ,
@@ -140,7 +140,7 @@ class Watch:
             self._child.send_signal(number)
 
 
-def stay(slots: "Slots | None", keyring: Keyring, ready_sec: float, arguments: "list[str]") -> int:
+def stay(slots: Slots | None, keyring: Keyring, ready_sec: float, arguments: list[str]) -> int:
     """Run the firmware until it ends by itself or is told to; its exit code."""
     watch = Watch(ready_sec)
     while True:
@@ -152,7 +152,7 @@ def stay(slots: "Slots | None", keyring: Keyring, ready_sec: float, arguments: "
             log(f"the firmware on trial ended with {code}")
 
 
-def read_options(path: str) -> "dict | None":
+def read_options(path: str) -> dict | None:
     """The options of the driver `folders` in a board config, None where the board has another or none."""
     try:
         with open(path) as file:

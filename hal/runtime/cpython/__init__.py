@@ -167,7 +167,7 @@ async def resolve(host: str, port: int) -> list:
     return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
 
 
-async def addresses_of(host: str, port: int) -> "list[str]":
+async def addresses_of(host: str, port: int) -> list[str]:
     """The addresses of a host, best first. OSError where it has none."""
     return [str(found[4][0]) for found in await resolve(host, port)]
 
@@ -194,7 +194,7 @@ async def bind_datagrams(host: str, port: int) -> socket.socket:
     return sock
 
 
-async def receive_from(sock: socket.socket, limit: int) -> "tuple[bytes, str, tuple]":
+async def receive_from(sock: socket.socket, limit: int) -> tuple[bytes, str, tuple]:
     """(data, address of the sender as text, the same for `sendto`) of the next datagram, cut to so many bytes."""
     data, address = await asyncio.get_running_loop().sock_recvfrom(sock, limit)
     return data, address[0], address

@@ -37,7 +37,7 @@ def list_folder(path: str) -> list:
         return [(entry.name, _entry_kind(entry)) for entry in entries]
 
 
-def _entry_kind(entry: "os.DirEntry") -> str:
+def _entry_kind(entry: os.DirEntry) -> str:
     if entry.is_file(follow_symlinks=False):
         return "file"
     if entry.is_dir(follow_symlinks=False):
@@ -45,7 +45,7 @@ def _entry_kind(entry: "os.DirEntry") -> str:
     return "link" if entry.is_symlink() else "other"
 
 
-def folder_stamp(path: str) -> "int | None":
+def folder_stamp(path: str) -> int | None:
     """A number that changes when something is added to a folder, removed or renamed, where the medium tells.
 
     None while the last change is so recent that another one would not show: FAT counts in steps of 2 seconds.

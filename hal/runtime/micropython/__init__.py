@@ -163,7 +163,7 @@ async def resolve(host: str, port: int) -> list:
     return socket.getaddrinfo(host, port)
 
 
-async def addresses_of(host: str, port: int) -> "list[str]":
+async def addresses_of(host: str, port: int) -> list[str]:
     """The addresses of a host, best first. OSError where it has none."""
     return [_address_text(found[-1]) for found in await resolve(host, port)]
 
@@ -182,7 +182,7 @@ async def bind_datagrams(host: str, port: int) -> socket.socket:
     return sock
 
 
-async def receive_from(sock: socket.socket, limit: int) -> "tuple[bytes, str, tuple]":
+async def receive_from(sock: socket.socket, limit: int) -> tuple[bytes, str, tuple]:
     """(data, address of the sender as text, the same for `sendto`) of the next datagram, cut to so many bytes."""
     data, address = await _when_ready(sock.recvfrom, limit)
     return data, _address_text(address), address

@@ -31,7 +31,7 @@ def list_folder(path: str) -> list:
     return [(entry[0], kinds.get(entry[1], "other")) for entry in os.ilistdir(path)]  # type: ignore[attr-defined]
 
 
-def folder_stamp(path: str) -> "int | None":
+def folder_stamp(path: str) -> int | None:
     """A number that changes when something is added to a folder, removed or renamed; nobody else does that here."""
     return int(os.stat(path)[8])
 

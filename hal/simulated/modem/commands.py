@@ -18,7 +18,7 @@ def is_slow(command: Command) -> bool:
     return command.name in ("+CPIN", "+COPS", "+CGATT", "+CGACT", "+CMGS", "+CFUN") and command.operation != "?"
 
 
-def run(modem: ModemState, command: Command) -> "list[str] | Prompt":
+def run(modem: ModemState, command: Command) -> list[str] | Prompt:
     """Carry a command out: the lines of its answer before OK, or a prompt. AtError, CmeError, CmsError."""
     if command.name in _BASIC_COMMANDS:
         return _basic(modem, command)
@@ -38,7 +38,7 @@ def run(modem: ModemState, command: Command) -> "list[str] | Prompt":
 _BASIC_COMMANDS = {"E": "01", "Z": "0", "&F": "0", "I": "0", "Q": "0", "V": "1", "X": "01234", "&C": "01", "&D": "012"}
 
 
-def _basic(modem: ModemState, command: Command) -> "list[str]":
+def _basic(modem: ModemState, command: Command) -> list[str]:
     number = command.arguments or "0"
     if len(number) != 1 or number not in _BASIC_COMMANDS[command.name]:
         raise AtError
@@ -50,14 +50,14 @@ def _basic(modem: ModemState, command: Command) -> "list[str]":
 
 
 def _fixed(text: str):
-    def answer(modem: ModemState, operation: str, arguments: list) -> "list[str]":
+    def answer(modem: ModemState, operation: str, arguments: list) -> list[str]:
         require_operation(operation, "")
         return [text]
 
     return answer
 
 
-def _cgsn(modem: ModemState, operation: str, arguments: list) -> "list[str]":
+def _cgsn(modem: ModemState, operation: str, arguments: list) -> list[str]:
     require_operation(operation, "", "=")
     if operation == "" or arguments == [0]:
         return [modem.imei]
@@ -66,7 +66,7 @@ def _cgsn(modem: ModemState, operation: str, arguments: list) -> "list[str]":
     return [f'+CGSN: "{modem.imei}"']
 
 
-def _cmee(modem: ModemState, operation: str, arguments: list) -> "list[str]":
+def _cmee(modem: ModemState, operation: str, arguments: list) -> list[str]:
     require_operation(operation, "?", "=")
     if operation == "?":
         return [f"+CMEE: {modem.settings.errors}"]
@@ -74,7 +74,7 @@ def _cmee(modem: ModemState, operation: str, arguments: list) -> "list[str]":
     return []
 
 
-def _cfun(modem: ModemState, operation: str, arguments: list) -> "list[str]":
+def _cfun(modem: ModemState, operation: str, arguments: list) -> list[str]:
     require_operation(operation, "?", "=")
     if operation == "?":
         return [f"+CFUN: {1 if modem.radio_on else 4}"]
@@ -89,7 +89,7 @@ def _cfun(modem: ModemState, operation: str, arguments: list) -> "list[str]":
     return []
 
 
-def _cpin(modem: ModemState, operation: str, arguments: list) -> "list[str]":
+def _cpin(modem: ModemState, operation: str, arguments: list) -> list[str]:
     require_operation(operation, "?", "=")
     if operation == "?":
         return [f"+CPIN: {modem.sim_state()}"]
@@ -105,7 +105,7 @@ def _cpin(modem: ModemState, operation: str, arguments: list) -> "list[str]":
     return []
 
 
-def _cpinr(modem: ModemState, operation: str, arguments: list) -> "list[str]":
+def _cpinr(modem: ModemState, operation: str, arguments: list) -> list[str]:
     require_operation(operation, "", "=")
     if modem.sim is None:
         raise CmeError(10)
@@ -120,14 +120,14 @@ def _cpinr(modem: ModemState, operation: str, arguments: list) -> "list[str]":
     return [lines[arguments[0]]]
 
 
-def _ccid(modem: ModemState, operation: str, arguments: list) -> "list[str]":
+def _ccid(modem: ModemState, operation: str, arguments: list) -> list[str]:
     require_operation(operation, "")
     if modem.sim is None:
         raise CmeError(10)
     return [f"+CCID: {modem.sim.iccid}"]
 
 
-def _crsm(modem: ModemState, operation: str, arguments: list) -> "list[str]":
+def _crsm(modem: ModemState, operation: str, arguments: list) -> list[str]:
     require_operation(operation, "=")
     if modem.sim is None:
         raise CmeError(10)
@@ -136,12 +136,12 @@ def _crsm(modem: ModemState, operation: str, arguments: list) -> "list[str]":
     return [f'+CRSM: 144,0,"{modem.sim.elementary_iccid()}"']
 
 
-def _csq(modem: ModemState, operation: str, arguments: list) -> "list[str]":
+def _csq(modem: ModemState, operation: str, arguments: list) -> list[str]:
     require_operation(operation, "")
     return [f"+CSQ: {modem.signal},{99 if modem.signal == 99 else 0}"]
 
 
-def _cmgf(modem: ModemState, operation: str, arguments: list) -> "list[str]":
+def _cmgf(modem: ModemState, operation: str, arguments: list) -> list[str]:
     require_operation(operation, "?", "=")
     if operation == "?":
         return [f"+CMGF: {int(modem.settings.text_mode)}"]
@@ -152,7 +152,7 @@ def _cmgf(modem: ModemState, operation: str, arguments: list) -> "list[str]":
     return []
 
 
-def _cscs(modem: ModemState, operation: str, arguments: list) -> "list[str]":
+def _cscs(modem: ModemState, operation: str, arguments: list) -> list[str]:
     require_operation(operation, "?", "=")
     if operation == "?":
         return [f'+CSCS: "{modem.settings.character_set}"']
@@ -162,7 +162,7 @@ def _cscs(modem: ModemState, operation: str, arguments: list) -> "list[str]":
     return []
 
 
-def _csmp(modem: ModemState, operation: str, arguments: list) -> "list[str]":
+def _csmp(modem: ModemState, operation: str, arguments: list) -> list[str]:
     require_operation(operation, "?", "=")
     if operation == "?":
         return ["+CSMP: " + ",".join(str(number) for number in modem.settings.text_parameters)]
@@ -179,7 +179,7 @@ def _cmgs(modem: ModemState, operation: str, arguments: list) -> Prompt:
     return modem.message_prompt(arguments)
 
 
-def _csca(modem: ModemState, operation: str, arguments: list) -> "list[str]":
+def _csca(modem: ModemState, operation: str, arguments: list) -> list[str]:
     require_operation(operation, "?", "=")
     if operation == "?":
         return [f'+CSCA: "{modem.to_terminal(modem.settings.centre)}",145']
@@ -189,7 +189,7 @@ def _csca(modem: ModemState, operation: str, arguments: list) -> "list[str]":
     return []
 
 
-def _cnmi(modem: ModemState, operation: str, arguments: list) -> "list[str]":
+def _cnmi(modem: ModemState, operation: str, arguments: list) -> list[str]:
     require_operation(operation, "?", "=")
     settings = modem.settings
     if operation == "?":

@@ -30,7 +30,7 @@ class Dialogue:
         modem: ModemState,
         write: Callable[[bytes], None],
         done: Callable[[], None],
-        log: "Callable[[str], None] | None",
+        log: Callable[[str], None] | None,
     ):
         self.commands: list[str] = []
         self.delay = 0.0
@@ -78,7 +78,7 @@ class Dialogue:
             await self._arrived.wait()
         return self._input.pop(0)
 
-    async def _read_line(self) -> "str | None":
+    async def _read_line(self) -> str | None:
         """The next command line; None for one that is too long."""
         line = bytearray()
         while True:
@@ -91,7 +91,7 @@ class Dialogue:
             elif byte != _LF and len(line) <= _LINE_LIMIT:
                 line.append(byte)
 
-    async def _read_message(self, text_mode: bool) -> "bytes | None":
+    async def _read_message(self, text_mode: bool) -> bytes | None:
         """What is typed at a prompt until Ctrl-Z; None where ESC cancels it (27.005 section 3.5.1)."""
         message = bytearray()
         while True:
@@ -139,7 +139,7 @@ class Dialogue:
             self._answer(result)
         self._done()
 
-    async def _result_of(self, body: str) -> "str | None":
+    async def _result_of(self, body: str) -> str | None:
         """Carry a line out; its final result, None where there is to be none."""
         try:
             prompt: Prompt | None = None
@@ -166,7 +166,7 @@ class Dialogue:
         """A result by +CMEE (27.007 section 9.1)."""
         return ("ERROR", f"{kind}: {number}", f"{kind}: {text}")[self._modem.settings.errors]
 
-    async def _send_message(self, prompt: Prompt) -> "str | None":
+    async def _send_message(self, prompt: Prompt) -> str | None:
         if self.chatter:
             self.say(self._modem.chatter_line())
         self._input.clear()  # what was typed before the prompt is lost, as on a real modem

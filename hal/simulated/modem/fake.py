@@ -27,12 +27,12 @@ class FakeModem(Service):
         self,
         link: str,
         *,
-        pin: "str | None" = None,
+        pin: str | None = None,
         puk: str = "12345678",
         imei: str = "001015000000015",
         operator: str = "Simulated",
         apn_ip: str = "10.64.0.2",
-        log: "Callable[[str], None] | None" = None,
+        log: Callable[[str], None] | None = None,
         delay: float = 0.0,
         search: float = 0.01,
     ):
@@ -49,12 +49,12 @@ class FakeModem(Service):
         self._was_ready = False
 
     @property
-    def sent(self) -> "list[Message]":
+    def sent(self) -> list[Message]:
         """The last messages whose parts all came, the newest at the end."""
         return self.state.outbox.sent
 
     @property
-    def commands(self) -> "list[str]":
+    def commands(self) -> list[str]:
         """The last command lines, without blanks; PIN, PUK and password are asterisks."""
         return self._dialogue.commands
 
@@ -106,7 +106,7 @@ class FakeModem(Service):
         self._dialogue.drop_input()
         self._tty.drop_output()
 
-    def _new_card(self, pin: "str | None") -> Sim:
+    def _new_card(self, pin: str | None) -> Sim:
         self._cards += 1
         digits = _ICCID.format(self._cards)
         return Sim(digits + _luhn_digit(digits), pin, self._puk)
@@ -141,7 +141,7 @@ class FakeModem(Service):
     def _say(self, line: str) -> None:
         self._dialogue.say(line)
 
-    async def control(self, words: "list[str]") -> str:
+    async def control(self, words: list[str]) -> str:
         """Misbehave, or say what was seen: docs/simulator.md lists the commands. ValueError for others."""
         for pattern, action in _CONTROLS:
             match = re.fullmatch(pattern, " ".join(words))
@@ -190,7 +190,7 @@ class FakeModem(Service):
         else:
             self.state.change_sim(self._new_card(what.removeprefix("pin ")))
 
-    def _control_sms_fail(self, number: str, always: "str | None") -> None:
+    def _control_sms_fail(self, number: str, always: str | None) -> None:
         self.state.sms_error = int(number)
         self.state.sms_error_stays = always is not None
 

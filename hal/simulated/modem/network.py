@@ -15,7 +15,7 @@ def _context_number(value) -> int:
 def registration(domain: str):
     """+CREG, +CGREG or +CEREG: where the modem is registered."""
 
-    def answer(modem: ModemState, operation: str, arguments: list) -> "list[str]":
+    def answer(modem: ModemState, operation: str, arguments: list) -> list[str]:
         require_operation(operation, "?", "=")
         if operation == "?":
             return [f"+{domain}: {modem.settings.registration[domain]},{modem.registration_details(domain)}"]
@@ -25,7 +25,7 @@ def registration(domain: str):
     return answer
 
 
-def cops(modem: ModemState, operation: str, arguments: list) -> "list[str]":
+def cops(modem: ModemState, operation: str, arguments: list) -> list[str]:
     """+COPS: the operator."""
     require_operation(operation, "?", "=")
     if operation == "?":
@@ -42,7 +42,7 @@ def cops(modem: ModemState, operation: str, arguments: list) -> "list[str]":
     return []
 
 
-def cgdcont(modem: ModemState, operation: str, arguments: list) -> "list[str]":
+def cgdcont(modem: ModemState, operation: str, arguments: list) -> list[str]:
     """+CGDCONT: define a data connection."""
     require_operation(operation, "?", "=")
     if operation == "?":
@@ -60,7 +60,7 @@ def cgdcont(modem: ModemState, operation: str, arguments: list) -> "list[str]":
     return []
 
 
-def cgauth(modem: ModemState, operation: str, arguments: list) -> "list[str]":
+def cgauth(modem: ModemState, operation: str, arguments: list) -> list[str]:
     """+CGAUTH: the login of a data connection."""
     require_operation(operation, "?", "=")
     if operation == "?":
@@ -76,7 +76,7 @@ def cgauth(modem: ModemState, operation: str, arguments: list) -> "list[str]":
     return []
 
 
-def cgatt(modem: ModemState, operation: str, arguments: list) -> "list[str]":
+def cgatt(modem: ModemState, operation: str, arguments: list) -> list[str]:
     """+CGATT: attach to the packet service."""
     require_operation(operation, "?", "=")
     if operation == "?":
@@ -90,7 +90,7 @@ def cgatt(modem: ModemState, operation: str, arguments: list) -> "list[str]":
     return []
 
 
-def cgact(modem: ModemState, operation: str, arguments: list) -> "list[str]":
+def cgact(modem: ModemState, operation: str, arguments: list) -> list[str]:
     """+CGACT: begin and end data connections."""
     require_operation(operation, "?", "=")
     if operation == "?":
@@ -101,7 +101,7 @@ def cgact(modem: ModemState, operation: str, arguments: list) -> "list[str]":
     return []
 
 
-def cgpaddr(modem: ModemState, operation: str, arguments: list) -> "list[str]":
+def cgpaddr(modem: ModemState, operation: str, arguments: list) -> list[str]:
     """+CGPADDR: the addresses of data connections."""
     require_operation(operation, "", "=")
     numbers = arguments if operation == "=" else sorted(modem.contexts)

@@ -30,7 +30,7 @@ class CmeError(Exception):
 class Sim:
     """A SIM card; `pin` None: it asks for none. What was tried stays with the card, what was verified does not."""
 
-    def __init__(self, iccid: str, pin: "str | None", puk: str):
+    def __init__(self, iccid: str, pin: str | None, puk: str):
         self.iccid = iccid
         self.pin_left = _PIN_TRIES
         self.puk_left = _PUK_TRIES

@@ -68,7 +68,7 @@ class Part(NamedTuple):
 
     phone: str
     text: str
-    group: "tuple[int, int, int] | None" = None
+    group: tuple[int, int, int] | None = None
     number: int = 1
 
 
@@ -111,7 +111,7 @@ def read_pdu(line: bytes, length: int) -> Part:
         raise CmsError(304) from exc
 
 
-def read_text(address: str, body: bytes, parameters: "tuple[int, int]", character_set: str) -> Part:
+def read_text(address: str, body: bytes, parameters: tuple[int, int], character_set: str) -> Part:
     """The part that text mode makes of what was typed; `parameters` are <fo> and <dcs> of +CSMP. CmsError 305.
 
     Typed in hex where the data coding is not the default alphabet or there is a header (27.005 section 3.5.1).
@@ -147,7 +147,7 @@ def _from_hex(digits: bytes) -> bytes:
     return bytes.fromhex(digits.decode("ascii"))
 
 
-def phone_number(text: str, address_type: "int | None") -> str:
+def phone_number(text: str, address_type: int | None) -> str:
     """A number that was typed in text mode, with + where it is international. CmsError 305."""
     match = _PHONE.fullmatch(text)
     if not match or address_type not in (None, 129, 145, 161):
@@ -186,7 +186,7 @@ def _read_submit(data: bytes) -> Part:
     return _read_user_data(phone, _alphabet_of(coding), bool(first & _UDHI), length, data[position + 1 :])
 
 
-def _read_address(data: bytes, position: int) -> "tuple[str, int]":
+def _read_address(data: bytes, position: int) -> tuple[str, int]:
     """The number at a position and the position after it (23.040 section 9.1.2.5)."""
     count, kind = data[position], data[position + 1]
     if not 1 <= count <= _ADDRESS_LIMIT or not kind & 0x80 or kind & 0x70 == 0x50:
@@ -230,7 +230,7 @@ def _read_user_data(phone: str, alphabet: int, header: bool, length: int, data: 
     return Part(phone, text, group, number)
 
 
-def _concatenation(elements: bytes) -> "tuple[tuple[int, int, int] | None, int]":
+def _concatenation(elements: bytes) -> tuple[tuple[int, int, int] | None, int]:
     """The group and number that a header's information elements tell (23.040 section 9.2.3.24.1 and .8)."""
     group, number, position = None, 1, 0
     while position < len(elements):

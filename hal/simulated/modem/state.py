@@ -122,7 +122,7 @@ class ModemState:
         except CmeError as exc:
             raise CmsError(_CMS_OF_CME[exc.number]) from exc
 
-    def change_sim(self, sim: "Sim | None") -> None:
+    def change_sim(self, sim: Sim | None) -> None:
         """Put a SIM card in, or take it out."""
         self.sim = sim
         if sim is not None:
@@ -152,12 +152,12 @@ class ModemState:
         """<stat> of one of DOMAINS."""
         return self._registration()[DOMAINS.index(domain)]
 
-    def _registration(self) -> "tuple[int, int, int]":
+    def _registration(self) -> tuple[int, int, int]:
         if not self.radio_on or not self.sim_ready():
             return (0, 0, 0)
         return _NETWORKS[self._network] if self.camped else (2, 2, 2)
 
-    def registered(self) -> "str | None":
+    def registered(self) -> str | None:
         """The network's name in NETWORKS while the modem is registered."""
         return self._network if any(stat in _REGISTERED for stat in self._registration()) else None
 

@@ -97,6 +97,6 @@ class FakeTty:
         self._received(data)
 
 
-def _close(ends: "tuple[int, int]") -> None:
+def _close(ends: tuple[int, int]) -> None:
     for end in ends:
         os.close(end)

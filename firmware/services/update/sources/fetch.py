@@ -49,7 +49,7 @@ class Url:
         return Url(base + self.path.partition("?")[0].rpartition("/")[0] + "/" + reference)
 
 
-def _host_and_port(authority: str) -> "tuple[str, int | None]":
+def _host_and_port(authority: str) -> tuple[str, int | None]:
     if authority[:1] == "[":
         host, _, rest = authority[1:].partition("]")
         digits = rest[1:] if rest[:1] == ":" else ""
@@ -116,7 +116,7 @@ def _content_length(headers: dict) -> int | None:
     return int(text) if text.isdigit() and len(text) < 12 else None
 
 
-async def get(url: Url, headers: "dict | None" = None) -> Answer:
+async def get(url: Url, headers: dict | None = None) -> Answer:
     """The answer to a GET, redirects followed. Refused says why there is none."""
     for _ in range(REDIRECTS + 1):
         answer = await ask(url, headers or {})
@@ -154,7 +154,7 @@ async def ask(url: Url, headers: dict, method: str = "GET", body: bytes = b"") -
         raise
 
 
-async def _read_head(reader) -> "tuple[int, dict]":
+async def _read_head(reader) -> tuple[int, dict]:
     headers: dict[str, str] = {}
     size, status = 0, 0
     while True:

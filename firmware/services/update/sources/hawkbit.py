@@ -110,7 +110,7 @@ class Hawkbit:
             raise Refused("UPDATE_SERVER", f"{url.host}: answers what is no JSON object")
         return content
 
-    def _link(self, links: dict, name: str) -> "Url | None":
+    def _link(self, links: dict, name: str) -> Url | None:
         """A link, on the same server and by TLS where the server is."""
         text = _member(links.get(name), "href", str)
         if not text:
