@@ -10,7 +10,7 @@ SEED ?= 1
 COUNT ?= 15
 
 .DEFAULT_GOAL := run
-.PHONY: run bundle run-micropython test test-vm kill-settings doubled-answers generated-requests mutate lint format bench docs examples deb clean
+.PHONY: run bundle run-micropython test test-vm kill-settings kill-update doubled-answers generated-requests mutate lint format bench docs examples deb clean
 
 $(VENV)/.made: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -53,6 +53,10 @@ test-vm: $(VENV)/.made-dev
 # The full run of what `make test` does a few hundred times: kill -9 in the middle of storing settings.
 kill-settings: $(VENV)/.made-dev
 	$(BIN)/python tests/firmware/settings/kill_settings.py 10000
+
+# The full run of what `make test` does a few times: kill -9 of everything in the middle of an update.
+kill-update: $(VENV)/.made-dev
+	$(BIN)/python -m tests.firmware.update.kill_update 200
 
 # The full run of what `make test` does some thousand times: answers that are doubled, delayed, reordered, repeated.
 doubled-answers: $(VENV)/.made-dev
