@@ -13,10 +13,10 @@ import time
 
 import pytest
 
+from firmware.services.network import interfaces as networking
 from firmware.services.network.interfaces import TUNNEL, Networking
 from firmware.services.problems import Problems
 from firmware.services.settings.table import default
-from firmware.services.system import network as networking
 from firmware.services.system.absent import NoNetworking
 from hal.contracts import PartError
 from hal.linux.net import netlink, networkd, wireguard
