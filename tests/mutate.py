@@ -28,7 +28,7 @@ RUN_SEC = 400  # for all tests of a module
 
 SETTINGS = ["firmware/settings", "firmware/access/test_authority.py"]
 BUS = ["firmware/bus/test_lanes.py", "firmware/bus", "firmware/search/test_devices.py"]
-LINE = ["hal/test_rs485.py", "hal/test_rs485_echo.py", "firmware/bus"]
+LINE = ["hal/rs485", "firmware/bus"]
 HTTP = ["firmware/http", "firmware/access/test_crowd.py", "conformance/test_http.py"]
 LOGIN = ["firmware/access"]
 CARD = ["firmware/card", "firmware/test_hung_card.py"]
