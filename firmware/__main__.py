@@ -75,11 +75,16 @@ async def serve(options) -> None:
 
 def announce(http_host: str, http_port: int, modbus_host: str, modbus_port: int | None, notices: list[str]) -> None:
     """Print where the device is reached, in one line."""
-    words = [f"http://{http_host}:{http_port}/"]
+    words = [f"http://{_bracketed(http_host)}:{http_port}/"]
     if modbus_port is not None:
-        words.append(f"Modbus TCP {modbus_host}:{modbus_port}")
+        words.append(f"Modbus TCP {_bracketed(modbus_host)}:{modbus_port}")
     print(", ".join(words + notices))
     flush_output()
+
+
+def _bracketed(host: str) -> str:
+    """A host as addresses have it before a port (RFC 3986 section 3.2.2)."""
+    return f"[{host}]" if ":" in host else host
 
 
 def require_linux(command: str) -> None:

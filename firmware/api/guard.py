@@ -93,7 +93,8 @@ class Guard:
         host = host.lower()
         if host[:1] == "[":
             name, end, port = host[1:].partition("]")
-            return end != "" and is_ipv6(name) and (port == "" or (port[0] == ":" and _is_port(port[1:])))
+            address = name.partition("%")[0]  # a scope may follow
+            return end != "" and is_ipv6(address) and (port == "" or (port[0] == ":" and _is_port(port[1:])))
         name, _, port = host.partition(":")
         return _is_port(port) and (name in self._hosts or name == "localhost" or is_ipv4(name))
 

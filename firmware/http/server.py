@@ -12,9 +12,10 @@ from firmware.http.application import Application, no_clock
 from firmware.http.connection import Connection
 from firmware.http.limits import HttpLimits
 from firmware.http.slots import HANDLING, LINGERING, WRITING, Slots
-from hal.runtime import CONNECTION_ERRORS, abort_stream, log, monotonic, peer_address
+from hal.runtime import CONNECTION_ERRORS, abort_stream, listen, log, monotonic, peer_address
 from hal.service import Service
 
+_BACKLOG = 64  # connections that may wait to be accepted
 _STOP_SEC = 1  # how long answers in progress may take when the server stops
 
 
@@ -36,7 +37,7 @@ class HttpServer(Application, Service):
         async def accept(reader, writer):
             await self._accept(reader, writer, level)
 
-        listener = await asyncio.start_server(accept, host, port, backlog=64)
+        listener = await listen(accept, host, port, _BACKLOG)
         if not self._listeners:
             self.keep_running(self._watch())
         self._listeners.append(listener)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import httpx
 import pytest
 
 from tests.firmware.running import BOARD, ROOT, Running
@@ -211,3 +212,27 @@ def test_settings_go_to_a_file_and_come_back_without_secrets(tmp_path):
         bad = device.client.post("api/cmd/settings/import/", json={"settings": exported})
         assert (bad.status_code, bad.json()["error"]) == (400, "BAD_FIELD")
         assert "serial.baudRate: must be an integer 75..230400" in bad.json()["message"]
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
+@pytest.mark.parametrize("host", ["[::]", "0.0.0.0"])
+def test_it_is_reached_over_ipv6_and_ipv4(tmp_path, host):
+    port = free_port()
+    with Running(tmp_path, http=f"{host}:{port}") as device:
+        assert device.line.startswith(f"http://{host}:{port}/")
+        for address in ("[::1]", "127.0.0.1"):
+            url = f"http://{address}:{port}/api/"
+            assert httpx.get(url + "version/", trust_env=False).json()["device"] == "MC252"
+            assert httpx.get(url + "state/get/?access", trust_env=False).status_code == 401
+        device.control("button press")
+        for address in ("[::1]", "127.0.0.1"):
+            answer = httpx.get(f"http://{address}:{port}/api/state/get/?access", trust_env=False)
+            assert answer.json()["access"]["level"] == 1
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
+def test_it_listens_on_one_ipv6_address_alone_where_that_is_asked_for(tmp_path):
+    with Running(tmp_path, http="[::1]:0", modbus_tcp="[::1]:0") as device:
+        assert device.get("version/")["device"] == "MC252"
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", device.client.base_url.port), timeout=5)

@@ -172,9 +172,9 @@ async def addresses_of(host: str, port: int) -> list[str]:
     return [str(found[4][0]) for found in await resolve(host, port)]
 
 
-async def listen(callback, host: str, port: int):
-    """A server of streams whose `close()` ends it; host 0.0.0.0 is all addresses, those of IPv6 too. OSError."""
-    return await asyncio.start_server(callback, "" if host == "0.0.0.0" else host, port, backlog=16)
+async def listen(callback, host: str, port: int, backlog: int = 16):
+    """A server of streams whose `close()` ends it; hosts 0.0.0.0 and :: are all addresses of IPv4 and IPv6. OSError."""
+    return await asyncio.start_server(callback, "" if host in ("0.0.0.0", "::") else host, port, backlog=backlog)
 
 
 async def bind_datagrams(host: str, port: int) -> socket.socket:

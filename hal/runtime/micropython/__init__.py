@@ -168,9 +168,9 @@ async def addresses_of(host: str, port: int) -> list[str]:
     return [_address_text(found[-1]) for found in await resolve(host, port)]
 
 
-async def listen(callback, host: str, port: int):
+async def listen(callback, host: str, port: int, backlog: int = 16):
     """A server of streams whose `close()` ends it; host 0.0.0.0 is all addresses. OSError."""
-    return await asyncio.start_server(callback, host, port, backlog=16)
+    return await asyncio.start_server(callback, host, port, backlog=backlog)
 
 
 async def bind_datagrams(host: str, port: int) -> socket.socket:

@@ -95,6 +95,7 @@ def test_arrival_on_the_vpn_listener_gives_level_2():
         (dict(JSON, Origin="http://192.168.1.9.evil.example"), "CROSS_SITE"),
         (dict(JSON, Host="192.168.1.9:8080", Origin="http://192.168.1.9:8080"), 1),
         (dict(JSON, Host="[fe80::1]:8080", Origin="http://[fe80::1]:8080"), 1),
+        (dict(JSON, Host="[fe80::1%25eth0]:8080", Origin="http://[fe80::1%25eth0]:8080"), 1),
         (dict(JSON, Host="localhost:8080"), 1),
         (dict(JSON, Host="192.168.1.9:50990"), 1),
         (dict(JSON, Host="192.168.1.9:508080"), "CROSS_SITE"),

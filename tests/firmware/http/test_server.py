@@ -238,3 +238,41 @@ async def test_a_body_in_tiny_chunks_is_read_in_many_turns():
         await asyncio.sleep(0)
     assert reading.result() == b"x" * 10000
     assert turns > 500
+
+
+async def test_a_connection_that_sends_nothing_has_the_time_of_a_head():
+    async with Rig(head_sec=0.3, body_sec=60, idle_sec=60) as rig:
+        reader, _ = await rig.connect()
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+async def test_deadlines_are_kept_to_the_second_with_the_limits_that_it_has_by_itself():
+    passed = [0.0]
+    usual = HttpLimits()
+    times = {"head_sec": usual.head_sec, "body_sec": usual.body_sec, "idle_sec": usual.idle_sec}
+    async with Rig(clock=lambda: passed[0], connections=32, **times) as rig:
+        half = await rig.sent(HELLO[:-4])
+        await asyncio.sleep(0.05)
+        passed[0] = usual.head_sec
+        assert (await asyncio.wait_for(answer(half[0]), 1.5))[0] == 408
+        passed[0] += 1  # that it lingers is over too
+        await rig.until(lambda: rig.server.connection_count() == 0, 1.5)
+
+
+async def test_a_slow_handler_and_clients_that_vanish_cost_the_watch_nothing():
+    async with Rig() as rig:
+        slow = await rig.sent(get("/slow"))
+        for data in (b"", HELLO[:-4], HELLO, get("/big"), get("/hello", method="POST", fields="Content-Length: 9\r\n")):
+            _, writer = await rig.connect()
+            writer.write(data)
+            await writer.drain()
+            writer.transport.abort()
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.3)  # the watch looks every 50 ms
+        assert rig.server.is_alive()
+        reader, writer = await rig.connect()
+        writer.write(HELLO[:-4])
+        assert (await answer(reader))[0] == 408
+        rig.release.set()
+        assert (await answer(slow[0]))[1] == {"slow": True}
+        assert rig.server.errors == 0
