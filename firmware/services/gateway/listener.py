@@ -54,8 +54,10 @@ class ModbusGateway(Service):
         for door in self._doors:
             await door.stop()
         await super().stop()
-        for task in list(self._sessions.values()):
+        tasks = list(self._sessions.values())
+        for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def is_alive(self) -> bool:
         """False where it has ended by itself, by an unexpected error."""
