@@ -42,6 +42,7 @@ from firmware.services.update.absent import CloudActivation, NoUpdates
 from hal.board import Board
 from hal.contracts import NotPermitted
 from hal.runtime import in_time, log, log_exception, monotonic
+from hal.runtime.annotations import Any, Callable, Coroutine
 from hal.service import Service
 from hal.trace import TRACE
 
@@ -120,7 +121,7 @@ class Device(Services):
                 log_exception(exc)
         await self.watchdog.stop()
 
-    async def _start(self, name: str, start) -> None:
+    async def _start(self, name: str, start: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """What one service does not expect costs no other one."""
         try:
             await start()
@@ -147,7 +148,7 @@ class Device(Services):
 
     # Composition
 
-    def _run(self, service: Service, start=None) -> None:
+    def _run(self, service: Service, start: Callable[[], Coroutine[Any, Any, None]] | None = None) -> None:
         """Have a service started in its turn, by `start()` where that needs more than itself; stopped in the reverse
         order, and watched."""
         self._services.append((service, start or service.start))
@@ -322,6 +323,6 @@ class Device(Services):
         return dict(self.login.failures(), buttonSecLeft=self.button.seconds_left(), sessions=self.sessions.count())
 
 
-def _select_traces(before: dict, after: dict, author) -> None:
+def _select_traces(before: dict, after: dict, author: object) -> None:
     """What is logged is for whoever looks for a fault now: it does not wait for a restart."""
     TRACE.topics = after["logFlags"]

@@ -7,10 +7,11 @@ the board's differ from the firmware's.
 
 import asyncio
 
-from hal.contracts import Button, Card, Clock, Modem, Network, NotPermitted, PartError, System, Updater
+from hal.contracts import Button, Card, Clock, Modem, Network, NotPermitted, Part, PartError, System, Updater
 from hal.fields import BadField
 from hal.json_text import json_loads
 from hal.runtime import in_time, log, log_exception, wait_until
+from hal.runtime.annotations import Any
 from hal.runtime.files import real_path
 from hal.service import Pauses, Service
 
@@ -85,7 +86,7 @@ class Board(Service):
         if self._refusal is not None:
             raise self._refusal
 
-    async def _start_beside(self, name: str, part) -> None:
+    async def _start_beside(self, name: str, part: Part) -> None:
         try:
             await self._start_part(name, part)
         except NotPermitted as exc:
@@ -97,7 +98,7 @@ class Board(Service):
         if self._untried == 0 or self._refusal is not None:
             self._all_tried.set()
 
-    async def _start_part(self, name: str, part) -> None:
+    async def _start_part(self, name: str, part: Part) -> None:
         try:
             if not await _bring_up(name, part):
                 self.spawn(_keep_trying(name, part))
@@ -114,7 +115,7 @@ class Board(Service):
         await asyncio.gather(*[self._stop_part(name, self.parts[name]) for name in others])
         await self._stop_part("system", self.system)
 
-    async def _stop_part(self, name: str, part) -> None:
+    async def _stop_part(self, name: str, part: Part) -> None:
         try:
             await in_time(part.stop(), STOP_SEC)
         except asyncio.TimeoutError:
@@ -133,7 +134,7 @@ class Board(Service):
         return [notice for notice in notices if notice]
 
 
-async def _bring_up(name: str, part) -> bool:
+async def _bring_up(name: str, part: Part) -> bool:
     try:
         await in_time(part.start(), START_SEC)
     except NotPermitted:
@@ -147,7 +148,7 @@ async def _bring_up(name: str, part) -> bool:
     return True
 
 
-async def _keep_trying(name: str, part) -> None:
+async def _keep_trying(name: str, part: Part) -> None:
     pauses = Pauses()
     while True:
         await asyncio.sleep(pauses.next())
@@ -217,7 +218,7 @@ def _problems(config: dict) -> list[str]:
     return problems
 
 
-def make_part(board_config: dict, part: str, state_dir: str):
+def make_part(board_config: dict, part: str, state_dir: str) -> Any:
     """The backend of one part, None where the board lacks it. BadField where it cannot be there."""
     config = board_config.get(part)
     if config is None:

@@ -6,6 +6,7 @@ The RS-485 port, whose base class does real work, is in hal/rs485/port.py.
 """
 
 from hal.fields import Object
+from hal.runtime.annotations import Any, Callable
 from hal.service import Service
 
 
@@ -107,8 +108,9 @@ class Part(Service):
 class Button(Part):
     """The push button on the front."""
 
-    def __init__(self):
-        self.on_press = None  # called without arguments on the event loop, once for each press, however long it is
+    def __init__(self) -> None:
+        # Called on the event loop, once for each press, however long it is.
+        self.on_press: Callable[[], None] | None = None
 
 
 class Clock(Part):
@@ -169,8 +171,9 @@ class Modem(Part):
 class Network(Part):
     """The wired network and the VPN."""
 
-    def __init__(self):
-        self.on_change = None  # called without arguments on the event loop when an interface or an address changes
+    def __init__(self) -> None:
+        # Called on the event loop when an interface or an address changes.
+        self.on_change: Callable[[], None] | None = None
 
     def ethernet(self) -> dict:
         """{"ip": str|None, "mac": lower-case colon form, "linkUp": bool}."""
@@ -202,7 +205,7 @@ class Network(Part):
         """Whether an interface is there whose packets come from nobody but the peers of a tunnel, by its kind."""
         return False
 
-    def listen_on(self, interface: str, port: int, beside: list):
+    def listen_on(self, interface: str, port: int, beside: list) -> Any:
         """A listening socket that takes connections to a TCP port only where they arrive on one interface.
 
         `beside` are sockets of this process that listen on that port already. OSError.
@@ -282,15 +285,15 @@ class Updater(Part):
         """Bytes that a bundle may have."""
         raise NotImplementedError
 
-    def open_document(self, document: object, use: str, moment) -> dict:
+    def open_document(self, document: object, use: str, moment: Any) -> dict:
         """The payload of a signed document of a use (hal/update/signed.py). UpdateRefused."""
         raise NotImplementedError
 
-    async def inspect(self, path: str, moment, allow_older: bool) -> dict:
+    async def inspect(self, path: str, moment: Any, allow_older: bool) -> dict:
         """Check a bundle, every byte of it: {"version": str, "size": int}. UpdateRefused with the reason's code."""
         raise NotImplementedError
 
-    async def install(self, path: str, moment, allow_older: bool, progress) -> None:
+    async def install(self, path: str, moment: Any, allow_older: bool, progress: Callable[[int], None]) -> None:
         """Install a bundle beside what runs and have it start next, on trial; `progress(percent)` now and then.
 
         UpdateRefused as of `inspect`; PartError where it cannot be stored. What runs stays as it is either way.

@@ -3,6 +3,7 @@
 import asyncio
 
 from hal.runtime import log, run_task
+from hal.runtime.annotations import Any, Coroutine
 
 RETRY_PAUSES = (1, 2, 5, 10, 30, 60)  # seconds between tries; the last one repeats
 
@@ -35,13 +36,13 @@ class Service:
         """False where something that had to go on until it is stopped has ended by itself."""
         return not any(task.done() for task in self._lasting)
 
-    def keep_running(self, coroutine) -> asyncio.Task:
+    def keep_running(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task:
         """Run a coroutine that has to go on until `stop`. An exception that it lets out is logged."""
         task = run_task(coroutine)
         self._lasting += (task,)
         return task
 
-    def spawn(self, coroutine) -> asyncio.Task:
+    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task:
         """Run a coroutine until it ends, at the latest until `stop`. An exception that it lets out is logged."""
         task = run_task(coroutine)
         self._passing = tuple(other for other in self._passing if not other.done()) + (task,)

@@ -17,6 +17,7 @@ from firmware.services.time.absent import NoClock
 from firmware.services.update.absent import CloudActivation, NoUpdates
 from hal.fields import BadField, Object
 from hal.json_text import JsonError, WrongEncoding, json_loads_in_turns
+from hal.runtime.annotations import Any
 
 
 class Services:
@@ -50,7 +51,7 @@ class Call:
     says that he has proved to be a user, who then finds a place among any crowd of strangers.
     """
 
-    def __init__(self, services: Services, request, level: int, query, body):
+    def __init__(self, services: Services, request: Any, level: int, query: Any, body: Any) -> None:
         self.services = services
         self.address = request.client_addr[0]
         self.level = level

@@ -10,6 +10,7 @@ from firmware.http.server import HttpServer
 from firmware.services.errors import Refused
 from hal.contracts import PartError
 from hal.fields import BadField
+from hal.runtime.annotations import Any, Callable, Coroutine
 
 OPENAPI_PATH = "/api/openapi.json"
 
@@ -21,14 +22,14 @@ def add_routes(server: HttpServer, services: Services, guard: Guard) -> None:
     server.add("GET", OPENAPI_PATH, _openapi)
 
 
-async def _openapi(request) -> JsonStream:
+async def _openapi(request: Any) -> JsonStream:
     from firmware.api.openapi import document_parts  # here, since a board needs the memory while nobody asks
 
     return JsonStream(document_parts())
 
 
-def _body_limit(endpoint: Endpoint, guard: Guard):
-    def limit(request) -> int | None:
+def _body_limit(endpoint: Endpoint, guard: Guard) -> Callable[[Any], int | None]:
+    def limit(request: Any) -> int | None:
         try:
             guard.admit(request, endpoint.level)
         except Refused:
@@ -38,8 +39,8 @@ def _body_limit(endpoint: Endpoint, guard: Guard):
     return limit
 
 
-def _route(endpoint: Endpoint, services: Services, guard: Guard):
-    async def answer(request):
+def _route(endpoint: Endpoint, services: Services, guard: Guard) -> Callable[[Any], Coroutine[Any, Any, JsonResponse]]:
+    async def answer(request: Any) -> JsonResponse:
         try:
             level = guard.admit(request, endpoint.level)
             query = endpoint.query.check(request.query_string) if endpoint.query is not None else None

@@ -8,7 +8,7 @@ LIMIT = 64  # of what is kept
 class Problems:
     """Texts, each under the key by which it was reported and is withdrawn. The same key again replaces its text."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._texts: dict = {}
         self._order: list = []  # of the keys; dictionaries have none everywhere
 

@@ -6,12 +6,13 @@ a file on the card. Searches, requests that nobody answered, and what is only lo
 """
 
 from hal.runtime import monotonic
+from hal.runtime.annotations import Callable
 
 
 class Transfers:
     """Notes when the last transfer was."""
 
-    def __init__(self, clock=monotonic):
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         self.last: float | None = None  # monotonic time
 

@@ -5,6 +5,7 @@ from firmware.api.endpoint import Endpoint
 from firmware.api.kinds import Named, type_name
 from firmware.api.query import Keys
 from hal.fields import Field, Nullable, Object
+from hal.runtime.annotations import Any
 
 
 def _state() -> Named:
@@ -14,7 +15,7 @@ def _state() -> Named:
     return Named("State", lambda: Object(*[_field(key) for key in STATE]))
 
 
-def _field(key) -> Field:
+def _field(key: Any) -> Field:
     """A key of the table; what fails makes it null, whatever it is."""
     return Field(key.name, Nullable(Named(type_name("State", key.name), key.kind)), None, key.help)
 

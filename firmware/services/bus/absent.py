@@ -2,6 +2,7 @@
 
 from firmware.services.bus.transaction import Transaction
 from firmware.services.errors import Refused
+from hal.runtime.annotations import Callable
 from hal.service import Service
 
 
@@ -28,6 +29,6 @@ class NoBus(Service):
         """The state key `bus`."""
         return None
 
-    def devices(self, utc_iso_ago) -> dict | None:
+    def devices(self, utc_iso_ago: Callable[[float], str | None]) -> dict | None:
         """The state key `devices`; `utc_iso_ago(seconds)` gives a moment's UTC time."""
         return None

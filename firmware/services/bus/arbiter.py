@@ -25,6 +25,7 @@ from hal.contracts import PartError
 from hal.rs485.framing import READ_ONLY, Line, question_key
 from hal.rs485.port import Rs485Port
 from hal.runtime import log, log_exception, monotonic, wait_until
+from hal.runtime.annotations import Callable
 from hal.trace import BUS_ERRORS, EXCHANGES, is_traced, trace
 
 WEIGHTS = (4, 3, 1)  # of the lanes, while they all have work
@@ -131,7 +132,7 @@ class Bus(NoBus):
         """Whether the port is open."""
         return self._port.is_open
 
-    def devices(self, utc_iso_ago) -> dict:
+    def devices(self, utc_iso_ago: Callable[[float], str | None]) -> dict:
         """The state key `devices`; `utc_iso_ago(seconds)` gives a moment's UTC time."""
         return self.health.state(utc_iso_ago)
 

@@ -29,7 +29,7 @@ class Networking(NoNetworking):
         if self._tunnel is not None and TUNNEL not in self.vpn_interfaces:
             self.vpn_interfaces.append(TUNNEL)
 
-    def check(self, before: dict, after: dict, author) -> None:
+    def check(self, before: dict, after: dict, author: object) -> None:
         """BadField where a change of settings would make administrators of those on an interface that is no tunnel."""
         name = after["wgCloud"]["interface"]
         if after["wgCloud"] == before["wgCloud"] or self._network.is_tunnel(name):

@@ -3,6 +3,7 @@
 from firmware.services.errors import Refused
 from hal.fields import BadField
 from hal.runtime import log
+from hal.runtime.annotations import Callable
 from hal.small_file import read_whole, write_whole
 
 _OF_NO_COUNTRY = "870 878 881 882 883 979"  # satellites, shared networks, premium rate (ITU-T E.164 annex D)
@@ -26,7 +27,7 @@ def require_ordinary(phone: str, allowed: list[str]) -> None:
 class SmsBudget:
     """So many messages a day, UTC, over restarts. `utc()` is the time in seconds, None where it is not known."""
 
-    def __init__(self, state_dir: str, per_day: int, utc):
+    def __init__(self, state_dir: str, per_day: int, utc: Callable[[], float | None]) -> None:
         self._path = state_dir + "/" + _FILE
         self._per_day = per_day
         self._utc = utc

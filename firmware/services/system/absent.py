@@ -25,7 +25,7 @@ class NoNetworking(Service):
     def __init__(self) -> None:
         self.vpn_interfaces: list[str] = []  # names of those over which administrators come
 
-    def check(self, before: dict, after: dict, author) -> None:
+    def check(self, before: dict, after: dict, author: object) -> None:
         """BadField where the network cannot take a change of settings; there is none to ask."""
 
     def ethernet(self) -> dict | None:

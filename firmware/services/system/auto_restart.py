@@ -4,6 +4,7 @@ import asyncio
 
 from firmware.services import shapes
 from hal.runtime import monotonic
+from hal.runtime.annotations import Callable
 from hal.service import Service
 
 CHECK_SEC = 5
@@ -13,7 +14,13 @@ class AutoRestart(Service):
     """Watches the time. `settings` is the active value of areset; `last_transfer()` is the monotonic time of the last
     transfer (transfers.py), or None; `restart()` is called once when it is time."""
 
-    def __init__(self, settings: shapes.Areset, last_transfer, restart, clock=monotonic):
+    def __init__(
+        self,
+        settings: shapes.Areset,
+        last_transfer: Callable[[], float | None],
+        restart: Callable[[], None],
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self._settings = settings
         self._last_transfer = last_transfer
         self._restart = restart

@@ -1,6 +1,7 @@
 """What "healthy" means, in one place: for the watchdog, for an update on trial and for `mc252 check`."""
 
 from hal.runtime import http_answers, offload
+from hal.runtime.annotations import Callable
 
 PROBE_SEC = 5.0
 
@@ -12,7 +13,9 @@ class Health:
     `bus_open()` whether the RS-485 port is open, None where the board has none.
     """
 
-    def __init__(self, ended, http_port, bus_open):
+    def __init__(
+        self, ended: Callable[[], list[str]], http_port: Callable[[], int], bus_open: Callable[[], bool | None]
+    ) -> None:
         self._ended = ended
         self._http_port = http_port
         self._bus_open = bus_open

@@ -4,6 +4,7 @@ What a key holds is declared by a function: only documents ask for it, and a sma
 """
 
 from hal.fields import Boolean, Choice, Field, Integer, ListOf, MapOf, Nullable, Number, Object, Text
+from hal.runtime.annotations import Any
 
 
 class StateKey:
@@ -12,7 +13,7 @@ class StateKey:
     `nullable` says when it is null, or is empty where it never is. A service that fails makes it null too.
     """
 
-    def __init__(self, name: str, service: str, help: str, kind, nullable: str = ""):
+    def __init__(self, name: str, service: str, help: str, kind: Any, nullable: str = "") -> None:
         self.name = name
         self.service = service
         self.help = help

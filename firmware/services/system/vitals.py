@@ -3,12 +3,20 @@
 from firmware.services.problems import Problems
 from hal.contracts import System
 from hal.runtime import monotonic
+from hal.runtime.annotations import Callable
 
 
 class SystemState:
     """`unexpected()` counts unexpected errors since the start."""
 
-    def __init__(self, system: System, problems: Problems, started: float, unexpected, clock=monotonic):
+    def __init__(
+        self,
+        system: System,
+        problems: Problems,
+        started: float,
+        unexpected: Callable[[], int],
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self._system = system
         self._problems = problems
         self._started = started

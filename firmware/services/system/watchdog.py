@@ -4,6 +4,7 @@ import asyncio
 
 from hal.contracts import System
 from hal.runtime import log
+from hal.runtime.annotations import Callable
 from hal.service import Service
 
 _FEEDS_PER_PERIOD = 3  # so that a busy moment is no alarm
@@ -13,7 +14,7 @@ class Watchdog(Service):
     """Feeds the board's watchdog from the event loop. `ended()` gives the names of services that have ended by
     themselves: from then on it is fed no more, and the board restarts the device."""
 
-    def __init__(self, system: System, ended):
+    def __init__(self, system: System, ended: Callable[[], list[str]]) -> None:
         self._system = system
         self._ended = ended
 

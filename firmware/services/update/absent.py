@@ -1,6 +1,8 @@
 """What stands in for updates and licences on a board without an updater."""
 
 from firmware.services.errors import Refused
+from firmware.services.gateway.callback import CloudConnections
+from firmware.services.routing.own_registers import OwnRegisters
 from hal.service import Service
 
 
@@ -23,7 +25,7 @@ class NoUpdates(Service):
 class CloudActivation(Service):
     """Activation by the cloud alone: there are no keys that a licence could be checked with."""
 
-    def __init__(self, registers, cloud):
+    def __init__(self, registers: OwnRegisters, cloud: CloudConnections) -> None:
         self._registers = registers
         self._cloud = cloud
 
