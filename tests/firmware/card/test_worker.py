@@ -72,6 +72,7 @@ async def test_who_comes_while_something_takes_long_is_told_at_once(gate):
     assert await code(worker.do(10, gate)) == "CARD_BUSY"
     gate.open.set()
     assert (await hanging, await waiting) == ("through", "waited")
+    clock.now += 100
     assert await worker.do(10, lambda: "again") == "again"
 
 
