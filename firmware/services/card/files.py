@@ -24,8 +24,7 @@ STOP_SEC = 3
 class CardFiles(NoCardFiles):
     """The files on a card; `card` is the board's part.
 
-    `local_iso` turns seconds UTC into ISO 8601 in device local time. All file work goes through `offload`, by default a
-    thread of its own; another one must call one function after another too, as those of serial_offload do.
+    `local_iso` turns seconds UTC into ISO 8601 in device local time. All file work is done in turns, by a worker.
 
     An upload grows in a folder of the device's own at the card's root and is renamed when its last block is in. Few are
     under way at a time. An upload belongs to the `owner` (a session, an address) that sent its block 0: whoever sends
@@ -35,10 +34,10 @@ class CardFiles(NoCardFiles):
     NOT_FOUND and NOT_DIRECTORY where they fit, and what its own line says.
     """
 
-    def __init__(self, card: Card, local_iso, offload=None, clock=monotonic, transfers: Transfers | None = None):
+    def __init__(self, card: Card, local_iso, clock=monotonic, transfers: Transfers | None = None):
         self._card = card
         self._transfers = transfers or Transfers(clock)
-        self._worker = CardWorker(offload, clock)
+        self._worker = CardWorker(clock)
         self._slot = CardSlot(card, local_iso, clock)
         self._ejecting = False
         self._status: dict | None = None  # the last one known

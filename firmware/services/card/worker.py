@@ -17,8 +17,8 @@ class CardWorker:
     What has begun cannot be ended: it may go on after its caller was refused. What has not begun by then never begins.
     """
 
-    def __init__(self, offload=None, clock=monotonic):
-        self._offload = offload or serial_offload()
+    def __init__(self, clock=monotonic):
+        self._offload = serial_offload()
         self._clock = clock
         self._waiting = 0
         self._begun: float | None = None  # when what is being done now was begun
