@@ -189,8 +189,12 @@ class TtyPort(Rs485Port):
         self._releasing = self.spawn(self._release(self._pin, descriptor, wire_time, self.line.char_time))
 
     def _poll(self) -> None:
-        if self._transport is not None:
-            self._transport.intern_read_ready()
+        transport = self._transport
+        if transport is None:
+            return
+        with contextlib.suppress(OSError):  # the tty may be gone: the event loop tells
+            if transport.sync_serial.in_waiting:
+                transport.intern_read_ready()
 
     async def _release(self, pin: OutputPin, descriptor: int, wire_time: float, char_time: float) -> None:
         """Take the pin back as soon as the last bit has left."""

@@ -19,51 +19,45 @@ class Copies:
     def __init__(self):
         self.count = 0  # copies heard
         self._proved = 0  # doubts in a row that were none
-        self._answers: list = []  # [unit id, key of the question or None, PDU, microsecond], latest last
+        self._answers: dict = {}  # (unit id, key of the question, or None and the PDU) -> (PDU, microsecond)
         self._windows: dict = {}  # unit id -> [microseconds within which its copies come, answers since the last one]
 
     def is_one(self, uid: int, key: bytes, pdu: bytes, began: int) -> bool:
         """Whether an answer that began to arrive then may be a copy of what the unit said to another question."""
-        if self._proved >= TRUST_AFTER:
+        own = self._answers.get((uid, key))
+        if self._proved >= TRUST_AFTER or (own is not None and own[0] == pdu):
             return False
         oldest = began - HORIZON_US
-        own = False
-        other = False
-        for entry in self._answers:
-            if entry[0] == uid and entry[2] == pdu:
-                if entry[1] == key:
-                    own = True
-                elif entry[3] >= oldest:
-                    other = True
-        return other and not own
+        for question, (answer, at) in self._answers.items():
+            if question[0] == uid and answer == pdu and at >= oldest:
+                return True
+        return False
 
     def answered(self, uid: int, key: bytes | None, pdu: bytes, now: int) -> None:
         """A unit's answer was taken; a key of None: a frame that nobody had asked for."""
-        for index, entry in enumerate(self._answers):
-            if entry[0] == uid and (entry[1] == key if key is not None else entry[2] == pdu and entry[1] is None):
-                del self._answers[index]
-                break
-        self._answers.append([uid, key, pdu, now])
-        if len(self._answers) > ANSWERS_LIMIT:
-            del self._answers[0]
+        question = (uid, key) if key is not None else (uid, None, pdu)
+        if question not in self._answers and len(self._answers) >= ANSWERS_LIMIT:
+            del self._answers[min(self._answers, key=self._moment)]
+        self._answers[question] = (pdu, now)
         known = self._windows.get(uid)
         if known is not None and key is not None:
             known[1] += 1
             if known[1] > FORGET_AFTER:
                 del self._windows[uid]
 
+    def _moment(self, question: tuple) -> int:
+        moment: int = self._answers[question][1]
+        return moment
+
     def heard(self, uid: int, pdu: bytes, now: int) -> bool:
         """A frame came that is no question's answer; whether it is a copy of an earlier one."""
-        latest = None
-        for entry in self._answers:
-            if entry[0] == uid and entry[2] == pdu and now - entry[3] <= HORIZON_US:
-                latest = entry
-        if latest is None:
+        earlier = [at for question, (answer, at) in self._answers.items() if question[0] == uid and answer == pdu]
+        if not earlier or now - max(earlier) > HORIZON_US:
             self.answered(uid, None, pdu, now)
             return False
         self.count += 1
         self._proved = 0
-        window = (now - latest[3]) * 5 // 4 + 5000
+        window = (now - max(earlier)) * 5 // 4 + 5000
         known = self._windows.get(uid)
         self._windows[uid] = [max(window, known[0] if known else 0), 0]
         return True

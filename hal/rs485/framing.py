@@ -59,6 +59,7 @@ class Line:
         self.end_us = self._end_us()
         self.silence_us = frame_gap_us or self.end_us  # between two frames
         self.silence = self.silence_us / 1000000
+        self._shortest_wait = (self.end_us + self.wire_us(1) + TTY_GAP_US + max(DEVICE_US, self.wire_us(3))) / 1000000
 
     @classmethod
     def of(cls, serial: dict, baud_rate=None, char_format=None, frame_mode=None) -> "Line":
@@ -83,7 +84,7 @@ class Line:
     def shortest_wait(self) -> float:
         """Seconds after a question within which the answer of a device that keeps to the rules can begin to be heard:
         the silence that ends the question, one character, and what the tty and the device add."""
-        return (self.end_us + self.wire_us(1) + TTY_GAP_US + max(DEVICE_US, self.wire_us(3))) / 1000000
+        return self._shortest_wait
 
     def same_as(self, other: "Line | None") -> bool:
         """Whether another line has the same settings on the wire."""

@@ -61,7 +61,7 @@ class Bus(NoBus):
         self._serves = False
         self._asking: Transaction | None = None  # what is on the line
         self._between = asyncio.Event()  # set when the line has become free
-        self._patience = 0  # until when it may wait for its answer while others wait
+        self._asked_at = 0
         self._counts = {"sent": 0, "ok": 0, "timeouts": 0, "crcErrors": 0, "exceptions": 0}
         self._load_marks = [(self._now(), 0.0), (self._now(), 0.0)]
 
@@ -119,7 +119,6 @@ class Bus(NoBus):
         self._drop(transaction, "CANCELLED")
         if transaction is self._asking and not transaction.sharers:
             transaction.finish("CANCELLED", self._clock())
-            self._patience = min(self._patience, self._now() + int(PATIENCE_SEC * 1000))
             self._waiting.set()
 
     async def let_go(self, source) -> None:
@@ -238,7 +237,7 @@ class Bus(NoBus):
             abandoned = self._asking is not None and self._asking.done.is_set()
             if not abandoned and not any(lane.length for lane in self._lanes):
                 self._waiting.clear()
-            elif self._asking is not None and now > self._patience:
+            elif self._asking is not None and now - self._asked_at > self._patience_ms(self._asking):
                 self._port.hurry()
 
     def _next(self) -> Transaction | None:
@@ -334,7 +333,7 @@ class Bus(NoBus):
         """One exchange for a transaction; what it costs is charged."""
         uid = transaction.uid
         self._counts["sent"] += 1
-        self._patience = self._now() + self._patience_ms(uid)
+        self._asked_at = self._now()
         self.health.asking(uid)
         if uid == 0 and transaction.lane != SEARCH:  # a search asks whether somebody has this unit id
             exchange = await self._port.broadcast(pdu, self._serial["turnaroundMs"] / 1000)
@@ -353,9 +352,14 @@ class Bus(NoBus):
         self._rest(uid, now)
         return exchange
 
-    def _patience_ms(self, uid: int) -> int:
-        """How long an answer is waited for while others wait: as the settings say, or twice what the unit took."""
-        return max(int(PATIENCE_SEC * 1000), self._of_unit(uid, "responseTimeoutMs"), self.health.patience_ms(uid))
+    def _patience_ms(self, transaction: Transaction) -> int:
+        """How long an answer is waited for while others wait: as the settings say, or twice what the unit took; one for
+        which nobody waits any more for the shortest time."""
+        least = int(PATIENCE_SEC * 1000)
+        if transaction.done.is_set():
+            return least
+        uid = transaction.uid
+        return max(least, self._of_unit(uid, "responseTimeoutMs"), self.health.patience_ms(uid))
 
     def _timeout(self, transaction: Transaction) -> float:
         """Seconds in which the answer must begin: never less than a device needs that keeps to the rules."""
