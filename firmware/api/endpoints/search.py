@@ -4,7 +4,7 @@ from firmware.api.call import Call
 from firmware.api.endpoint import Endpoint
 from firmware.api.kinds import UINT32, CardPath, Named
 from firmware.api.query import Flag, Parameters
-from firmware.services.search.verdicts import ANSWER, BAD_LINK, COLLISION, EXCEPTION, FIRST_UID, LAST_UID, ODD
+from firmware.services.search.verdicts import ANSWER, BAD_LINK, COLLISION, EXCEPTION, FIRST_UID, LAST_UID, ODD, Search
 from hal.fields import AnyOf, Boolean, Choice, Field, Integer, ListOf, MapOf, Nullable, Number, Object, Text
 
 
@@ -111,9 +111,27 @@ def _class_result() -> Object:
     )
 
 
+def _setting(body: dict) -> tuple[int, int, int]:
+    return body["baudRate"], body["charFormat"], body["frameMode"]
+
+
+def search_of(body: dict) -> Search:
+    """The search that a checked body asks for."""
+    rates = body["baudRates"] or [body["baudRate"]]
+    formats = body["charFormats"] or [body["charFormat"]]
+    return Search(
+        [(rate, form, body["frameMode"]) for rate in rates for form in formats],
+        range(body["uidFrom"], body["uidTo"] + 1),
+        body["fastSearch"],
+        body["allProbes"],
+        body["identify"],
+        body["stopAtFirst"],
+    )
+
+
 async def modbus_find_start(call: Call) -> dict:
     """POST /api/modbus/find/start/"""
-    return call.services.discovery.begin(call.body)
+    return call.services.discovery.begin(search_of(call.body))
 
 
 async def modbus_find_stop(call: Call) -> dict:
@@ -133,7 +151,8 @@ async def class_find_meta_info(call: Call) -> dict:
 
 async def class_find_start(call: Call) -> dict:
     """POST /api/modbus/class-find/start/"""
-    return await call.services.template_search.begin(call.body, call.query["search-meta-info"])
+    body = call.body
+    return await call.services.template_search.begin(body["filePath"], _setting(body), call.query["search-meta-info"])
 
 
 async def class_find_stop(call: Call) -> dict:

@@ -1,6 +1,7 @@
 """What stands in for the searches on a board without an RS-485 port."""
 
 from firmware.services.bus.absent import no_port
+from firmware.services.search.verdicts import Search
 from hal.service import Service
 
 
@@ -13,7 +14,7 @@ class _NoSearch(Service):
 class NoDiscovery(_NoSearch):
     """Refuses to search for devices."""
 
-    def begin(self, fields: dict) -> dict:
+    def begin(self, search: Search) -> dict:
         """Refused NO_PORT."""
         raise no_port()
 
@@ -32,10 +33,10 @@ class NoTemplateSearch(_NoSearch):
         """Refused NO_PORT."""
         raise no_port()
 
-    async def begin(self, fields: dict, with_meta: bool) -> dict:
+    async def begin(self, path: str, setting: tuple[int, int, int], with_meta: bool) -> dict:
         """Refused NO_PORT."""
         raise no_port()
 
     def result(self) -> dict:
         """What it is before the first search."""
-        return {"status": "IDLE", "progress": 0, "etaSec": 0, "foundDevices": []}
+        return {"status": "IDLE", "progress": 0, "etaSec": 0, "foundDevices": [], "unjudged": []}

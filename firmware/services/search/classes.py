@@ -42,17 +42,18 @@ class TemplateSearch(LineSearch, NoTemplateSearch):
             return _failure(exc)
         return {"status": "DONE", "errorCode": None, "metaInfo": template["meta"]}
 
-    async def begin(self, fields: dict, with_meta: bool) -> dict:
-        """Begin a search; {"status": "DONE"|"BUSY"|"ERROR", "errorCode"} and "metaInfo" where asked for."""
+    async def begin(self, path: str, setting: tuple[int, int, int], with_meta: bool) -> dict:
+        """Begin a search by the template of a file at a setting (bit/s, character format, frame mode):
+        {"status": "DONE"|"BUSY"|"ERROR", "errorCode"} and "metaInfo" where asked for."""
         if self.is_running():
             return {"status": "BUSY", "errorCode": None}
         try:
-            template = await self._load(fields["filePath"])
+            template = await self._load(path)
         except Refused as exc:
             return _failure(exc)
         if self.is_running():  # somebody else's search began while the file was read
             return {"status": "BUSY", "errorCode": None}
-        line = Line.of(dict(self._serial), fields["baudRate"], fields["charFormat"], fields["frameMode"])
+        line = Line.of(dict(self._serial), *setting)
         self._found = []
         self._unjudged = {}
         self._begin(self._walk, template, line)

@@ -14,7 +14,7 @@ from firmware.services.bus.transaction import Transaction
 from firmware.services.search.absent import NoDiscovery
 from firmware.services.search.identification import READ_DEVICE_ID, REPORT_SERVER_ID, text_of
 from firmware.services.search.job import LineSearch
-from firmware.services.search.verdicts import ANSWER, BAD_LINK, COLLISION, EXCEPTION, ODD
+from firmware.services.search.verdicts import ANSWER, BAD_LINK, COLLISION, EXCEPTION, ODD, Search
 from hal.rs485.framing import Line
 from hal.runtime import monotonic
 
@@ -63,15 +63,15 @@ class Discovery(LineSearch, NoDiscovery):
         self._slowest = 0.0
         self._identify = False
 
-    def begin(self, fields: dict) -> dict:
+    def begin(self, search: Search) -> dict:
         """Begin a search; {"status": "DONE"}, "BUSY" while one runs. Refused NO_PORT."""
         if self.is_running():
             return {"status": "BUSY"}
         self._found = {}
         self._heard = []
         self._slowest = 0.0
-        self._identify = fields["identify"]
-        self._begin(self._walk, self._lines(fields), fields)
+        self._identify = search.identify
+        self._begin(self._walk, search)
         return {"status": "DONE"}
 
     def result(self, with_list: bool) -> dict:
@@ -81,30 +81,24 @@ class Discovery(LineSearch, NoDiscovery):
             answer["foundDevices"] = [dict(self._found[key]) for key in sorted(self._found)]
         return answer
 
-    def _lines(self, fields: dict) -> list[Line]:
-        rates = fields["baudRates"] or [fields["baudRate"]]
-        formats = fields["charFormats"] or [fields["charFormat"]]
-        return [Line.of(dict(self._serial), rate, form, fields["frameMode"]) for rate in rates for form in formats]
-
     # The walk
 
-    async def _walk(self, lines: list[Line], fields: dict) -> None:
-        uids = list(range(fields["uidFrom"], fields["uidTo"] + 1))
-        plans = [self._passes(line, uids, fields) for line in lines]
+    async def _walk(self, search: Search) -> None:
+        uids = list(search.uids)
+        plans = [self._passes(Line.of(dict(self._serial), *setting), uids, search) for setting in search.settings]
         self._planned = sum(walk.seconds() for plan in plans for walk in plan)
         for number, plan in enumerate(plans):
             self._heard = []
             for walk in plan:
                 await self._pass(number, walk)
                 await self._ask_the_heard(number, walk.line, uids)
-            if fields["stopAtFirst"] and any(found_at == number for found_at, _ in self._found):
+            if search.stop_at_first and any(found_at == number for found_at, _ in self._found):
                 return
 
-    def _passes(self, line: Line, uids: list[int], fields: dict) -> list[Pass]:
-        fast = fields["fastSearch"]
-        first = FAST_WAIT if fast else self._thorough_wait()
-        last = FAST_LAST_WAIT if fast else self._thorough_wait()
-        probes = PROBES if fields["allProbes"] else PROBES[:FEW_PROBES]
+    def _passes(self, line: Line, uids: list[int], search: Search) -> list[Pass]:
+        first = FAST_WAIT if search.fast else self._thorough_wait()
+        last = FAST_LAST_WAIT if search.fast else self._thorough_wait()
+        probes = PROBES if search.all_probes else PROBES[:FEW_PROBES]
         return [Pass(line, uids, probe, last if number else first) for number, probe in enumerate(probes)]
 
     def _thorough_wait(self) -> float:

@@ -8,6 +8,7 @@ import pytest
 
 from docs.examples import PLACE, REFUSED, REQUESTS, SETTINGS, ask
 from firmware.api.endpoints import ENDPOINTS
+from firmware.api.openapi import errors_of
 from hal.fields import Object
 from tests.firmware.running import BOARD, ROOT, Running
 
@@ -65,3 +66,16 @@ def test_the_shell_login_of_the_manual_works(tmp_path):
         outcome = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, timeout=30)
     assert outcome.returncode == 0, outcome.stderr
     assert json.loads(outcome.stdout)["device"] == "MC252"
+
+
+def test_without_its_parts_a_device_answers_as_declared_too(tmp_path):
+    absent = dict.fromkeys(("network", "rs485", "card", "clock", "modem", "button", "updater"))
+    with Running(tmp_path, dict(BOARD, settings={}, **absent), modbus_tcp=None) as running:
+        running.login()
+        for row in ENDPOINTS:
+            if row.method == "GET":
+                answer = running.client.get(row.path + "?list=true" * row.path.endswith("/find/result/"))
+                if answer.status_code == 200:
+                    row.answer().check(answer.json(), row.path)
+                else:
+                    assert answer.json()["error"] in errors_of(row), row.path

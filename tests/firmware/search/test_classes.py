@@ -26,7 +26,7 @@ METER = {
         {"name": "absent", "func": 4, "addr": 5000, "type": "uint16"},
     ],
 }
-LINE = {"baudRate": 9600, "charFormat": 5, "frameMode": 0}
+LINE = (9600, 5, 0)
 
 
 class Rig:
@@ -69,13 +69,13 @@ def few_units(monkeypatch):
 async def test_a_device_of_the_class_is_found_with_its_parameters(tmp_path, few_units):
     async with Rig(tmp_path, {"/meter.json": json.dumps(METER).encode()}) as rig:
         assert rig.search.result()["status"] == "IDLE"
-        started = await rig.search.begin(dict(LINE, filePath="/meter.json"), True)
+        started = await rig.search.begin("/meter.json", LINE, True)
         assert started == {
             "status": "DONE",
             "errorCode": None,
             "metaInfo": dict(METER["meta"], manufacturer="", source=""),
         }
-        assert (await rig.search.begin(dict(LINE, filePath="/meter.json"), False))["status"] == "BUSY"
+        assert (await rig.search.begin("/meter.json", LINE, False))["status"] == "BUSY"
         result = await rig.finish()
         assert (result["status"], result["progress"], result["etaSec"]) == ("DONE", 100, 0)
         (found,) = result["foundDevices"]
@@ -98,7 +98,7 @@ async def test_a_device_of_the_class_is_found_with_its_parameters(tmp_path, few_
 async def test_an_answer_that_is_lost_or_spoilt_hides_no_device(tmp_path, few_units, fault):
     async with Rig(tmp_path, {"/meter.json": json.dumps(METER).encode()}) as rig:
         assert "error" not in await rig.port.world.command(dict(fault, cmd="fault", uid=1))
-        await rig.search.begin(dict(LINE, filePath="/meter.json"), False)
+        await rig.search.begin("/meter.json", LINE, False)
         result = await rig.finish()
         found = [(device["uid"], device["params"]["mains"]) for device in result["foundDevices"]]
         assert (found, result["unjudged"]) == ([(1, 230.0)], [])
@@ -111,7 +111,7 @@ async def test_what_answers_but_cannot_be_judged_is_listed_with_its_reason(tmp_p
     monkeypatch.setattr(template_search, "THOROUGH_WAIT", 0.05)
     rules = [{"func": 3, "addr": address, "count": 1, "equals": [1]}]
     async with Rig(tmp_path, {"/t.json": json.dumps(dict(METER, identify=rules)).encode()}) as rig:
-        await rig.search.begin(dict(LINE, filePath="/t.json"), False)
+        await rig.search.begin("/t.json", LINE, False)
         result = await rig.finish()
         assert (result["foundDevices"], result["unjudged"]) == ([], [{"uid": 33, "reason": reason}])
 
@@ -120,7 +120,7 @@ async def test_what_answers_but_cannot_be_judged_is_listed_with_its_reason(tmp_p
 async def test_a_rule_may_hold_for_devices_that_lack_its_registers(tmp_path, few_units, refusable, found):
     rules = [*METER["identify"], {"func": 3, "addr": 9000, "count": 1, "equals": [1], "orRefused": refusable}]
     async with Rig(tmp_path, {"/t.json": json.dumps(dict(METER, identify=rules)).encode()}) as rig:
-        await rig.search.begin(dict(LINE, filePath="/t.json"), False)
+        await rig.search.begin("/t.json", LINE, False)
         result = await rig.finish()
         assert [device["uid"] for device in result["foundDevices"]] == found
         assert result["unjudged"] == []
@@ -128,7 +128,7 @@ async def test_a_rule_may_hold_for_devices_that_lack_its_registers(tmp_path, few
 
 async def test_why_a_parameter_is_null_is_said(tmp_path, few_units):
     async with Rig(tmp_path, {"/meter.json": json.dumps(METER).encode()}) as rig:
-        await rig.search.begin(dict(LINE, filePath="/meter.json"), False)
+        await rig.search.begin("/meter.json", LINE, False)
         (found,) = (await rig.finish())["foundDevices"]
         assert found["missing"] == {"absent": "EXCEPTION 2"}
 
@@ -136,7 +136,7 @@ async def test_why_a_parameter_is_null_is_said(tmp_path, few_units):
 @pytest.mark.parametrize("path", ["/builtin/templates/wirenboard-mr6.json", "/BUILTIN/Templates/Wirenboard-MR6.json"])
 async def test_shipped_templates_need_no_card(tmp_path, few_units, path):
     async with Rig(tmp_path, {}) as rig:
-        started = await rig.search.begin(dict(LINE, filePath=path), True)
+        started = await rig.search.begin(path, LINE, True)
         assert (started["status"], started["metaInfo"]["class"]) == ("DONE", "relay.wirenboard.mr6")
         assert (await rig.finish())["status"] == "DONE"
 
@@ -150,7 +150,7 @@ async def test_there_is_nothing_else_among_the_shipped_templates(tmp_path, name)
 
 async def test_stop_ends_it(tmp_path):
     async with Rig(tmp_path, {"/meter.json": json.dumps(METER).encode()}) as rig:
-        await rig.search.begin(dict(LINE, filePath="/meter.json"), False)
+        await rig.search.begin("/meter.json", LINE, False)
         await asyncio.sleep(0.1)
         assert rig.search.result()["etaSec"] > 0
         assert await rig.search.end() == {"status": "DONE"}
@@ -171,7 +171,7 @@ async def test_a_bad_file_is_said(tmp_path, files, code):
         info = await rig.search.meta_info("/t.json")
         assert (info["status"], info["metaInfo"]) == ("ERROR", None)
         assert info["errorCode"].startswith(code)
-        started = await rig.search.begin(dict(LINE, filePath="/t.json"), False)
+        started = await rig.search.begin("/t.json", LINE, False)
         assert started["errorCode"].startswith(code)
         assert rig.search.result()["status"] == "IDLE"
 
@@ -179,4 +179,4 @@ async def test_a_bad_file_is_said(tmp_path, files, code):
 async def test_without_a_port_it_says_so():
     search = NoTemplateSearch()
     with pytest.raises(Refused, match="no RS-485 port"):
-        await search.begin(dict(LINE, filePath="/t.json"), False)
+        await search.begin("/t.json", LINE, False)

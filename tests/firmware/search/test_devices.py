@@ -6,6 +6,7 @@ import time
 import pytest
 
 from firmware.api.endpoints import ENDPOINTS
+from firmware.api.endpoints.search import search_of
 from firmware.services.bus.arbiter import Bus
 from firmware.services.bus.transaction import INTERACTIVE, Transaction
 from firmware.services.gateway.rtu import crc
@@ -34,7 +35,9 @@ class Rig:
         await self.bus.stop()
 
     def start(self, **fields):
-        return self.discovery.begin(BODY.check(dict({"baudRate": 9600, "charFormat": 5, "fastSearch": True}, **fields)))
+        return self.discovery.begin(
+            search_of(BODY.check(dict({"baudRate": 9600, "charFormat": 5, "fastSearch": True}, **fields)))
+        )
 
     async def finish(self, seconds=30):
         end = time.monotonic() + seconds
@@ -189,7 +192,9 @@ class Listener:
 
 async def search_by(listener, **fields):
     discovery = Discovery(listener, SERIAL)
-    discovery.begin(BODY.check(dict({"baudRate": 9600, "charFormat": 5, "uidFrom": 8, "uidTo": 10}, **fields)))
+    discovery.begin(
+        search_of(BODY.check(dict({"baudRate": 9600, "charFormat": 5, "uidFrom": 8, "uidTo": 10}, **fields)))
+    )
     while discovery.is_running():
         await asyncio.sleep(0)
     result = discovery.result(True)
