@@ -12,15 +12,6 @@ from hal.ip_addresses import is_ipv4, is_ipv6
 GUEST, POWER_USER, ADMINISTRATOR = 0, 1, 2
 
 
-def bearer_tokens(headers) -> list[str]:
-    """The tokens of a request: `Bearer <token>` in Authorization, and in Authorized as the first clients send it.
-
-    Whatever a proxy or a browser puts into Authorization on its own account does not hide a token in Authorized.
-    """
-    values = [headers.get("authorization") or "", headers.get("authorized") or ""]
-    return [value[7:].strip() for value in values if value[:7].lower() == "bearer "]
-
-
 class Guard:
     """Decides on requests. `hosts` are the names, besides IP addresses and localhost, by which browsers may call."""
 
@@ -55,9 +46,16 @@ class Guard:
         return level
 
     def _session(self, headers) -> str | None:
-        for token in bearer_tokens(headers):
-            if self._sessions.use(token):
-                return token
+        """The token, if it is alive: `Bearer <token>` in Authorization, or in Authorized as the first clients send it.
+
+        Whatever a proxy or a browser puts into Authorization on its own account does not hide a token in Authorized.
+        """
+        for name in ("authorization", "authorized"):
+            value = headers.get(name)
+            if value is not None and value[:7].lower() == "bearer ":
+                token = value[7:].strip()
+                if self._sessions.use(token):
+                    return token
         return None
 
     def _refuse_cross_site(self, request) -> None:
