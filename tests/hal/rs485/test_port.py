@@ -192,9 +192,9 @@ async def test_a_line_that_echoes_is_seen_through_for_reads_and_writes(far, port
 
 
 async def test_a_write_as_the_first_exchange_on_an_echoing_line(far, port):
-    far.reply = lambda data: [far.later(0.02, data), far.later(0.03, data)]  # the echo comes late, out of a buffer
+    far.reply = lambda data: [far.later(0.005, data), far.later(0.02, data)]  # the echo comes late, out of a buffer
     assert (await port.transact(1, WRITE, 0.2)).pdu == WRITE
-    far.reply = lambda data: far.later(0.02, data)
+    far.reply = lambda data: far.later(0.005, data)
     assert (await port.transact(1, WRITE, 0.1)).error == "ECHO"
 
 
