@@ -14,6 +14,7 @@ from firmware.services.access.throttle import (
     ALL_PAUSE,
     FORGET_SEC,
     FREE_TRIES,
+    KNOWN_LIMIT,
     Throttle,
 )
 from firmware.services.errors import Refused
@@ -255,6 +256,33 @@ def test_what_is_counted_is_forgotten_in_time_and_makes_room():
         throttle.failed("10.0.0.1")
     with pytest.raises(Refused):
         throttle.check("10.0.0.1")
+
+
+def test_making_room_forgets_none_that_has_tried_of_late():
+    now = [0.0]
+    throttle = Throttle(lambda: now[0])
+    for number in range(ADDRESSES_LIMIT - 1):
+        throttle.failed(f"10.1.0.{number}")
+    now[0] += FORGET_SEC + 1
+    for _ in range(FREE_TRIES - 1):
+        throttle.failed("10.0.0.1")
+    throttle.failed("10.0.0.2")  # for which room is made
+    throttle.failed("10.0.0.1")
+    with pytest.raises(Refused, match="too many wrong logins;"):
+        throttle.check("10.0.0.1")
+
+
+def test_the_last_addresses_that_have_logged_in_are_known():
+    throttle = Throttle(lambda: 0.0)
+    for number in range(KNOWN_LIMIT + 1):
+        throttle.succeeded(f"10.0.0.{number}")
+        throttle.succeeded(f"10.0.0.{number}")
+    for number in range(1000):
+        throttle.failed(f"10.1.{number >> 8}.{number & 255}")
+    for number in range(1, KNOWN_LIMIT + 1):
+        throttle.check(f"10.0.0.{number}")
+    with pytest.raises(Refused, match="by all addresses together"):
+        throttle.check("10.0.0.0")
 
 
 @pytest.mark.parametrize(("addresses", "guesses"), [(1, 1000), (130, 2000), (1000, 10000), (5000, 5000)])
