@@ -226,7 +226,8 @@ class Device(Services):
         )
         router = ModbusRouter(self.bus, self.registers, self.forwarding, modbus_tcp, self.transfers)
         self.modbus_requests = ModbusRequests(router)
-        self.gateway = ModbusGateway(router, modbus_tcp, self.problems)
+        tunnel = settings["wgManual"]["allowedIps"] if settings["wgManual"]["enabled"] else []
+        self.gateway = ModbusGateway(router, modbus_tcp, self.problems, tunnel=tunnel)
         self._run(self.gateway, self._serve_modbus_tcp)
         self.cloud = CloudConnections(router, self.registers, settings)
         self._run(self.cloud)

@@ -23,18 +23,26 @@ _IDLE_CHECK_SEC = 1.0
 
 
 class ModbusGateway(Service):
-    """Modbus clients over IP. `settings` is the active value of modbusTcp."""
+    """Modbus clients over IP. `settings` is the active value of modbusTcp, `tunnel` the networks behind the VPN's peer:
+    for who comes from there others give way."""
 
     def __init__(
-        self, router: ModbusRouter, settings: shapes.ModbusTcp, problems: Problems | None = None, clock=monotonic
+        self,
+        router: ModbusRouter,
+        settings: shapes.ModbusTcp,
+        problems: Problems | None = None,
+        clock=monotonic,
+        tunnel: "list[str] | tuple" = (),
     ):
         self._router = router
         self._settings = settings
         self._problems = problems or Problems()
         self._allowed = [parse_network(network) for network in settings["allow"]]
+        networks = [parse_network(network) for network in tunnel]
+        self._tunnel = [network for network in networks if network[1]]  # one of all addresses tells of nobody
         self._clock = clock
         self._sessions: dict = {}  # ModbusSession -> its task
-        self._origins: dict = {}  # ModbusSession -> where it comes from, as `source_of` has it
+        self._origins: dict = {}  # ModbusSession -> where it comes from, as `_origin` has it
         self._doors: list = []
 
     async def listen(self, host: str, port: int) -> int | None:
@@ -86,12 +94,13 @@ class ModbusGateway(Service):
 
     async def _accept(self, frames: MbapStream | RtuStream, writer) -> None:
         address = peer_address(writer)
-        if not self._admits(address) or not self._has_room(source_of(address)):
+        origin = self._origin(address)
+        if not self._admits(address) or not self._has_room(origin):
             abort_stream(writer)
             return
         session = ModbusSession(frames, writer, self._router, clock=self._clock)
         self._sessions[session] = asyncio.current_task()
-        self._origins[session] = source_of(address)
+        self._origins[session] = origin
         try:
             await session.serve()
         except asyncio.CancelledError:
@@ -102,13 +111,13 @@ class ModbusGateway(Service):
             self._forget(session)
 
     def _admits(self, address: str) -> bool:
-        try:
-            parsed = parse_address(address)
-        except ValueError:
-            return False
-        return any(contains(network, parsed) for network in self._allowed)
+        return _lies_in(address, self._allowed)
 
-    def _has_room(self, origin) -> bool:
+    def _origin(self, address: str) -> tuple:
+        """Whether it comes over the tunnel, and what counts as its address."""
+        return _lies_in(address, self._tunnel), source_of(address)
+
+    def _has_room(self, origin: tuple) -> bool:
         """Whether one more client from there has a place; where all are taken, somebody else's is given up for it."""
         if len(self._sessions) < self._settings["maxClients"]:
             return True
@@ -119,9 +128,10 @@ class ModbusGateway(Service):
         self._forget(session)
         return True
 
-    def _gives_way(self, origin) -> ModbusSession | None:
+    def _gives_way(self, origin: tuple) -> ModbusSession | None:
         """The client that gives way to one from there: of those whose address has more connections than that one would
-        have, or who have asked nothing for GRACE_SEC, the idlest of the address with most."""
+        have, or who have asked nothing for GRACE_SEC, the idlest of the address with most. Anybody else gives way to
+        who comes over the tunnel, and those to none but their like."""
         taken: dict = {}
         for other in self._origins.values():
             taken[other] = taken.get(other, 0) + 1
@@ -130,7 +140,8 @@ class ModbusGateway(Service):
         rank = (0, 0.0)
         for session, other in self._origins.items():
             idle = session.idle_sec()
-            if (taken[other] > own or idle >= GRACE_SEC) and (taken[other], idle) > rank:
+            yields = origin[0] > other[0] or taken[other] > own or idle >= GRACE_SEC
+            if yields and origin[0] >= other[0] and (taken[other], idle) > rank:
                 best = session
                 rank = (taken[other], idle)
         return best
@@ -145,3 +156,11 @@ class ModbusGateway(Service):
             for session, task in list(self._sessions.items()):
                 if session.idle_sec() > self._settings["idleSec"]:
                     task.cancel()
+
+
+def _lies_in(address: str, networks: list) -> bool:
+    try:
+        parsed = parse_address(address)
+    except ValueError:
+        return False
+    return any(contains(network, parsed) for network in networks)

@@ -39,7 +39,7 @@ IDENTITY = {"mac": "02:00:00:00:02:52", "uniqueMac": True, "firmwareType": 1, "f
 class Rig:
     """A gateway with everything under it."""
 
-    def __init__(self, state_dir, modbus_tcp=None, serial=None, forwarding=None, host="127.0.0.1", port=0):
+    def __init__(self, state_dir, modbus_tcp=None, serial=None, forwarding=None, host="127.0.0.1", port=0, tunnel=()):
         self.host = host
         self.port_wanted = port
         self.port = SimulatedPort({}, str(state_dir))
@@ -54,7 +54,8 @@ class Rig:
         self.requests = ModbusRequests(self.router)
         self.problems = Problems()
         self.now = 0.0  # what is added to the gateway's time
-        self.gateway = ModbusGateway(self.router, self.settings, self.problems, lambda: time.monotonic() + self.now)
+        clock = lambda: time.monotonic() + self.now  # noqa: E731
+        self.gateway = ModbusGateway(self.router, self.settings, self.problems, clock, tunnel)
         self.tcp = 0
         self.writers: list = []
 
@@ -358,6 +359,20 @@ async def test_an_address_does_not_take_the_places_of_the_others(tmp_path):
             await rig.connect("127.0.0.9")
         assert [await lives(other) for other in others] == [True, True]
         assert rig.gateway.client_count() == 4
+
+
+async def test_who_comes_over_the_tunnel_finds_a_place_and_keeps_it(tmp_path):
+    async with Rig(tmp_path, {"maxClients": 3}, tunnel=["127.0.8.0/24", "0.0.0.0/0"]) as rig:
+        others = [(await rig.connected(1, f"127.0.0.{number}"))[0] for number in (2, 3, 4)]
+        assert [await lives(other) for other in others] == [True] * 3
+        assert not await lives(await rig.connect("127.0.0.5"))
+        administrator = await rig.connect("127.0.8.1")
+        assert await lives(administrator)
+        assert rig.gateway.client_count() == 3
+        rig.now = 100
+        for number in range(20, 40):
+            await rig.connect(f"127.0.0.{number}")
+        assert await lives(administrator)
 
 
 async def test_the_client_idle_longest_gives_way_where_all_places_are_taken(tmp_path):

@@ -134,7 +134,8 @@ def test_scales_are_computed_in_decimals():
     assert decode(param(type="float32", scale=1000), float_words(0.1)) == 100
     assert decode(param(type="int16", scale=1e-05), [0xFFFE]) == -2e-05
     assert decode(param(type="uint16", scale=1e3), [65535]) == 65535000
-    assert [decode(param(scale=0.1), [number]) for number in range(0, 65536, 7)] == [
+    tenths = param(scale=0.1)
+    assert [decode(tenths, [number]) for number in range(0, 65536, 7)] == [
         float(f"{number // 10}.{number % 10}") for number in range(0, 65536, 7)
     ]
 
