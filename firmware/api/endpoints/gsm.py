@@ -34,6 +34,6 @@ ENDPOINTS = (
         gsm_sms_test,
         _sms_result,
         body=_SMS,
-        errors=("NO_SMS_NUMBER", "NO_MODEM"),
+        errors=("NO_SMS_NUMBER", "SMS_LIMIT", "NO_MODEM"),
     ),
 )

@@ -23,7 +23,17 @@ DOCUMENT = json.loads(TEXT)
 OPERATIONS = [operation for item in DOCUMENT["paths"].values() for operation in item.values()]
 
 # The codes of a room's services, and the endpoints' areas over which they come out
-ROOMS = {"bus": ["modbus"], "search": ["search"], "card": ["card"], "settings": ["settings"], "time": ["time"]}
+ROOMS = {
+    "access": ["access", "settings"],
+    "bus": ["modbus"],
+    "card": ["card"],
+    "network": ["gsm"],
+    "routing": ["modbus"],
+    "search": ["search"],
+    "settings": ["settings"],
+    "system": ["state", "gsm"],
+    "time": ["time"],
+}
 
 
 def test_the_document_is_valid():
@@ -61,9 +71,8 @@ def test_every_code_that_the_services_of_an_area_give_is_declared_there():
     for room, areas in ROOMS.items():
         given = set()
         for path in (ROOT / "firmware" / "services" / room).glob("*.py"):
-            given |= set(re.findall(r'(?:Refused|return)\(?\s*\(?"([A-Z]+_[A-Z_]+)", [f"]', path.read_text()))
+            given |= set(re.findall(r'(?:Refused|return)\(?\s*\(?"([A-Z]+_[A-Z_]+)"', path.read_text()))
         declared = {code for area in areas for row in AREAS[area] for code in errors_of(row)}
-        assert given & set(ERRORS)
         assert given & set(ERRORS) <= declared | {"BAD_TEMPLATE", "NOT_FOUND"}, room  # these come as errorCode
 
 
