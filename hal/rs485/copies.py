@@ -8,7 +8,7 @@ Instants are integer microseconds.
 
 HORIZON_US = 500000  # a copy comes no later than so long after its original
 AGAIN_US = 100000  # a question whose answer was taken for a copy is asked again no earlier than so long after that copy
-TRUST_AFTER = 8  # answers that were doubted and proved to be none, without a copy in between: then none is doubted
+TRUST_AFTER = 4  # answers that were doubted and proved to be none, without a copy in between: then none is doubted
 FORGET_AFTER = 64  # answers in a row without a copy, after which a unit counts as one that does not double
 ANSWERS_LIMIT = 64  # answers kept, of all units together
 

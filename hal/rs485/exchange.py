@@ -11,7 +11,7 @@ RAW_LIMIT = 256  # bytes told of what was heard instead of an answer
 CHUNK_GAP_US = 30000  # within which a tty hands over what has arrived; USB adapters collect for 16 ms
 HOLE_US = 100000  # the longest pause inside an answer that has begun
 ECHO_WAIT_US = 250000  # how long a write's answer that could be an echo waits for a second one
-COPY_WAIT_US = 300000  # how long an answer that could be a copy of an earlier one waits for another
+COPY_WAIT_US = 100000  # how long an answer that could be a copy of an earlier one waits for another
 
 
 class Exchange:
