@@ -74,6 +74,7 @@ COMPARED = {
     ast.NotIn: ast.In,
 }
 CALCULATED = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.FloorDiv, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd}
+SHOWN = 110  # characters of a line that survives
 SMALL = 16  # numbers up to this are changed by one; limits and times above it are doubled or halved
 UNTOUCHED = ("log", "log_exception")  # calls whose arguments only people read
 
@@ -116,7 +117,7 @@ def _variants(node) -> list:
         return [lambda node: setattr(node, "value", not node.value)]
     if isinstance(node, (ast.If, ast.IfExp, ast.While)):
         return [lambda node: setattr(node, "test", ast.UnaryOp(ast.Not(), node.test))]
-    if isinstance(node, ast.Return) and node.value is not None and not _is_none(node.value):
+    if isinstance(node, ast.Return) and node.value is not None and not isinstance(node.value, ast.Constant):
         return [lambda node: setattr(node, "value", ast.Constant(None))]
     return _of_statements(node)
 
@@ -154,10 +155,6 @@ def _lessen(node) -> None:
     node.value = node.value - 1 if node.value <= SMALL else node.value // 2
 
 
-def _is_none(node) -> bool:
-    return isinstance(node, ast.Constant) and node.value is None
-
-
 def planted(tree: ast.Module, mistake: "tuple[int, int]") -> "tuple[str, int]":
     """(source with the mistake, its line in the original)."""
     tree = copy.deepcopy(tree)
@@ -172,7 +169,7 @@ def difference(before: str, after: str) -> str:
     old, new = before.splitlines(), after.splitlines()
     for at, line in enumerate(old):
         if at >= len(new) or new[at] != line:
-            return f"{line.strip()}  ->  {new[at].strip() if at < len(new) else ''}"
+            return f"{line.strip()[:SHOWN]}  ->  {new[at].strip()[:SHOWN] if at < len(new) else ''}"
     return ""
 
 

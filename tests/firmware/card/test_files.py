@@ -431,6 +431,12 @@ def test_letters_have_the_capitals_that_unicode_gives_them():
             assert fold(letter) == (letter.upper() if len(letter.upper()) == 1 else letter)
 
 
+def test_no_letter_is_taken_for_another_one_than_its_capital():
+    changed = [letter for letter in map(chr, range(0xD800)) if fold(letter) != letter]
+    assert [letter for letter in changed if fold(letter) != letter.upper()] == []
+    assert len(changed) == 511  # as many as the table has: those that FAT drivers know too
+
+
 async def test_of_two_names_that_differ_in_case_the_exact_one_is_meant(rig):
     (rig.folder / "A.txt").write_bytes(b"capital")
     (rig.folder / "a.txt").write_bytes(b"small")

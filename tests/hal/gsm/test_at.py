@@ -23,7 +23,8 @@ class Peer:
         tty.setraw(self.slave)
         os.set_blocking(self.master, False)
         self.path = os.ttyname(self.slave)
-        self.heard = b""
+        self.heard = b""  # since the script last went on
+        self.questions = b""  # all of it
         self.script = []  # (what is heard at the end, what is said)
         asyncio.get_running_loop().add_reader(self.master, self._hear)
 
@@ -35,7 +36,9 @@ class Peer:
         self.script.append((heard, said))
 
     def _hear(self):
-        self.heard += os.read(self.master, 4096)
+        data = os.read(self.master, 4096)
+        self.questions += data
+        self.heard += data
         while self.script and self.script[0][0] in self.heard:
             heard, said = self.script.pop(0)
             self.heard = self.heard.partition(heard)[2]
@@ -164,6 +167,33 @@ async def test_a_modem_that_refuses_the_question_is_settled_when_it_is_quiet(rig
         rig.peer.expect(b"AT+CMEE?\r", b"\r\nERROR\r\n")
     rig.peer.expect(b"AT+CSQ\r", b"\r\n+CSQ: 18,99\r\n\r\nOK\r\n")
     assert await rig.port.command(*CSQ) == ["+CSQ: 18,99"]
+
+
+async def test_a_modem_that_answers_the_question_is_not_asked_it_again(rig):
+    with pytest.raises(AtSilent):
+        await rig.port.command("AT+CGATT=1", seconds=0.02)
+    rig.peer.expect(b"AT+CMEE?\r", b"\r\n+CMEE: 1\r\n\r\nOK\r\n")
+    rig.peer.expect(b"AT+CSQ\r", b"\r\n+CSQ: 18,99\r\n\r\nOK\r\n")
+    assert await rig.port.command(*CSQ) == ["+CSQ: 18,99"]
+    assert rig.peer.questions.count(b"AT+CMEE?\r") == 1
+
+
+async def test_a_prod_is_sent_though_nothing_may_answer_it(rig):
+    await rig.port.prod("AT&F")
+    for _ in range(100):
+        await asyncio.sleep(0.005)
+        if rig.peer.heard:
+            break
+    assert rig.peer.heard == b"AT&F\r"
+
+
+async def test_a_prompt_that_nobody_waits_for_costs_none_of_what_follows(rig):
+    rig.peer.say(b"\r\n>\r\n+CREG: 1\r\n")
+    for _ in range(100):
+        await asyncio.sleep(0.005)
+        if "+CREG: 1" in rig.unsolicited:
+            break
+    assert "+CREG: 1" in rig.unsolicited
 
 
 async def test_a_modem_that_is_silent_for_good_is_told(rig):
