@@ -258,6 +258,16 @@ def test_what_is_counted_is_forgotten_in_time_and_makes_room():
         throttle.check("10.0.0.1")
 
 
+def test_slow_guesses_are_counted_too():
+    now = [0.0]
+    throttle = Throttle(lambda: now[0])
+    for _ in range(FREE_TRIES):
+        now[0] += FORGET_SEC - 1
+        throttle.failed("10.0.0.1")
+    with pytest.raises(Refused, match="too many wrong logins;"):
+        throttle.check("10.0.0.1")
+
+
 def test_making_room_forgets_none_that_has_tried_of_late():
     now = [0.0]
     throttle = Throttle(lambda: now[0])
