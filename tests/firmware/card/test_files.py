@@ -24,6 +24,7 @@ from firmware.services.card.paths import CardTree, fold
 from firmware.services.card.uploads import BLOCK
 from firmware.services.errors import Refused
 from firmware.services.time.local_time import LocalTime
+from firmware.services.transfers import Transfers
 from hal.contracts import CardFull, NoCard
 from hal.fields import BadField
 from hal.simulated.card import SimulatedCard
@@ -111,6 +112,22 @@ async def test_a_file_comes_back_as_it_was_sent(rig, size):
     await rig.upload("/data.bin", data)
     assert await rig.download("/data.bin") == data
     assert rig.on_disk() == {"data.bin": data}
+
+
+async def test_blocks_that_are_read_and_written_are_transfers_and_looking_is_none(rig):
+    transfers = Transfers(rig.clock)
+    files = CardFiles(rig.card, local_iso, clock=rig.clock, transfers=transfers)
+    await files.dir("/")
+    assert await code(files.read("/absent", 0)) == "NOT_FOUND"
+    assert transfers.last is None
+    await files.write("/a", 0, 1, b"x")
+    assert transfers.last == rig.clock.now
+    rig.clock.now += 5
+    await files.info("/a")
+    assert transfers.last == rig.clock.now - 5
+    await files.read("/a", 0)
+    assert transfers.last == rig.clock.now
+    await files.stop()
 
 
 async def test_an_empty_file_has_one_empty_block(rig):
