@@ -41,6 +41,7 @@ DRIVERS = {  # (part, driver) -> (module, class)
     ("button", "gpio"): ("hal.linux.button", "GpioButton"),
     ("button", "simulated"): ("hal.simulated.button", "SimulatedButton"),
     ("updater", "folders"): ("hal.linux.update.folders", "FoldersUpdater"),
+    ("updater", "rauc"): ("hal.linux.update.rauc", "RaucUpdater"),
 }
 
 

@@ -1,0 +1,166 @@
+"""The real RAUC over a D-Bus of its own. What every updater does is in test_updater_contract.py, this is its own."""
+
+import asyncio
+import platform
+
+import pytest
+
+from firmware import VERSION
+from hal.contracts import PartError, UpdateRefused
+from hal.update.signed import Moment
+from tests.hal.update.keys import NOW, Maker
+from tests.hal.update.rauc_rig import MISSING, RaucRig
+
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"needs {', '.join(MISSING)}")
+if not MISSING:
+    from hal.linux.update.rauc import RaucUpdater, refusal
+
+MOMENT = Moment(NOW, NOW)
+MACHINE = platform.machine()
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory):
+    """RAUC and a maker's authority; made once, for keys take time."""
+    rig = RaucRig(tmp_path_factory.mktemp("rauc"), f"simulated-{MACHINE}")
+    yield rig
+    rig.stop()
+
+
+@pytest.fixture
+async def board(system, tmp_path):
+    """The updater of a board that has just started its first system."""
+    (system.folder / "primary").write_text("system0\n")
+    for number in (0, 1):
+        (system.folder / f"state-system{number}").write_text("good\n")
+        (system.folder / f"rootfs{number}").write_bytes(bytes(65536))
+    system.boot(0)
+    return await start(system, tmp_path)
+
+
+async def start(system, state_dir):
+    keys = state_dir / "keys"
+    maker = Maker(keys) if not keys.exists() else None
+    options = {"bus": system.address, "keys": str(keys / "keyring.json"), "compatible": "simulated"}
+    options["config"] = str(system.folder / "system.conf")
+    updater = RaucUpdater(RaucUpdater.OPTIONS.check(options), str(state_dir))
+    updater.maker = maker
+    for _ in range(400):
+        try:
+            await updater.start()
+            return updater
+        except PartError:
+            await asyncio.sleep(0.05)  # RAUC is still starting
+    raise AssertionError("RAUC does not start")
+
+
+def silent(percent):
+    pass
+
+
+async def refused(updater, system, path, allow_older=False):
+    with pytest.raises(UpdateRefused) as caught:
+        await updater.install(str(path), MOMENT, allow_older, silent)
+    assert (system.folder / "rootfs1").read_bytes() == bytes(65536)
+    assert (system.folder / "primary").read_text() == "system0\n"
+    return caught.value.code
+
+
+async def test_a_bundle_goes_into_the_other_slot_which_starts_next(board, system):
+    told = []
+    assert board.running() == {"version": VERSION, "slot": "system0", "trial": False}
+    await board.install(str(system.bundle(content=b"a new system")), MOMENT, False, told.append)
+    assert told[-1] == 100
+    assert (system.folder / "rootfs1").read_bytes().startswith(b"a new system")
+    assert (system.folder / "primary").read_text() == "system1\n"
+    assert board.last()["result"] == ""
+
+
+async def test_a_new_system_that_is_healthy_is_confirmed(board, system, tmp_path):
+    await board.install(str(system.bundle()), MOMENT, False, silent)
+    system.boot(1)
+    board = await start(system, tmp_path)
+    assert board.running()["trial"]
+    await board.confirm()
+    assert not board.running()["trial"] and board.last()["result"] == "DONE"
+    assert (system.folder / "state-system1").read_text() == "good\n"
+
+
+async def test_a_fall_back_of_the_boot_loader_is_told(board, system, tmp_path):
+    await board.install(str(system.bundle(version="9.9.8")), MOMENT, False, silent)
+    system.boot(0)  # it did not come up, and the boot loader went back
+    board = await start(system, tmp_path)
+    assert board.last()["result"] == "ROLLED_BACK" and board.last()["rolledBackFrom"] == "9.9.8"
+    assert "boot loader" in board.last()["error"]
+
+
+async def test_a_new_system_that_gives_itself_up_goes_back_and_says_why(board, system, tmp_path):
+    await board.install(str(system.bundle()), MOMENT, False, silent)
+    system.boot(1)
+    board = await start(system, tmp_path)
+    await board.give_up("it has no bus")
+    assert (system.folder / "primary").read_text() == "system0\n"
+    assert (system.folder / "state-system1").read_text() == "bad\n"
+    system.boot(0)
+    board = await start(system, tmp_path)
+    assert (board.last()["result"], board.last()["error"]) == ("ROLLED_BACK", "it has no bus")
+
+
+async def test_a_bundle_of_another_authority_is_refused(board, system):
+    if not (system.folder / "other.pem").exists():
+        system.make_authority("other", "good")
+    assert await refused(board, system, system.bundle(signer="other-signer")) == "UPDATE_WRONG_KEY"
+
+
+@pytest.mark.parametrize(
+    ("name", "begin", "end", "code"),
+    [
+        ("expired", "20200101000000Z", "20200201000000Z", "UPDATE_EXPIRED"),
+        ("early", "20800101000000Z", "20900101000000Z", "UPDATE_NOT_YET_VALID"),
+    ],
+)
+async def test_a_certificate_out_of_its_time_is_refused(board, system, monkeypatch, name, begin, end, code):
+    if not (system.folder / f"ca-{name}.pem").exists():
+        system.make_signer("ca", name, "-startdate", begin, "-enddate", end)
+    assert await refused(board, system, system.unchecked_bundle(f"ca-{name}")) == code
+
+
+@pytest.mark.parametrize(
+    ("what", "code"),
+    [
+        ({"compatible": f"another-{MACHINE}"}, "UPDATE_WRONG_BOARD"),
+        ({"compatible": "simulated-vax"}, "UPDATE_WRONG_ARCH"),
+        ({"version": "0.0.1"}, "UPDATE_TOO_OLD"),
+        ({"version": "9.9.9+min.9.0.0"}, "UPDATE_NEEDS_STEP"),
+        ({"version": "newest"}, "UPDATE_BAD_BUNDLE"),
+    ],
+)
+async def test_a_bundle_that_is_not_for_this_device_is_refused(board, system, what, code):
+    assert await refused(board, system, system.bundle(**what)) == code
+
+
+async def test_a_bundle_that_was_cut_or_changed_is_refused(board, system, tmp_path):
+    whole = system.bundle(content=bytes(range(256)) * 64).read_bytes()
+    for name, data in (
+        ("cut", whole[: len(whole) // 2]),
+        ("short", whole[:-1]),
+        ("changed", whole[:200] + bytes([whole[200] ^ 1]) + whole[201:]),
+        ("empty", b""),
+        ("other", b"#!/bin/sh\n" * 100),
+    ):
+        (tmp_path / name).write_bytes(data)
+        assert (await refused(board, system, tmp_path / name)).startswith("UPDATE_"), name
+
+
+async def test_indexes_and_licences_are_checked_by_our_own_keys(board):
+    assert board.open_document(board.maker.document("index", {"a": 1}), "index", MOMENT) == {"a": 1}
+
+
+async def test_without_rauc_there_are_no_updates_and_that_is_said(tmp_path):
+    options = {"bus": f"unix:path={tmp_path}/nothing", "keys": "/none", "compatible": "x"}
+    with pytest.raises(PartError, match="RAUC does not answer"):
+        await RaucUpdater(RaucUpdater.OPTIONS.check(options), str(tmp_path)).start()
+
+
+def test_complaints_that_nobody_knows_are_a_bad_bundle():
+    assert refusal("something is odd").code == "UPDATE_BAD_BUNDLE"
