@@ -15,6 +15,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Callable
+from typing import Any
 
 from dbus_fast import BusType, DBusError
 from dbus_fast.aio import MessageBus
@@ -230,6 +231,7 @@ class Rauc:
 
     def __init__(self, address: str):
         self._address = address or None
+        self.installer: Any = None  # its methods are made from what RAUC says of itself
         self.completed = asyncio.Event()
         self.result = 0
 
