@@ -43,7 +43,7 @@ run-micropython: $(VENV)/.made-dev
 	exec $(BIN)/micropython -X heapsize=1M -m firmware \
 	  --board board-configs/micropython-unix.json --state-dir $(STATE) --http 127.0.0.1:$(PORT)
 
-test: $(VENV)/.made-dev lint
+test: $(VENV)/.made-dev build/keys/keyring.json lint
 	$(BIN)/python -m pytest
 
 # The hardware layer and the package on the interfaces of a real kernel, in a virtual machine: docs/vm-tests.md.
