@@ -139,7 +139,7 @@ async def ask(url: Url, headers: dict, method: str = "GET", body: bytes = b"") -
         raise Refused("UPDATE_SERVER", f"{url.host}: cannot be reached: {exc}") from None
     try:
         lines = [f"{method} {url.path} HTTP/1.1", f"Host: {url.authority}", "Connection: close"]
-        lines += ["Accept-Encoding: identity", *[f"{name}: {value}" for name, value in headers.items()]]
+        lines += ["Accept-Encoding: identity"] + [f"{name}: {value}" for name, value in headers.items()]
         if method != "GET":
             lines.append(f"Content-Length: {len(body)}")
         writer.write(("\r\n".join(lines) + "\r\n\r\n").encode() + body)
