@@ -27,7 +27,7 @@ TEST_SEC = 40  # for one test; a mistake that makes one hang is noticed by that
 RUN_SEC = 400  # for all tests of a module
 
 SETTINGS = ["firmware/settings", "firmware/access/test_authority.py"]
-BUS = ["firmware/bus/test_lanes.py", "firmware/bus", "firmware/search/test_devices.py"]
+BUS = ["firmware/bus", "firmware/search/test_devices.py"]
 LINE = ["hal/rs485", "firmware/bus"]
 HTTP = ["firmware/http", "firmware/access/test_crowd.py", "conformance/test_http.py"]
 LOGIN = ["firmware/access"]
@@ -40,7 +40,7 @@ TESTS = {  # module -> tests that are to notice mistakes in it, the quickest fir
     "firmware/services/settings/values.py": SETTINGS,
     "firmware/services/bus/arbiter.py": BUS,
     "firmware/services/bus/lanes.py": BUS,
-    "firmware/services/bus/debts.py": BUS,
+    "firmware/services/bus/debts.py": ["firmware/bus/test_debts.py", *BUS],
     "hal/rs485/port.py": LINE,
     "hal/rs485/framing.py": [*LINE, "hal/simulated/test_world.py"],
     "firmware/http/server.py": HTTP,

@@ -3,6 +3,7 @@
 import asyncio
 
 from firmware.services.bus.arbiter import Bus
+from firmware.services.bus.lanes import Lane
 from firmware.services.bus.transaction import GATEWAY, INTERACTIVE, SEARCH, Transaction
 from firmware.services.routing.forwarding import Forwarding
 from firmware.services.routing.router import ModbusRouter
@@ -222,3 +223,12 @@ def test_a_lost_port_says_nothing_of_a_device():
         assert (unit["ok"], unit["timeouts"], unit["badFrames"]) == (0, 0, 0)
 
     on_a_bus(main)
+
+
+def test_what_is_put_back_is_before_the_others_of_its_source_and_they_keep_their_order():
+    lane = Lane(1)
+    first, second, third, again = (Transaction(1, read(number), GATEWAY, "one") for number in range(4))
+    for transaction in (first, second, third):
+        lane.put(transaction)
+    lane.put(again, first=True)
+    assert [lane.take(lambda transaction: True) for _ in range(5)] == [again, first, second, third, None]
