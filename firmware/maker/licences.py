@@ -7,13 +7,13 @@ import json
 import os
 import time
 
-from firmware.maker.signing import read_key, sign_document
-
 DAY = 86400
 
 
 def make(keys: str, payload: dict) -> str:
     """A licence's text, signed by the signing key in a folder. OSError; ValueError where that holds no key."""
+    from firmware.maker.signing import read_key, sign_document  # megabytes that a running device has no use for
+
     key = read_key(os.path.join(keys, "signing.key"))
     with open(os.path.join(keys, "signing.cert")) as file:
         certificate = json.load(file)
