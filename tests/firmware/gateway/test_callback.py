@@ -39,6 +39,7 @@ class Server:
         self.context = context
         self.calls: asyncio.Queue = asyncio.Queue()
         self.writers: list = []
+        self.closed = False
 
     async def __aenter__(self):
         self.server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self.context)
@@ -47,12 +48,15 @@ class Server:
 
     async def __aexit__(self, *exc):
         self.server.close()
+        self.closed = True
         for writer in self.writers:
             writer.transport.abort()
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)  # who is just calling is heard, and hung up on
 
     async def _accept(self, reader, writer):
         self.writers.append(writer)
+        if self.closed:
+            writer.transport.abort()
         await self.calls.put((reader, writer))
 
     async def call(self):
