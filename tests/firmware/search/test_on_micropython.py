@@ -17,6 +17,7 @@ from firmware.services.bus.arbiter import Transaction
 from firmware.services.search.classes import TemplateSearch
 from firmware.services.search.devices import Discovery
 from firmware.services.search.templates import parse
+from firmware.services.search.verdicts import Search
 from firmware.services.settings.table import default
 
 REGISTERS = {0: 0x075B, 1: 0xCD15, 2: 0x4B7F, 3: 0xFFFF, 4: 0x57, 5: 0x42, 6: 0, 7: 0x7FC0, 8: 0, 20: 0x3F80, 21: 0}
@@ -52,16 +53,15 @@ async def read(path, limit):
 
 
 async def main():
-    fields = {"baudRate": 9600, "charFormat": 5, "frameMode": 0, "baudRates": None, "charFormats": None}
-    options = {"uidFrom": 1, "uidTo": 12, "fastSearch": True, "identify": False, "stopAtFirst": False}
+    setting = (9600, 5, 0)
     discovery = Discovery(Bus(), default("serial"))
-    discovery.begin(dict(fields, allProbes=True, **options))
+    discovery.begin(Search([setting], range(1, 13), True, True))
     classes = TemplateSearch(Bus(), read, default("serial"))
-    await classes.begin(dict(fields, filePath="/t.json"), False)
+    await classes.begin("/t.json", setting, False)
     while discovery.is_running() or classes.is_running():
         await asyncio.sleep(0)
     found = classes.result()["foundDevices"][0]
-    await classes.begin(dict(fields, filePath="/builtin/templates/eastron-sdm630.json"), False)
+    await classes.begin("/builtin/templates/eastron-sdm630.json", setting, False)
     while classes.is_running():
         await asyncio.sleep(0)
     shipped = classes.result()

@@ -75,7 +75,7 @@ class Ddi:
             self.polls += 1
             self.send_json(request, self.poll())
         elif path.startswith("/deploymentBase/"):
-            self.send_json(request, self.deployment())
+            self.send_json(request, self.deployment(path.split("/")[2]))
         elif path.startswith("/cancelAction/"):
             content = {"id": "7", "cancelAction": {"stopId": self.cancel}}
             self.send_json(request, content)
@@ -94,7 +94,7 @@ class Ddi:
             links["deploymentBase"] = {"href": f"{self.base}/deploymentBase/{self.action}?c=1"}
         return {"config": {"polling": {"sleep": "00:00:30"}}, "_links": links}
 
-    def deployment(self):
+    def deployment(self, action):
         artifact = {
             "filename": "firmware.bundle",
             "hashes": {"sha256": hashlib.sha256(self.bundle).hexdigest(), "sha1": "0" * 40, "md5": "0" * 32},
@@ -104,7 +104,7 @@ class Ddi:
         readme = {"filename": "readme.txt", "hashes": {}, "size": 1, "_links": {}}
         chunks = [{"part": "os", "version": "9.9.9", "name": "mc252", "artifacts": [readme, artifact]}]
         plan = {"download": "forced", "update": "forced", "chunks": chunks}
-        return {"id": self.action, "deployment": plan}
+        return {"id": action, "deployment": plan}
 
     def send_json(self, request, content):
         data = json.dumps(content).encode()

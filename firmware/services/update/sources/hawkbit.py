@@ -42,6 +42,8 @@ class Hawkbit:
     async def deployment(self, url: Url) -> dict:
         """{"id", "entry", "url", "install": whether to install it now}. Refused where it holds no bundle."""
         content = await self._get_json(url)
+        if not _identifier(content):
+            raise Refused("UPDATE_SERVER", "the deployment has no id")
         plan = _member(content, "deployment", dict)
         for chunk in _member(plan, "chunks", list):
             for artifact in _member(chunk, "artifacts", list):
