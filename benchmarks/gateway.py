@@ -14,6 +14,7 @@ from benchmarks.rig import DeviceProcess, silence_us, wire_share
 from firmware.services.bus.arbiter import Bus
 from firmware.services.bus.transaction import INTERACTIVE
 from firmware.services.search.devices import FAST_LAST_WAIT, FAST_WAIT, Discovery
+from firmware.services.search.verdicts import Search
 from firmware.services.settings.table import SETTINGS
 from hal.runtime import run
 from hal.simulated.rs485 import SimulatedPort
@@ -111,16 +112,15 @@ async def shared_reads() -> None:
 SERIAL = next(field.default for field in SETTINGS if field.name == "serial")
 
 
-def search_fields(first: int, last: int) -> dict:
+def fast_search(first: int, last: int) -> Search:
     """A fast search on the bus's own line."""
-    line = {"baudRate": 9600, "charFormat": 5, "frameMode": 0, "baudRates": None, "charFormats": None}
-    return dict(line, fastSearch=True, uidFrom=first, uidTo=last, identify=False, stopAtFirst=False)
+    return Search([(9600, 5, 0)], range(first, last + 1), fast=True)
 
 
 async def search(discovery: Discovery, first: int, last: int) -> "tuple[float, list[int]]":
     """(seconds, unit ids found) of a fast search."""
     started = time.monotonic()
-    discovery.begin(search_fields(first, last))
+    discovery.begin(fast_search(first, last))
     while discovery.result(False)["status"] == "RUNNING":
         await asyncio.sleep(0.005)
     return time.monotonic() - started, [found["uid"] for found in discovery.result(True)["foundDevices"]]
@@ -163,7 +163,7 @@ async def search_tables() -> None:
 
 async def interactive_wait(bus: Bus, discovery: Discovery) -> None:
     """How long interactive requests wait for their turn while a search runs."""
-    discovery.begin(search_fields(1, 247))
+    discovery.begin(fast_search(1, 247))
     waits = []
     disturbed = 0
     for _ in range(150):
