@@ -160,6 +160,7 @@ async def test_stopping_in_the_middle_of_a_mount_leaves_nothing_mounted(slot, tu
     for _ in range(turns):
         await asyncio.sleep(0)
     looking.cancel()
+    await asyncio.gather(looking, return_exceptions=True)  # as the service does with what it runs itself
     await part.stop()
     assert mounted_at(slot.mount_point) is None
 
