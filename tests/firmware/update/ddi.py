@@ -5,17 +5,18 @@ says is in `feedback`: (kind, action, execution, finished, details).
 """
 
 import hashlib
-import http.server
 import json
-import threading
+
+from tests.firmware.update.served import Served
 
 TOKEN = "TargetToken secret"
 
 
-class Ddi:
+class Ddi(Served):
     """One tenant with one device."""
 
     def __init__(self, controller):
+        super().__init__()
         self.controller = controller
         self.action = ""
         self.bundle = b""
@@ -25,32 +26,6 @@ class Ddi:
         self.faults = []  # statuses of the next answers, or "break N" for a download
         self.downloads = []  # Range of each
         self.polls = 0
-        ddi = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self):
-                ddi.get(self)
-
-            def do_POST(self):
-                ddi.take(self)
-
-            do_PUT = do_POST
-
-            def log_message(self, *args):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *exc):
-        self.server.shutdown()
-        self.server.server_close()
 
     @property
     def url(self):

@@ -1,43 +1,22 @@
 """A web server with ranges that can be told to misbehave, in a thread."""
 
-import http.server
-import threading
+from tests.firmware.update.served import Served
 
 
-class Web:
+class Web(Served):
     """Serves files from a dict; `faults` is a list of what the next answers do instead."""
 
     def __init__(self):
+        super().__init__()
         self.files: dict[str, bytes] = {}
         self.asked: list[tuple[str, str | None]] = []  # (path, Range)
         self.faults: list[str] = []
-        web = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self):
-                web.answer(self)
-
-            def log_message(self, *args):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *exc):
-        self.server.shutdown()
-        self.server.server_close()
 
     @property
     def url(self):
         return f"http://127.0.0.1:{self.server.server_port}/updates/"
 
-    def answer(self, request):
+    def get(self, request):
         name = request.path.removeprefix("/updates/")
         asked_range = request.headers.get("Range")
         self.asked.append((name, asked_range))

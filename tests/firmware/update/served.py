@@ -1,0 +1,36 @@
+"""An HTTP server in a thread, for stand-ins of the servers that updates come from."""
+
+import http.server
+import threading
+
+
+class Served:
+    """What `get(request)` and `take(request)` (POST, PUT) of a subclass answer, on a free port while it is entered."""
+
+    def __init__(self):
+        served = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                served.get(self)
+
+            def do_POST(self):
+                served.take(self)
+
+            do_PUT = do_POST
+
+            def log_message(self, *args):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *exc):
+        self.server.shutdown()
+        self.server.server_close()
