@@ -15,7 +15,7 @@ from firmware.api.endpoint import Endpoint
 from firmware.api.endpoints import ENDPOINTS
 from firmware.api.error_meanings import MEANINGS
 from firmware.api.errors import ERRORS
-from firmware.api.kinds import Anything, Named
+from firmware.api.kinds import Anything, Content, Named
 from firmware.api.query import Keys, Parameters
 from firmware.services.settings.table import SETTINGS
 from firmware.services.system.state_table import STATE
@@ -127,6 +127,8 @@ def endpoint_section(endpoint: Endpoint) -> list[str]:
         lines += field_rows(answer.fields, with_default=False)
     elif isinstance(answer, Object):
         lines += ["", "Answer: `{}`."]
+    elif isinstance(answer, Content):
+        lines += ["", f"Answer: `{answer.media_type}`."]
     return lines
 
 
@@ -138,7 +140,8 @@ def example(endpoint: Endpoint) -> list[str]:
         lines += ["", "Example:", "", "```", f"{made['method']} {made['path']}"]
         if made["body"] is not None:
             lines += [json.dumps(made["body"])]
-        lines += ["", f"{made['status']} {json.dumps(made['answer'])}", "```"]
+        answer = made["answer"]
+        lines += ["", f"{made['status']} " + (answer if isinstance(answer, str) else json.dumps(answer)), "```"]
     return lines
 
 

@@ -34,6 +34,28 @@ class Anything:
         return {"type": "object"} if self.shape is None else self.shape().schema()
 
 
+class Content:
+    """The body of an answer that is no JSON: its media type, which HTTP's Content-Type names (RFC 9110 section 8.3)."""
+
+    def __init__(self, media_type: str, text: bool = True):
+        self.media_type = media_type
+        self.text = text
+
+    def check(self, value: object, where: str) -> object:
+        """The text or the bytes, or BadField."""
+        if not isinstance(value, str if self.text else bytes):
+            raise BadField(f"{where}: must be " + self.words())
+        return value
+
+    def words(self) -> str:
+        """What it is, in words."""
+        return "text" if self.text else "bytes"
+
+    def schema(self) -> dict:
+        """JSON Schema; of bytes OpenAPI 3.1 (section 4.8.14.2) wants none."""
+        return {"type": "string"} if self.text else {}
+
+
 class Words:
     """Text of any length and content, such as an error's message."""
 

@@ -5,10 +5,11 @@ from firmware.api.endpoint import Endpoint
 from firmware.api.endpoints import AREAS
 from firmware.api.error_meanings import MEANINGS
 from firmware.api.errors import ERRORS
-from firmware.api.kinds import Anything, Named, Words
+from firmware.api.kinds import Anything, Content, Named, Words
 from firmware.api.query import Flag, Keys, Parameters
 from hal.fields import REQUIRED, AnyOf, Choice, Field, ListOf, MapOf, Nullable, Object
 from hal.runtime import json_dumps
+from hal.runtime.annotations import Any
 
 _HEAD = {
     "openapi": "3.1.0",
@@ -120,7 +121,7 @@ def _operation(row: Endpoint, area: str, declared: _Declared) -> dict:
         "summary": row.purpose,
         "operationId": row.method.lower() + row.path.replace("/", "_").replace("-", "_").rstrip("_"),
         "tags": [area],
-        "responses": {"200": _response("Success", answer.schema())},
+        "responses": {"200": _success(answer)},
     }
     for status, codes in _by_status(errors_of(row)).items():
         operation["responses"][status] = declared.refusal(codes)
@@ -168,6 +169,12 @@ def _refusal(codes: list[str]) -> dict:
             "Retry-After": {"description": "seconds, where waiting helps", "schema": {"type": "integer", "minimum": 0}}
         }
     return response
+
+
+def _success(answer: Any) -> dict:
+    if isinstance(answer, Content):
+        return {"description": "Success", "content": {answer.media_type: {"schema": answer.schema()}}}
+    return _response("Success", answer.schema())
 
 
 def _response(description: str, schema: dict) -> dict:

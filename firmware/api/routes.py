@@ -1,11 +1,13 @@
 """From the table of endpoints to the server's routes: guard, checks, handler, error bodies."""
 
+from microdot import Response
+
 from firmware.api.call import Call, Services, parse_body
 from firmware.api.endpoint import Endpoint
 from firmware.api.endpoints import ENDPOINTS
 from firmware.api.errors import error_answer
 from firmware.api.guard import Guard
-from firmware.http.messages.answers import JsonResponse, JsonStream
+from firmware.http.messages.answers import JsonResponse, Stream
 from firmware.http.server import HttpServer
 from firmware.services.errors import Refused
 from hal.contracts import PartError
@@ -22,10 +24,10 @@ def add_routes(server: HttpServer, services: Services, guard: Guard) -> None:
     server.add("GET", OPENAPI_PATH, _openapi)
 
 
-async def _openapi(request: Any) -> JsonStream:
+async def _openapi(request: Any) -> Stream:
     from firmware.api.openapi import document_parts  # here, since a board needs the memory while nobody asks
 
-    return JsonStream(document_parts())
+    return Stream(document_parts())
 
 
 def _body_limit(endpoint: Endpoint, guard: Guard) -> Callable[[Any], int | None]:
@@ -39,8 +41,8 @@ def _body_limit(endpoint: Endpoint, guard: Guard) -> Callable[[Any], int | None]
     return limit
 
 
-def _route(endpoint: Endpoint, services: Services, guard: Guard) -> Callable[[Any], Coroutine[Any, Any, JsonResponse]]:
-    async def answer(request: Any) -> JsonResponse:
+def _route(endpoint: Endpoint, services: Services, guard: Guard) -> Callable[[Any], Coroutine[Any, Any, Response]]:
+    async def answer(request: Any) -> Response:
         try:
             level = guard.admit(request, endpoint.level)
             query = endpoint.query.check(request.query_string) if endpoint.query is not None else None
@@ -48,7 +50,7 @@ def _route(endpoint: Endpoint, services: Services, guard: Guard) -> Callable[[An
             result = await endpoint.handler(Call(services, request, level, query, body))
         except (Refused, BadField, PartError) as exc:
             return refusal(exc)
-        return result if isinstance(result, JsonResponse) else JsonResponse(result)
+        return result if isinstance(result, Response) else JsonResponse(result)
 
     return answer
 

@@ -25,11 +25,11 @@ class JsonResponse(Response):
         self.headers = _COMMON_HEADERS if headers is None else dict(_COMMON_HEADERS, **headers)  # type: ignore[assignment]
 
 
-class JsonStream(JsonResponse):
-    """An answer whose JSON text comes in parts, each sent as soon as it is made: for what is too long to be held."""
+class Stream(JsonResponse):
+    """An answer whose text comes in parts, each sent as soon as it is made: for what is too long to be held."""
 
-    def __init__(self, parts):
-        super().__init__(None)
+    def __init__(self, parts, content_type: str = "application/json"):
+        super().__init__(None, 200, {"Content-Type": content_type})
         self.body = parts
 
 
