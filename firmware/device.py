@@ -277,7 +277,7 @@ class Device(Services):
         )
         self.server = HttpServer(limits, error_answer, self.clock.utc)
         self._run(self.server, self._serve_http)
-        self.front_door = FrontDoor(self.server, GUEST, self.problems)
+        self.front_door = FrontDoor(self.server, GUEST, self.problems.report, self.problems.withdraw)
         self._run(self.front_door)
         add_routes(self.server, self, Guard(self.sessions, self.button, self._own_names()))
         interfaces = self.networking.vpn_interfaces

@@ -6,6 +6,7 @@ in words. What the schema allows and what `check` takes are the same set.
 """
 
 from hal.runtime import b64decode
+from hal.runtime.annotations import Any, Callable
 
 REQUIRED = object()  # default of a field that must be given
 
@@ -29,14 +30,30 @@ def _fail(where: str, must: str) -> BadField:
     return BadField(f"{where}: {must}")
 
 
-class Integer:
+class Kind:
+    """What a value may be."""
+
+    def check(self, value: Any, where: str) -> Any:
+        """The value as it is kept, or BadField."""
+        raise NotImplementedError
+
+    def words(self) -> str:
+        """What it takes, in words."""
+        raise NotImplementedError
+
+    def schema(self) -> dict:
+        """JSON Schema."""
+        raise NotImplementedError
+
+
+class Integer(Kind):
     """A whole number in [low, high]; 1.0 and 1e2 are whole too (JSON Schema 2020-12 Validation, section 6.1.1)."""
 
     def __init__(self, low: int = -_INT64, high: int = _INT64):
         self.low = low
         self.high = high
 
-    def check(self, value, where: str):
+    def check(self, value: object, where: str) -> int:
         """The number, or BadField."""
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not self.low <= value <= self.high:
             raise _fail(where, "must be an " + self.words())
@@ -55,14 +72,14 @@ class Integer:
         return {"type": "integer", "minimum": self.low, "maximum": self.high}
 
 
-class Number:
+class Number(Kind):
     """A finite number in [low, high]."""
 
     def __init__(self, low: float, high: float):
         self.low = low
         self.high = high
 
-    def check(self, value, where: str):
+    def check(self, value: object, where: str) -> int | float:
         """The number, or BadField."""
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not self.low <= value <= self.high:
             raise _fail(where, "must be a " + self.words())
@@ -77,10 +94,10 @@ class Number:
         return {"type": "number", "minimum": self.low, "maximum": self.high}
 
 
-class Boolean:
+class Boolean(Kind):
     """true or false."""
 
-    def check(self, value, where: str):
+    def check(self, value: object, where: str) -> bool:
         """The boolean, or BadField."""
         if not isinstance(value, bool):
             raise _fail(where, "must be true or false")
@@ -95,7 +112,7 @@ class Boolean:
         return {"type": "boolean"}
 
 
-class Text:
+class Text(Kind):
     """A string of low..high characters without control characters; `form` narrows it further.
 
     form is None or a triple (predicate on the text, words for the error message, JSON Schema additions).
@@ -106,7 +123,7 @@ class Text:
         self.high = high
         self.form = form
 
-    def check(self, value, where: str):
+    def check(self, value: object, where: str) -> str:
         """The text, or BadField."""
         if not isinstance(value, str) or not self.low <= len(value) <= self.high:
             raise _fail(where, f"must be text of {self.low}..{self.high} characters")
@@ -134,13 +151,13 @@ class Text:
         return schema
 
 
-class Choice:
+class Choice(Kind):
     """One of a few values, all strings or all integers."""
 
-    def __init__(self, *values):
+    def __init__(self, *values: str | int):
         self.values = values
 
-    def check(self, value, where: str):
+    def check(self, value: object, where: str) -> str | int:
         """The value, or BadField."""
         for allowed in self.values:
             if value == allowed and isinstance(value, bool) is isinstance(allowed, bool):
@@ -156,14 +173,14 @@ class Choice:
         return {"type": "string" if isinstance(self.values[0], str) else "integer", "enum": list(self.values)}
 
 
-class Base64:
+class Base64(Kind):
     """Bytes as Base64 text (RFC 4648 section 4), low..high bytes when decoded; `check` returns the bytes."""
 
     def __init__(self, high: int, low: int = 0):
         self.low = low
         self.high = high
 
-    def check(self, value, where: str):
+    def check(self, value: object, where: str) -> bytes:
         """The decoded bytes, or BadField."""
         if not isinstance(value, str) or len(value) > (self.high + 2) // 3 * 4:
             raise _fail(where, f"must be Base64 text of {self.low}..{self.high} bytes")
@@ -190,13 +207,13 @@ class Base64:
         }
 
 
-class Nullable:
+class Nullable(Kind):
     """null, or a value of another kind."""
 
-    def __init__(self, kind):
+    def __init__(self, kind: Kind):
         self.kind = kind
 
-    def check(self, value, where: str):
+    def check(self, value: object, where: str) -> Any:
         """None or the checked value, or BadField."""
         return None if value is None else self.kind.check(value, where)
 
@@ -209,15 +226,15 @@ class Nullable:
         return {"anyOf": [self.kind.schema(), {"type": "null"}]}
 
 
-class ListOf:
+class ListOf(Kind):
     """A list of low..high items of one kind."""
 
-    def __init__(self, kind, high: int, low: int = 0):
+    def __init__(self, kind: Kind, high: int, low: int = 0):
         self.kind = kind
         self.low = low
         self.high = high
 
-    def check(self, value, where: str):
+    def check(self, value: object, where: str) -> list:
         """The list of checked items, or BadField naming every bad one."""
         if not isinstance(value, (list, tuple)) or not self.low <= len(value) <= self.high:
             raise _fail(where, f"must be a list of {self.low}..{self.high} items")
@@ -241,15 +258,15 @@ class ListOf:
         return {"type": "array", "items": self.kind.schema(), "minItems": self.low, "maxItems": self.high}
 
 
-class MapOf:
+class MapOf(Kind):
     """An object of up to high members of one kind, whatever their names are; `name` says what those are."""
 
-    def __init__(self, kind, high: int, name: str = "name"):
+    def __init__(self, kind: Kind, high: int, name: str = "name"):
         self.kind = kind
         self.high = high
         self.name = name
 
-    def check(self, value, where: str):
+    def check(self, value: object, where: str) -> dict:
         """The dict of checked members, or BadField naming every bad one."""
         if not isinstance(value, dict) or len(value) > self.high:
             raise _fail(where, f"must be an object of up to {self.high} members")
@@ -273,13 +290,13 @@ class MapOf:
         return {"type": "object", "additionalProperties": self.kind.schema(), "maxProperties": self.high}
 
 
-class AnyOf:
+class AnyOf(Kind):
     """A value that one of several kinds takes; the first that does wins."""
 
-    def __init__(self, *kinds):
+    def __init__(self, *kinds: Kind):
         self.kinds = kinds
 
-    def check(self, value, where: str):
+    def check(self, value: object, where: str) -> Any:
         """The value as the first fitting kind returns it, or BadField with what each kind wants."""
         wanted = []
         for kind in self.kinds:
@@ -310,8 +327,8 @@ class Field:
     def __init__(
         self,
         name: str,
-        kind,
-        default=REQUIRED,
+        kind: Kind,
+        default: object = REQUIRED,
         help: str = "",
         secret: bool = False,
         unit: str = "",
@@ -337,20 +354,20 @@ class Field:
         return schema
 
 
-class Object:
+class Object(Kind):
     """An object with declared members and no others.
 
     `rule` is None or a function of the checked object that returns a list of problems ("where: what") over
     several members at once; `limits` are JSON Schema keywords for what such a rule, or a service, demands.
     """
 
-    def __init__(self, *fields: Field, rule=None, limits: dict | None = None):
+    def __init__(self, *fields: Field, rule: Callable[[dict], list[str]] | None = None, limits: dict | None = None):
         self.fields = fields
         self.by_name = {field.name: field for field in fields}
         self.rule = rule
         self.limits = limits
 
-    def check(self, value, where: str = "", base: dict | None = None):
+    def check(self, value: object, where: str = "", base: dict | None = None) -> dict:
         """The checked object, members left out filled from `base` or else from their defaults.
 
         BadField names every missing, unknown and bad member.

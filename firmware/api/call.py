@@ -1,5 +1,7 @@
 """A request on its way to its handler: admitted, its query and body checked."""
 
+from microdot import Request
+
 from firmware.api.kinds import Anything
 from firmware.services.access.login import Login
 from firmware.services.access.sessions import Sessions
@@ -51,7 +53,7 @@ class Call:
     says that he has proved to be a user, who then finds a place among any crowd of strangers.
     """
 
-    def __init__(self, services: Services, request: Any, level: int, query: Any, body: Any) -> None:
+    def __init__(self, services: Services, request: Request, level: int, query: Any, body: Any) -> None:
         self.services = services
         self.address = request.client_addr[0]
         self.level = level

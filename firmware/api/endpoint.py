@@ -1,8 +1,10 @@
 """A row of the table of endpoints."""
 
+from firmware.api.call import Call
 from firmware.api.kinds import Anything
 from firmware.api.query import Keys, Parameters
-from hal.fields import Object
+from hal.fields import Kind, Object
+from hal.runtime.annotations import Any, Callable, Coroutine
 
 
 class Endpoint:
@@ -20,8 +22,8 @@ class Endpoint:
         path: str,
         level: int,
         purpose: str,
-        handler,
-        answer,
+        handler: Callable[[Call], Coroutine[Any, Any, Any]],
+        answer: Callable[[], Kind],
         query: Keys | Parameters | None = None,
         body: Object | Anything | None = None,
         errors: tuple = (),

@@ -4,6 +4,8 @@ Levels: 0 Guest, 1 Power User, 2 Administrator. A level comes from a token, from
 accepted the connection; the last two need no secret, so a web page in somebody's browser must not be able to use them.
 """
 
+from microdot import Request
+
 from firmware.services.access.button import ButtonAccess
 from firmware.services.access.sessions import Sessions
 from firmware.services.errors import Refused
@@ -20,7 +22,7 @@ class Guard:
         self._button = button
         self._hosts = [host.lower() for host in hosts]
 
-    def admit(self, request, needed: int) -> int:
+    def admit(self, request: Request, needed: int) -> int:
         """The request's level; Refused UNAUTHORIZED, FORBIDDEN or CROSS_SITE where it may not have `needed`.
 
         `request.g.token` is then the token of its session, or None; `request.g.by_button`, whether it is the button
@@ -45,7 +47,7 @@ class Guard:
         self._refuse_cross_site(request)
         return level
 
-    def _session(self, headers) -> str | None:
+    def _session(self, headers: dict[str, str]) -> str | None:
         """The token, if it is alive: `Bearer <token>` in Authorization, or in Authorized as the first clients send it.
 
         Whatever a proxy or a browser puts into Authorization on its own account does not hide a token in Authorized.
@@ -58,7 +60,7 @@ class Guard:
                     return token
         return None
 
-    def _refuse_cross_site(self, request) -> None:
+    def _refuse_cross_site(self, request: Request) -> None:
         """Refuse what a foreign web page could have sent without a token.
 
         The Host check is for reading too: a page whose name was rebound to the device's address would be same-origin.
@@ -72,7 +74,7 @@ class Guard:
             if content_type != "application/json":
                 raise Refused("CROSS_SITE", "without a token, a POST needs Content-Type: application/json")
 
-    def _refuse_foreign_origin(self, headers) -> None:
+    def _refuse_foreign_origin(self, headers: dict[str, str]) -> None:
         """Refuse what a browser sends on behalf of a foreign page: by wrong logins it would have its user barred."""
         origin = headers.get("origin")
         if origin is None:

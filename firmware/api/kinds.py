@@ -1,6 +1,7 @@
 """Kinds of values that endpoints of several areas share."""
 
-from hal.fields import BadField, Integer, Object
+from hal.fields import BadField, Integer, Kind, Object
+from hal.runtime.annotations import Any, Callable
 
 UINT32 = Integer(0, 0xFFFFFFFF)
 
@@ -13,13 +14,13 @@ def nothing() -> Object:
     return Object()
 
 
-class Anything:
+class Anything(Kind):
     """Any JSON object: a service checks it, and knows better. `shape()`, where given, declares it for documents."""
 
-    def __init__(self, shape=None):
+    def __init__(self, shape: Callable[[], Kind] | None = None):
         self.shape = shape
 
-    def check(self, value, where: str = "body"):
+    def check(self, value: object, where: str = "body") -> dict:
         """The object, or BadField."""
         if not isinstance(value, dict):
             raise BadField(f"{where}: must be an object")
@@ -34,7 +35,7 @@ class Anything:
         return {"type": "object"} if self.shape is None else self.shape().schema()
 
 
-class Content:
+class Content(Kind):
     """The body of an answer that is no JSON: its media type, which HTTP's Content-Type names (RFC 9110 section 8.3)."""
 
     def __init__(self, media_type: str, text: bool = True):
@@ -56,7 +57,7 @@ class Content:
         return {"type": "string"} if self.text else {}
 
 
-class Words:
+class Words(Kind):
     """Text of any length and content, such as an error's message."""
 
     def words(self) -> str:
@@ -68,7 +69,7 @@ class Words:
         return {"type": "string"}
 
 
-class CardPath:
+class CardPath(Kind):
     """A path on the SD card, "/" itself only where `root` is true. `check` takes any text of its length: what is wrong
     inside it is for the card service to say, as BAD_PATH; the schema tells beforehand."""
 
@@ -77,7 +78,7 @@ class CardPath:
     def __init__(self, root: bool = False):
         self.root = root
 
-    def check(self, value, where: str):
+    def check(self, value: object, where: str) -> str:
         """The path, or BadField."""
         if not isinstance(value, str) or not 1 <= len(value) <= self.HIGH:
             raise BadField(f"{where}: must be text of 1..{self.HIGH} characters")
@@ -95,17 +96,17 @@ class CardPath:
         return {"type": "string", "minLength": 1, "maxLength": self.HIGH, "pattern": pattern}
 
 
-class Named:
+class Named(Kind):
     """A kind that the OpenAPI document declares once, under a name: what generated clients call its type.
 
     `make()` makes the kind, when it is needed.
     """
 
-    def __init__(self, name: str, make):
+    def __init__(self, name: str, make: Callable[[], Kind]):
         self.name = name
         self.make = make
 
-    def check(self, value, where: str):
+    def check(self, value: object, where: str) -> Any:
         """As the kind does."""
         return self.make().check(value, where)
 

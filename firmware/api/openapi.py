@@ -7,9 +7,9 @@ from firmware.api.error_meanings import MEANINGS
 from firmware.api.errors import ERRORS
 from firmware.api.kinds import Anything, Content, Named, Words
 from firmware.api.query import Flag, Keys, Parameters
-from hal.fields import REQUIRED, AnyOf, Choice, Field, ListOf, MapOf, Nullable, Object
+from hal.fields import REQUIRED, AnyOf, Choice, Field, Kind, ListOf, MapOf, Nullable, Object
 from hal.runtime import json_dumps
-from hal.runtime.annotations import Any
+from hal.runtime.annotations import Any, Iterator
 
 _HEAD = {
     "openapi": "3.1.0",
@@ -46,7 +46,7 @@ _OTHER = (
 )
 
 
-def document_parts():
+def document_parts() -> Iterator[str]:
     """The JSON text of the document in parts, each of one path or one component: a board has no room for all of it."""
     declared = _Declared()
     yield json_dumps(_HEAD)[:-1] + ', "paths": {'
@@ -69,11 +69,11 @@ def document_parts():
 class _Declared:
     """The components that the operations refer to."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.schemas: list = []  # (name, function that makes the kind)
         self.responses: dict = {}  # name -> codes
 
-    def gather(self, kind) -> None:
+    def gather(self, kind: Kind | None) -> None:
         """Note every Named kind inside a kind."""
         if isinstance(kind, Named):
             if kind.name not in [name for name, _ in self.schemas]:

@@ -2,19 +2,20 @@
 
 from firmware.http.messages.targets import parse_query
 from firmware.services.errors import Refused
-from hal.fields import BadField, Object
+from hal.fields import BadField, Field, Kind, Object
+from hal.runtime.annotations import Any, Callable, Iterable
 
 _NAME_SHOWN = 40  # characters of an unknown name that an error repeats
 _TRUE = (None, "", "1", "true")
 _FALSE = ("0", "false")
 
 
-class Flag:
+class Flag(Kind):
     """A query parameter that is a bare name; generated clients write `name=true`, and `name=false` for its absence."""
 
-    def check(self, text: str | None, where: str) -> bool:
+    def check(self, value: Any, where: str) -> bool:
         """Whether a value that was given, None for a bare name, says yes; BadField."""
-        text = text if text is None else text.lower()
+        text = value if value is None else value.lower()
         if text not in _TRUE and text not in _FALSE:
             raise BadField(f"{where}: must be a bare name, or true or false")
         return text in _TRUE
@@ -34,7 +35,7 @@ class Keys:
     `names()` gives them for documents; the service that is asked refuses those that are none.
     """
 
-    def __init__(self, names):
+    def __init__(self, names: Callable[[], Iterable[str]]):
         self.names = names
 
     def check(self, query: str) -> list[str]:
@@ -52,7 +53,7 @@ _FLAG = Flag()
 class Parameters:
     """A query of named parameters, `?tid=1&wait=500`; hal.fields declares them, Flag the bare ones."""
 
-    def __init__(self, *fields):
+    def __init__(self, *fields: Field):
         self.fields = fields
 
     def check(self, query: str) -> dict:
@@ -69,7 +70,7 @@ class Parameters:
         return values
 
 
-def _number(text: str | None):
+def _number(text: str | None) -> int | str | None:
     """The integer that a query value spells, or the value itself, which the field then refuses."""
     if text and len(text) <= 20 and all("0" <= digit <= "9" for digit in text):
         return int(text)

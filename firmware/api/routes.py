@@ -1,6 +1,6 @@
 """From the table of endpoints to the server's routes: guard, checks, handler, error bodies."""
 
-from microdot import Response
+from microdot import Request, Response
 
 from firmware.api.call import Call, Services, parse_body
 from firmware.api.endpoint import Endpoint
@@ -24,14 +24,14 @@ def add_routes(server: HttpServer, services: Services, guard: Guard) -> None:
     server.add("GET", OPENAPI_PATH, _openapi)
 
 
-async def _openapi(request: Any) -> Stream:
+async def _openapi(request: Request) -> Stream:
     from firmware.api.openapi import document_parts  # here, since a board needs the memory while nobody asks
 
     return Stream(document_parts())
 
 
-def _body_limit(endpoint: Endpoint, guard: Guard) -> Callable[[Any], int | None]:
-    def limit(request: Any) -> int | None:
+def _body_limit(endpoint: Endpoint, guard: Guard) -> Callable[[Request], int | None]:
+    def limit(request: Request) -> int | None:
         try:
             guard.admit(request, endpoint.level)
         except Refused:
@@ -41,12 +41,12 @@ def _body_limit(endpoint: Endpoint, guard: Guard) -> Callable[[Any], int | None]
     return limit
 
 
-def _route(endpoint: Endpoint, services: Services, guard: Guard) -> Callable[[Any], Coroutine[Any, Any, Response]]:
-    async def answer(request: Any) -> Response:
+def _route(endpoint: Endpoint, services: Services, guard: Guard) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    async def answer(request: Request) -> Response:
         try:
             level = guard.admit(request, endpoint.level)
-            query = endpoint.query.check(request.query_string) if endpoint.query is not None else None
-            body = await parse_body(request.body, endpoint.body) if endpoint.method == "POST" else None
+            query = endpoint.query.check(request.query_string or "") if endpoint.query is not None else None
+            body = await parse_body(request.body or b"", endpoint.body) if endpoint.method == "POST" else None
             result = await endpoint.handler(Call(services, request, level, query, body))
         except (Refused, BadField, PartError) as exc:
             return refusal(exc)

@@ -4,7 +4,8 @@ from firmware.api.kinds import Named, type_name
 from firmware.services.settings.imports import FORMAT
 from firmware.services.settings.table import SETTINGS
 from firmware.services.settings.values import KEPT
-from hal.fields import AnyOf, Choice, Field, Integer, Nullable, Object
+from hal.fields import AnyOf, Choice, Field, Integer, Kind, Nullable, Object
+from hal.runtime.annotations import Callable
 
 
 def shown() -> Object:
@@ -34,18 +35,18 @@ def _changes() -> list[Field]:
     return [Field(key.name, _named("Change", key, _changed), None, key.help) for key in SETTINGS]
 
 
-def _exported(key: Field):
+def _exported(key: Field) -> Kind:
     secrets = isinstance(key.kind, Object) and [field for field in key.kind.fields if field.secret]
     return _named("Exported", key, _public) if secrets else _named("Settings", key, _shown)
 
 
-def _named(prefix: str, key: Field, make):
+def _named(prefix: str, key: Field, make: Callable[[Field], Kind]) -> Kind:
     if not isinstance(key.kind, Object):
         return make(key)
     return Named(type_name(prefix, key.name), lambda: make(key))
 
 
-def _shown(field: Field):
+def _shown(field: Field) -> Kind:
     if field.secret:
         return Nullable(Choice(KEPT))
     if isinstance(field.kind, Object):
@@ -53,14 +54,14 @@ def _shown(field: Field):
     return field.kind
 
 
-def _public(field: Field):
+def _public(field: Field) -> Kind:
     if isinstance(field.kind, Object):
         open_fields = [inner for inner in field.kind.fields if not inner.secret]
         return Object(*[Field(inner.name, _public(inner), help=inner.help) for inner in open_fields])
     return field.kind
 
 
-def _changed(field: Field):
+def _changed(field: Field) -> Kind:
     if field.secret:
         return AnyOf(Choice(KEPT), field.kind)
     if isinstance(field.kind, Object):

@@ -1,11 +1,12 @@
 """What is served: a Microdot application whose routes are static paths."""
 
-from microdot import Microdot
+from microdot import Microdot, Request, Response
 
 from firmware.http.limits import HttpLimits
 from firmware.http.messages.answers import JsonResponse, check
 from firmware.http.messages.dates import http_date
 from hal.runtime import log_exception, monotonic
+from hal.runtime.annotations import Awaitable, Callable, Iterable
 from hal.trace import HTTP, trace
 
 
@@ -23,7 +24,13 @@ class Application(Microdot):
     time for the field Date in seconds since 1970, None while nobody knows it.
     """
 
-    def __init__(self, limits: HttpLimits, error_answer, utc=no_clock, clock=monotonic):
+    def __init__(
+        self,
+        limits: HttpLimits,
+        error_answer: Callable[..., JsonResponse],
+        utc: Callable[[], float | None] = no_clock,
+        clock: Callable[[], float] = monotonic,
+    ):
         super().__init__()
         self.limits = limits
         self.error_answer = error_answer
@@ -36,7 +43,13 @@ class Application(Microdot):
         self._paths: dict = {}  # path without trailing slash -> {method: handler}
         self._body_limits: dict = {}  # handler -> what says how long the body of a request to it may be
 
-    def add(self, method: str, path: str, handler, body_limit=None) -> None:
+    def add(
+        self,
+        method: str,
+        path: str,
+        handler: Callable[[Request], Awaitable[Response]],
+        body_limit: Callable[[Request], int | None] | None = None,
+    ) -> None:
         """Route a method on a static path, with and without its trailing slash, to an async handler.
 
         `body_limit(request)`, asked before the body is read, gives how many bytes it may have: 0 for as many as the
@@ -46,7 +59,7 @@ class Application(Microdot):
         if body_limit is not None:
             self._body_limits[handler] = body_limit
 
-    def body_limit(self, request) -> int | None:
+    def body_limit(self, request: Request) -> int | None:
         """Bytes that a request's body may have, None where it is refused without looking at it."""
         handler, _, _ = self.find_route(request)
         if not callable(handler):
@@ -55,7 +68,7 @@ class Application(Microdot):
         limit = 0 if limit_of is None else limit_of(request)
         return self.limits.body_bytes if limit == 0 else limit
 
-    def find_route(self, req):
+    def find_route(self, req: Request) -> tuple[int | Callable[[Request], Awaitable[Response]], str, None]:
         """As Microdot's, by one look into a dict."""
         path = req.path
         if path == "*":  # the server as a whole (RFC 9110 section 9.3.7)
@@ -71,13 +84,13 @@ class Application(Microdot):
             handler = _options if method == "OPTIONS" else 405
         return handler, "", None
 
-    async def dispatch_request(self, req):
+    async def dispatch_request(self, req: Request) -> Response:
         """As Microdot's, without its hooks and without its care for what else a handler could be or give."""
         response = await self._answer(req)
         trace(HTTP, f"HTTP: {req.client_addr[0]} {req.method} {req.path} {response.status_code}")
         return response
 
-    async def _answer(self, req):
+    async def _answer(self, req: Request) -> Response:
         handler, _, _ = self.find_route(req)
         if not callable(handler):
             return await self.error_response(req, handler)
@@ -88,7 +101,7 @@ class Application(Microdot):
             self.count_error(exc)
             return await self.error_response(req, 500)
 
-    async def error_response(self, req, status_code, reason=None):
+    async def error_response(self, req: Request, status_code: int, reason: str | None = None) -> Response:
         """The answer where no handler gives one."""
         if status_code == 404:
             return self.error_answer("NOT_FOUND", "there is no such path")
@@ -111,7 +124,7 @@ class Application(Microdot):
         return self._date
 
 
-def allowed_methods(methods) -> str:
+def allowed_methods(methods: Iterable[str]) -> str:
     """The value of an Allow header for a path's methods."""
     names = sorted(methods)
     if "GET" in names:
@@ -119,5 +132,5 @@ def allowed_methods(methods) -> str:
     return ", ".join(names + ["OPTIONS"])
 
 
-async def _options(request):
+async def _options(request: Request) -> Response:
     return JsonResponse({}, 200, {"Allow": request.g.allow})

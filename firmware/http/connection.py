@@ -2,7 +2,7 @@
 
 import asyncio
 
-from microdot import Request
+from microdot import Request, Response
 
 from firmware.http.application import Application
 from firmware.http.messages.answers import render, render_head
@@ -32,7 +32,7 @@ _PROBE_SEC = 30  # TCP probes a silent stream's client so often
 class LastAnswer(Exception):
     """The answer after which the connection ends, since what the client is still sending is not read."""
 
-    def __init__(self, answer):
+    def __init__(self, answer: Response):
         super().__init__()
         self.answer = answer
 
@@ -43,7 +43,15 @@ class Connection(Client):
     `slots` are the places of connections, `streams` those of answers without an end.
     """
 
-    def __init__(self, application: Application, slots: Slots, streams: Slots, reader, writer, level: int):
+    def __init__(
+        self,
+        application: Application,
+        slots: Slots,
+        streams: Slots,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        level: int,
+    ):
         self.address = peer_address(writer)
         super().__init__(source_of(self.address), level, application.monotonic())
         self.deadline: float | None = self.since + application.limits.head_sec
@@ -157,8 +165,9 @@ class Connection(Client):
             await self._send(answer)
         else:
             kept = await self._send_body(response, head, kept)
-        if getattr(response, "after_sent", None) is not None:
-            response.after_sent()
+        after_sent = getattr(response, "after_sent", None)
+        if after_sent is not None:
+            after_sent()
         if kept:
             self._enter(IDLE, limits.idle_sec)
             if self._requests.pending():
@@ -201,7 +210,7 @@ class Connection(Client):
         self._writer.write(data)
         await self._writer.drain()
 
-    async def _send_body(self, response, head: RequestHead, kept: bool) -> bool:
+    async def _send_body(self, response: Response, head: RequestHead, kept: bool) -> bool:
         """Send an answer whose body comes in parts; whether the connection can be used again (RFC 9112 section 6.3)."""
         parts = Parts(response.body)
         try:
@@ -246,7 +255,7 @@ class Connection(Client):
     async def _refuse(self, error: HttpError) -> None:
         await self._send_last(self._application.error_answer(error.code, str(error)))
 
-    async def _send_last(self, answer) -> None:
+    async def _send_last(self, answer: Response) -> None:
         """Send an answer and let the client finish sending: closing at once would take the answer from it."""
         self._expired = False
         self._enter(LINGERING, _LINGER_SEC)

@@ -3,21 +3,26 @@
 import asyncio
 
 from firmware.http.server import HttpServer
+from hal.runtime.annotations import Callable
 from hal.service import Pauses, Service
 
 OTHER_PORTS = (8080, 0)  # 0: any that is free
 
 
 class FrontDoor(Service):
-    """Has a server listen. `level` is what arriving there gives; trouble is reported to `problems`.
+    """Has a server listen. `level` is what arriving there gives; `report(key, text)` is told of trouble,
+    `withdraw(key)` of its end.
 
     `missed` is the port that was asked for and could not be had when the device started, None where it could.
     """
 
-    def __init__(self, server: HttpServer, level: int, problems):
+    def __init__(
+        self, server: HttpServer, level: int, report: Callable[[str, str], None], withdraw: Callable[[str], None]
+    ):
         self._server = server
         self._level = level
-        self._problems = problems
+        self._report = report
+        self._withdraw = withdraw
         self.missed: int | None = None
 
     async def open(self, host: str, port: int, fixed: bool) -> None:
@@ -30,7 +35,7 @@ class FrontDoor(Service):
             await self._open_elsewhere(host)
             self.missed = port
             elsewhere = f"it is served on port {self._server.port}"
-            self._problems.report("HTTP", f"HTTP cannot listen on {host}:{port}: {exc}; {elsewhere}")
+            self._report("HTTP", f"HTTP cannot listen on {host}:{port}: {exc}; {elsewhere}")
             self.spawn(self._try_again(host, port))
 
     async def _open_elsewhere(self, host: str) -> None:
@@ -50,5 +55,5 @@ class FrontDoor(Service):
                 await self._server.listen(host, port, self._level)
             except OSError:
                 continue
-            self._problems.withdraw("HTTP")
+            self._withdraw("HTTP")
             return

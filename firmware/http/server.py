@@ -11,8 +11,10 @@ import asyncio
 from firmware.http.application import Application, no_clock
 from firmware.http.connection import Connection
 from firmware.http.limits import HttpLimits
+from firmware.http.messages.answers import JsonResponse
 from firmware.http.slots import HANDLING, LINGERING, WRITING, Slots
 from hal.runtime import CONNECTION_ERRORS, abort_stream, listen, log, monotonic, peer_address
+from hal.runtime.annotations import Any, Callable, Socket
 from hal.service import Service
 
 _BACKLOG = 64  # connections that may wait to be accepted
@@ -22,7 +24,13 @@ _STOP_SEC = 1  # how long answers in progress may take when the server stops
 class HttpServer(Application, Service):
     """Serves an application over HTTP/1.1 within limits."""
 
-    def __init__(self, limits: HttpLimits, error_answer, utc=no_clock, clock=monotonic):
+    def __init__(
+        self,
+        limits: HttpLimits,
+        error_answer: Callable[..., JsonResponse],
+        utc: Callable[[], float | None] = no_clock,
+        clock: Callable[[], float] = monotonic,
+    ):
         super().__init__(limits, error_answer, utc, clock)
         places = limits.connections
         self._slots = Slots(places, places - places // 4, places // 8)
@@ -34,7 +42,7 @@ class HttpServer(Application, Service):
     async def listen(self, host: str, port: int, level: int) -> int:
         """Listen on an address; return the port. `level` is the access level that arriving there gives."""
 
-        async def accept(reader, writer):
+        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await self._accept(reader, writer, level)
 
         listener = await listen(accept, host, port, _BACKLOG)
@@ -45,10 +53,10 @@ class HttpServer(Application, Service):
         self.port = sockets[0].getsockname()[1] if sockets else port
         return self.port
 
-    async def listen_on(self, sock, level_of):
+    async def listen_on(self, sock: Socket, level_of: Callable[[str], int]) -> asyncio.Server:
         """Listen on a listening socket too; return the listener. `level_of(address)` is what arriving there gives."""
 
-        async def accept(reader, writer):
+        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await self._accept(reader, writer, level_of(peer_address(writer)))
 
         listener = await asyncio.start_server(accept, sock=sock)
@@ -59,7 +67,7 @@ class HttpServer(Application, Service):
         """The sockets that it listens on."""
         return [sock for listener in self._listeners for sock in listener.sockets]
 
-    def close_listener(self, listener) -> None:
+    def close_listener(self, listener: asyncio.Server) -> None:
         """Listen no more on what `listen_on` has returned; connections that came over it go on."""
         self._listeners.remove(listener)
         listener.close()
@@ -84,7 +92,7 @@ class HttpServer(Application, Service):
         """Connections that are open now."""
         return len(self._connections)
 
-    async def _accept(self, reader, writer, level: int) -> None:
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, level: int) -> None:
         connection = Connection(self, self._slots, self._streams, reader, writer, level)
         self._connections.add(connection)
         try:
@@ -117,7 +125,7 @@ class HttpServer(Application, Service):
         oldest.expire()
         return False
 
-    async def handle_request(self, reader, writer):
+    async def handle_request(self, reader: Any, writer: asyncio.StreamWriter) -> None:
         """Microdot's hook for a new client: `reader` is the Connection made for it."""
         await reader.serve()
 

@@ -1,5 +1,17 @@
 """What the names are."""
 
+import socket
+from collections.abc import AsyncIterator as AsyncIterator
+from collections.abc import Awaitable as Awaitable
 from collections.abc import Callable as Callable
 from collections.abc import Coroutine as Coroutine
+from collections.abc import Iterable as Iterable
+from collections.abc import Iterator as Iterator
 from typing import Any as Any
+from typing import BinaryIO as BinaryIO
+from typing import TypeVar, TypeVarTuple
+from typing import Unpack as Unpack
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+Socket = socket.socket

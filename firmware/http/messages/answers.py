@@ -3,6 +3,7 @@
 from microdot import Response
 
 from hal.runtime import json_dumps
+from hal.runtime.annotations import AsyncIterator, Callable, Iterator
 
 _COMMON_HEADERS = {
     "Content-Type": "application/json",
@@ -14,9 +15,9 @@ _COMMON_HEADERS = {
 class JsonResponse(Response):
     """An answer with a JSON body. `after_sent`, where set, is called once the answer has left."""
 
-    after_sent: object = None
+    after_sent: Callable[[], None] | None = None
 
-    def __init__(self, content, status: int = 200, headers: dict | None = None):
+    def __init__(self, content: object, status: int = 200, headers: dict[str, str] | None = None):
         # Response.__init__ would build a case-insensitive header table for every answer.
         self.status_code = status
         self.reason = None  # type: ignore[assignment]
@@ -28,9 +29,9 @@ class JsonResponse(Response):
 class Stream(JsonResponse):
     """An answer whose text comes in parts, each sent as soon as it is made: for what is too long to be held."""
 
-    def __init__(self, parts, content_type: str = "application/json"):
+    def __init__(self, parts: Iterator[str] | AsyncIterator[str], content_type: str = "application/json"):
         super().__init__(None, 200, {"Content-Type": content_type})
-        self.body = parts
+        self.body = parts  # type: ignore[assignment]
 
 
 REASONS = {
@@ -83,7 +84,7 @@ def render_head(response: Response, framing: str, keep_alive: bool, date: str) -
     return f"HTTP/1.1 {status} {reason}\r\n{date}{framing}{fields}Connection: {connection}\r\n\r\n".encode()
 
 
-def _render_fields(headers) -> str:
+def _render_fields(headers: dict) -> str:
     fields = ""
     for name in headers:
         if name.lower() in _FRAMING:

@@ -1,6 +1,7 @@
 """Bodies of answers that come in parts: iterators, asynchronous iterators and files, as Microdot has them."""
 
 from hal.runtime import offload
+from hal.runtime.annotations import Any, BinaryIO
 
 _FILE_PART = 8192  # bytes that are read from a file at once
 
@@ -15,7 +16,7 @@ class Parts:
     `live` says that nobody knows when it ends: an asynchronous iterator, which may wait for what is yet to happen.
     """
 
-    def __init__(self, body):
+    def __init__(self, body: Any):
         if hasattr(body, "__aiter__") and not hasattr(body, "__anext__"):
             body = body.__aiter__()
         self._body = body
@@ -45,7 +46,7 @@ class Parts:
                 await _done(await offload(getattr(self._body, name)) if self._is_file else getattr(self._body, name)())
                 return
 
-    async def _take(self):
+    async def _take(self) -> str | bytes | None:
         if self._is_file:
             return await self._read()
         try:
@@ -63,12 +64,12 @@ class Parts:
         return part or None
 
 
-async def _done(result):
+async def _done(result: Any) -> Any:
     """The result of a function that may have been an asynchronous one."""
     return await result if hasattr(result, "send") else result
 
 
-def _bytes_left(file) -> int | None:
+def _bytes_left(file: BinaryIO) -> int | None:
     try:
         here = file.tell()
         end = file.seek(0, 2)

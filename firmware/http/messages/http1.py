@@ -29,16 +29,16 @@ class ConnectionClosed(Exception):
 class Headers:
     """Header fields, looked up in any case. `fields` is lower-case name -> value."""
 
-    def __init__(self):
-        self.fields: dict = {}
+    def __init__(self) -> None:
+        self.fields: dict[str, str] = {}
 
-    def __contains__(self, name) -> bool:
+    def __contains__(self, name: str) -> bool:
         return name.lower() in self.fields
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> str:
         return self.fields[name.lower()]
 
-    def get(self, name, default=None):
+    def get(self, name: str, default: str | None = None) -> str | None:
         """The value of a field, or the default."""
         return self.fields.get(name.lower(), default)
 
@@ -64,7 +64,7 @@ class RequestHead:
 
     def expects_continue(self) -> bool:
         """Whether the client waits with its body until it is told to go on (RFC 9110 section 10.1.1)."""
-        return self.version == "1.1" and self.headers.get("expect", "").lower() == "100-continue"
+        return self.version == "1.1" and (self.headers.get("expect") or "").lower() == "100-continue"
 
 
 _TOKEN = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -245,7 +245,7 @@ def check_size(size: int, limit: int) -> None:
 class RequestReader:
     """Cuts the bytes of one connection into requests."""
 
-    def __init__(self, reader, limits: HttpLimits):
+    def __init__(self, reader: asyncio.StreamReader, limits: HttpLimits):
         self._reader = reader
         self._limits = limits
         self._buffer = b""
