@@ -8,6 +8,7 @@ STATE ?= .state
 BOARD ?= board-configs/simulated.json
 SEED ?= 1
 COUNT ?= 15
+RATES ?= 9600 19200 115200
 
 .DEFAULT_GOAL := run
 .PHONY: run bundle run-micropython test test-vm kill-settings kill-update doubled-answers generated-requests mutate lint format bench docs examples deb clean
@@ -81,7 +82,7 @@ format: $(VENV)/.made-dev
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.made-bench
-	$(BIN)/python -m benchmarks.run
+	RATES="$(RATES)" $(BIN)/python -m benchmarks.run $(ROWS)
 
 docs: $(VENV)/.made-dev
 	$(BIN)/python -m docs.generate

@@ -4,13 +4,16 @@
 """
 
 import asyncio
+import functools
 import statistics
 import struct
 import sys
 import tempfile
 import time
 
-from benchmarks.rig import DeviceProcess, silence_us, wire_share
+from benchmarks import masters
+from benchmarks.rig import ROOT, DeviceProcess, log_in, silence_us, wire_share
+from benchmarks.wire import BAUD_RATES, connect, read_on
 from firmware.services.bus.arbiter import Bus
 from firmware.services.bus.transaction import INTERACTIVE
 from firmware.services.search.devices import FAST_LAST_WAIT, FAST_WAIT, Discovery
@@ -21,20 +24,8 @@ from hal.simulated.rs485 import SimulatedPort
 
 READ_10 = bytes([3, 0, 0, 0, 10])
 READ_20 = bytes([3, 0, 0, 0, 20])
-SECONDS = 4.0
-BARE_CLIENT = """
-import sys, time
-from pymodbus.client import ModbusSerialClient
-client = ModbusSerialClient(sys.argv[1], baudrate=int(sys.argv[2]), stopbits=2)
-client.connect()
-client.read_holding_registers(0, count=10, device_id=1)
-started = time.process_time()
-for _ in range(200):
-    client.read_holding_registers(0, count=10, device_id=1)
-print((time.process_time() - started) * 5)
-"""
-
-
+SECONDS = 3.0
+ROUNDS = 3
 def serial_settings(baud_rate: int) -> dict:
     """Factory settings of a device on a line of this rate, 8N2."""
     return {"serial": {"baudRate": baud_rate}, "modbusTcp": {"port": 5020, "maxClients": 16}}
@@ -55,52 +46,93 @@ async def poll(port: int, pdu: bytes, until: float) -> int:
     return count
 
 
-async def polled(device: DeviceProcess, clients: int, pdu: bytes) -> "tuple[int, float, float, dict]":
-    """(answers, seconds, CPU seconds of the device, the world's statistics) of some clients polling."""
+async def poll_http(port: int, token: str, until: float) -> int:
+    """As `poll` through the HTTP API."""
+    client = await connect(port, token)
+    count = await read_on(client, 0, until)
+    client.close()
+    return count
+
+
+async def polled(device: DeviceProcess, clients: list) -> "tuple[int, float, float, dict]":
+    """(answers, seconds, CPU seconds of the device, the world's statistics) of some clients, functions of the time
+    until which they poll."""
     await device.control("rs485 stats reset=true")
     cpu, started = device.cpu_seconds(), time.monotonic()
-    counts = await asyncio.gather(*[poll(device.modbus_port, pdu, started + SECONDS) for _ in range(clients)])
+    counts = await asyncio.gather(*[client(started + SECONDS) for client in clients])
     seconds = time.monotonic() - started
     stats = await device.control("rs485 stats")
     return sum(counts), seconds, device.cpu_seconds() - cpu, stats
 
 
-async def bare_client(device: DeviceProcess, baud_rate: int) -> float:
-    """CPU seconds per 1000 reads of a bare pymodbus client on the world's second port."""
+async def bare_master(device: DeviceProcess, name: str, baud_rate: int) -> float:
+    """CPU seconds for 1000 reads of one of benchmarks/masters.py on the world's second port."""
     process = await asyncio.create_subprocess_exec(
-        *[sys.executable, "-c", BARE_CLIENT, device.state + "/rs485-tool", str(baud_rate)],
+        *[sys.executable, "-m", "benchmarks.masters", name, device.state + "/rs485-tool", str(baud_rate), str(SECONDS)],
         stdout=asyncio.subprocess.PIPE,
+        cwd=ROOT,
     )
     return float((await process.communicate())[0])
 
 
+def ways_in(device: DeviceProcess, token: str) -> dict:
+    """The entrances that are measured: name -> clients for `polled`."""
+    tcp = [functools.partial(poll, device.modbus_port, READ_10)]
+    return {"TCP 1": tcp, "TCP 4": 4 * tcp, "HTTP 1": [functools.partial(poll_http, device.http_port, token)]}
+
+
+async def gateway_at(baud_rate: int) -> None:
+    """The rows of one rate. Everybody takes turns, so that all see the same machine."""
+    device = DeviceProcess(serial_settings(baud_rate))
+    try:
+        await device.control(f"rs485 devices baudRate={baud_rate} stopBits=2")
+        await device.control("rs485 silence line=rs485-tool needed=false")  # libmodbus keeps none
+        for line in ("rs485", "rs485-tool"):
+            await device.control(f"rs485 lump line={line} bytes=1")
+        token = log_in(device.http_port)
+        ways = ways_in(device, token)
+        costs: dict = {name: [] for name in (*masters.names(), *ways)}
+        seen: dict = {name: [] for name in ways}
+        for _ in range(ROUNDS):
+            for name in masters.names():
+                costs[name].append(await bare_master(device, name, baud_rate))
+            for name, clients in ways.items():
+                count, seconds, cpu, stats = await polled(device, clients)
+                costs[name].append(cpu / count * 1000)
+                seen[name].append((wire_share(stats, silence_us(baud_rate), seconds), stats))
+    finally:
+        device.stop()
+    print_rows(baud_rate, {name: statistics.median(values) for name, values in costs.items()}, seen)
+
+
+def print_rows(baud_rate: int, costs: dict, seen: dict) -> None:
+    """A row for each way in."""
+    bare = "".join(f"{costs[name]:>10.2f}" for name in masters.names())
+    for name, rounds in seen.items():
+        share = statistics.median(share for share, _ in rounds)
+        median = statistics.median(int(stats["medianSilenceUs"]) for _, stats in rounds)
+        shortest = min(int(stats["shortestSilenceUs"]) for _, stats in rounds)
+        silence = f"{shortest} {median:.0f} >= {silence_us(baud_rate):.0f}"
+        ratio = costs[name] / costs["plain"]
+        print(f"{baud_rate:>8} {name:>7} {share:>7.3f} {silence:>21}{costs[name]:>7.2f}{ratio:>9.2f}{bare}", flush=True)
+
+
 async def gateway_table() -> None:
     """Share of the wire's limit, and the price in CPU."""
-    print(
-        "\nGateway: share of the wire's limit by clients that read 10 registers back to back; shortest silence seen and"
-    )
-    print("specified; CPU seconds per 1000 transactions of the device, and of a bare pymodbus client as a ratio")
-    print(f"{'bit/s':>8} {'clients':>8} {'share':>7} {'silence us':>16} {'CPU s/1000':>11} {'to bare':>8}")
-    for baud_rate in (9600, 19200, 115200):
-        device = DeviceProcess(serial_settings(baud_rate))
-        try:
-            await device.control(f"rs485 devices baudRate={baud_rate} stopBits=2")
-            bare = await bare_client(device, baud_rate)
-            for clients in (1, 4):
-                count, seconds, cpu, stats = await polled(device, clients, READ_10)
-                share = wire_share(stats, silence_us(baud_rate), seconds)
-                silence = f"{stats['shortestSilenceUs']} >= {silence_us(baud_rate):.0f}"
-                each = cpu / count * 1000
-                print(f"{baud_rate:>8} {clients:>8} {share:>7.3f} {silence:>16} {each:>11.2f} {each / bare:>8.2f}")
-        finally:
-            device.stop()
+    print("\nGateway: clients that read 10 registers back to back, each byte handed over by itself. Share of the wire's")
+    print("limit; silences, the shortest and the median, and the one specified, in us; CPU seconds for 1000 reads, to")
+    print("those of a plain asyncio master, and those of bare masters, which serve nobody")
+    titles = "".join(f"{name:>10}" for name in masters.names())
+    print(f"{'bit/s':>8} {'clients':>7} {'share':>7} {'silence us':>21}{'CPU s':>7}{'to plain':>9}{titles}")
+    for baud_rate in BAUD_RATES:
+        await gateway_at(baud_rate)
 
 
 async def shared_reads() -> None:
     """Answers per second of 8 clients that poll the same values, against what the wire alone could carry."""
     device = DeviceProcess(serial_settings(9600))
     try:
-        count, seconds, _, stats = await polled(device, 8, READ_20)
+        count, seconds, _, stats = await polled(device, 8 * [functools.partial(poll, device.modbus_port, READ_20)])
         exchanges = int(stats["frames"])
         print("\nShared reads: 8 clients poll the same 20 registers at 9600 bit/s")
         print(f"answers a second {count / seconds:.1f}, exchanges on the wire {exchanges / seconds:.1f}", end="")
@@ -178,12 +210,7 @@ async def interactive_wait(bus: Bus, discovery: Discovery) -> None:
     print(f"(of 150, the late answer of a unit asked by the search fell into {disturbed})")
 
 
-async def main() -> None:
-    """All tables of this module."""
-    await gateway_table()
-    await shared_reads()
-    await search_tables()
-
-
 if __name__ == "__main__":
-    run(main())
+    run(gateway_table())
+    run(shared_reads())
+    run(search_tables())

@@ -14,7 +14,6 @@ import urllib.request
 from collections.abc import Iterator
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Process:
@@ -26,9 +25,9 @@ class Process:
         self.first_line = self.process.stdout.readline()
 
     def cpu_seconds(self) -> float:
-        """CPU time that the process has used."""
-        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        """CPU time that the process has used, with all its threads."""
+        threads = pathlib.Path(f"/proc/{self.process.pid}/task").iterdir()
+        return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
 
     def rss_mb(self) -> float:
         """Resident memory in MB."""

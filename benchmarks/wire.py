@@ -5,12 +5,13 @@
 
 import asyncio
 import json
+import os
 import time
 
 from benchmarks.rig import DeviceProcess, log_in, silence_us, wire_share
 from hal.runtime import run
 
-BAUD_RATES = (9600, 19200, 115200)
+BAUD_RATES = [int(rate) for rate in os.environ.get("RATES", "9600 19200 115200").split()]
 CLIENTS = 2
 SECONDS = 4.0
 
@@ -44,15 +45,18 @@ async def connect(port: int, token: str) -> Client:
     return Client(*await asyncio.open_connection("127.0.0.1", port), token)
 
 
-async def read_on(client: Client, address: int, until: float) -> None:
-    """Read registers back to back: ask, wait for the result, ask again. Each client has its own address, for identical
-    reads would share one exchange."""
+async def read_on(client: Client, address: int, until: float) -> int:
+    """Read registers back to back: ask, wait for the result, ask again; how many reads. Each client has its own
+    address, for identical reads would share one exchange."""
     body = json.dumps({"uid": 1, "func": 3, "addr": address, "count": 10})
+    count = 0
     while time.monotonic() < until:
         tid = (await client.ask("POST", "/api/modbus/req/", body))["tid"]
         result = await client.ask("GET", f"/api/modbus/resp/?tid={tid}&wait=5000")
         if result["status"] != "DONE":
             raise RuntimeError(str(result))
+        count += 1
+    return count
 
 
 async def measure(baud_rate: int) -> "tuple[float, dict]":

@@ -40,7 +40,7 @@ class SimulatedPort(TtyPort):
         return f"serial port {self.world.port} (a second one for your own tools: {self.world.tool})"
 
     async def control(self, words: list[str]) -> str:
-        """`unplug`, `plug`, `fault KIND [name=value ...]`, `clear`, `stats`, `silence needed=false`: commands of the
+        """`unplug`, `plug`, `fault KIND [name=value ...]`, `clear`, `stats`, `silence needed=false`, `lump bytes=N`: commands of the
         world by these names."""
         if not words:
             raise ValueError("the serial port knows: unplug, plug, fault KIND [name=value ...], clear, stats, silence")

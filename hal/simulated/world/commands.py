@@ -44,6 +44,7 @@ _COMMANDS = {
     ),
     "clear": Object(_LINE),
     "silence": Object(_LINE, Field("needed", Boolean())),
+    "lump": Object(_LINE, Field("bytes", Integer(0, 256))),
 }
 
 
@@ -62,6 +63,7 @@ class Commands:
             "fault": self._fault,
             "clear": self._clear,
             "silence": self._silence,
+            "lump": self._lump,
         }
 
     def answer(self, text: bytes) -> bytes:
@@ -130,4 +132,8 @@ class Commands:
 
     def _silence(self, command: dict) -> dict:
         self._ports[command["line"]].line.silence_needed = command["needed"]
+        return {}
+
+    def _lump(self, command: dict) -> dict:
+        self._ports[command["line"]].line.lump = command["bytes"]
         return {}

@@ -7,6 +7,7 @@ seconds on the caller's clock. A frame is over when the line was silent for 3.5 
 
 import heapq
 import os
+from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ _GLUED_CHARACTERS = 1.5  # section 2.5.1.1: a shorter silence does not separate 
 _TEXT_GAP = 1.0  # section 2.5.2.1: seconds between two characters of an ASCII frame
 _TEXT_LIMIT = 513  # characters of an ASCII frame
 _FAULTS_PENDING = 64
+_SILENCES_KEPT = 1024
 
 
 class Due(NamedTuple):
@@ -51,6 +53,7 @@ class Line:
         self._faults: list[Fault] = []
         self._stats = _Stats()
         self.silence_needed = True  # whether devices read only a request that had a silence before it
+        self.lump = 0  # bytes of an answer that are handed over at once; 0: as many as the silence between frames has
 
     def character_format(self, parity: str, data_bits: int) -> None:
         """Set parity (N, E, O, M mark, S space) and data bits (7, 8) of the master's port."""
@@ -115,7 +118,7 @@ class Line:
         self._stats.request_time += len(data) * setting.character
         self._busy_until(run.end)
         if self._echo:
-            self._send(_Transmission(start, setting, Spoilt(data)))
+            self._send(_Transmission(start, setting, Spoilt(data), self.lump))
 
     def _setting(self) -> LineSetting | None:
         """The master's setting; None at 0 baud, which is a hung-up line."""
@@ -167,14 +170,14 @@ class Line:
         if not spoilt.data:
             return
         turnaround = max(run.setting.silence, answer.turnaround, spoilt.turnaround)
-        transmission = _Transmission(run.end + turnaround, answer.setting, spoilt)
+        transmission = _Transmission(run.end + turnaround, answer.setting, spoilt, self.lump)
         transmission.readable = run.setting.hears(answer.setting)
         self._stats.answers += 1
         self._stats.turnaround_time += turnaround
         self._stats.answer_time += len(spoilt.data) * answer.setting.character
         self._at(transmission.start, lambda: self._begin(transmission))
         if spoilt.again is not None:
-            copy = _Transmission(transmission.end + spoilt.again, answer.setting, spoilt)
+            copy = _Transmission(transmission.end + spoilt.again, answer.setting, spoilt, self.lump)
             copy.readable = transmission.readable
             self._at(copy.start, lambda: self._begin(copy))
 
@@ -210,7 +213,7 @@ class Line:
         setting = self._setting()
         if setting:
             noise = os.urandom(int(seconds / setting.character))
-            self._begin(_Transmission(now, setting, Spoilt(noise)))
+            self._begin(_Transmission(now, setting, Spoilt(noise), self.lump))
 
     def _begin(self, transmission: "_Transmission") -> None:
         """Put a transmission on the line. What it meets there is garbled, and so is the transmission itself."""
@@ -256,13 +259,13 @@ class _Run:
 class _Transmission:
     """Bytes that come to the master, one after the other from `start`, handed over in chunks."""
 
-    def __init__(self, start: float, setting: LineSetting, spoilt: Spoilt):
+    def __init__(self, start: float, setting: LineSetting, spoilt: Spoilt, lump: int):
         self.start = start
         self.data = spoilt.data
         self.readable = True
         self.sent = 0
         self._character = setting.character
-        self._chunk = int(setting.silence / setting.character)  # longer, and waiting for it would look like the end
+        self._chunk = lump or int(setting.silence / setting.character)
         self._pause_at = spoilt.pause_at
         self._pause = spoilt.pause
 
@@ -298,11 +301,13 @@ class _Stats:
         self.answer_time = 0.0
         self.turnaround_time = 0.0
         self._shortest_silence: float | None = None
+        self._silences: deque[float] = deque(maxlen=_SILENCES_KEPT)
 
     def silence(self, seconds: float) -> None:
         """Note a silence before bytes of the master."""
         if self._shortest_silence is None or seconds < self._shortest_silence:
             self._shortest_silence = seconds
+        self._silences.append(seconds)
 
     def as_dict(self) -> dict:
         """The members as the command "stats" gives them."""
@@ -313,7 +318,13 @@ class _Stats:
             "unreadable": self.unreadable,
             "collisions": self.collisions,
             "shortestSilenceUs": None if silence is None else round(silence * 1e6),
+            "medianSilenceUs": _median_us(self._silences),
             "requestWireUs": round(self.request_time * 1e6),
             "answerWireUs": round(self.answer_time * 1e6),
             "turnaroundUs": round(self.turnaround_time * 1e6),
         }
+
+
+def _median_us(seconds: "deque[float]") -> int | None:
+    ordered = sorted(seconds)
+    return round(ordered[len(ordered) // 2] * 1e6) if ordered else None
