@@ -119,9 +119,9 @@ def print_rows(baud_rate: int, costs: dict, seen: dict) -> None:
 
 async def gateway_table() -> None:
     """Share of the wire's limit, and the price in CPU."""
-    print("\nGateway: clients that read 10 registers back to back, each byte handed over by itself. Share of the wire's")
-    print("limit; silences, the shortest and the median, and the one specified, in us; CPU seconds for 1000 reads, to")
-    print("those of a plain asyncio master, and those of bare masters, which serve nobody")
+    print("\nGateway: clients that read 10 registers back to back, each byte handed over by itself. Share of what the")
+    print("wire can carry; silences, the shortest and the median, and the one specified, in us; CPU seconds for 1000")
+    print("reads, to those of a plain asyncio master, and those of bare masters, which serve nobody")
     titles = "".join(f"{name:>10}" for name in masters.names())
     print(f"{'bit/s':>8} {'clients':>7} {'share':>7} {'silence us':>21}{'CPU s':>7}{'to plain':>9}{titles}")
     for baud_rate in BAUD_RATES:

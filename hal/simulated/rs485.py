@@ -40,8 +40,8 @@ class SimulatedPort(TtyPort):
         return f"serial port {self.world.port} (a second one for your own tools: {self.world.tool})"
 
     async def control(self, words: list[str]) -> str:
-        """Commands of the world by their names: `unplug`, `plug`, `fault KIND [name=value ...]`, `clear`, `stats`, `silence
-        needed=false`, `lump bytes=N`."""
+        """Commands of the world by their names: `unplug`, `plug`, `fault KIND [name=value ...]`, `clear`, `stats`,
+        `silence needed=false`, `lump bytes=N`."""
         if not words:
             raise ValueError("the serial port knows: unplug, plug, fault KIND [name=value ...], clear, stats, silence")
         command: dict = {"cmd": words[0]}
