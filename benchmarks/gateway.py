@@ -26,6 +26,8 @@ READ_10 = bytes([3, 0, 0, 0, 10])
 READ_20 = bytes([3, 0, 0, 0, 20])
 SECONDS = 3.0
 ROUNDS = 3
+
+
 def serial_settings(baud_rate: int) -> dict:
     """Factory settings of a device on a line of this rate, 8N2."""
     return {"serial": {"baudRate": baud_rate}, "modbusTcp": {"port": 5020, "maxClients": 16}}
