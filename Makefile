@@ -38,11 +38,10 @@ build/keys/keyring.json: $(VENV)/.made
 bundle: $(VENV)/.made build/keys/keyring.json
 	$(BIN)/python -m deploy.updates.bundle --keys build/keys --compatible simulated --compatible raspberry-pi
 
-# MicroPython finds microdot among the packages of the virtual environment; its heap is what a small board has.
+# MicroPython on a simulated board: its UART leads to the simulated Modbus world, its heap is what such a board has.
 run-micropython: $(VENV)/.made-dev
-	MICROPYPATH=.:$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'):.frozen \
-	exec $(BIN)/micropython -X heapsize=1M -m firmware \
-	  --board board-configs/micropython-unix.json --state-dir $(STATE) --http 127.0.0.1:$(PORT)
+	exec $(BIN)/python -m tests.machine.starter $(STATE) -- -m firmware --board board-configs/micropython-unix.json \
+	  --state-dir $(STATE) --http 127.0.0.1:$(PORT) --modbus-tcp 127.0.0.1:$(MODBUS_PORT)
 
 test: $(VENV)/.made-dev build/keys/keyring.json lint
 	$(BIN)/python -m pytest

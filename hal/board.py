@@ -31,6 +31,7 @@ DRIVERS = {  # (part, driver) -> (module, class)
     ("system", "micropython"): ("hal.micropython.system", "MicroPythonSystem"),
     ("rs485", "simulated"): ("hal.simulated.rs485", "SimulatedPort"),
     ("rs485", "tty"): ("hal.linux.rs485", "TtyPort"),
+    ("rs485", "uart"): ("hal.micropython.rs485", "UartPort"),
     ("network", "linux"): ("hal.linux.net.network", "LinuxNetwork"),
     ("card", "linux"): ("hal.linux.storage.card", "LinuxCard"),
     ("card", "simulated"): ("hal.simulated.card", "SimulatedCard"),
@@ -230,12 +231,11 @@ def make_part(board_config: dict, part: str, state_dir: str) -> Any:
         raise BadField(f"{part}.driver: must be one of {known}")
     module_name, class_name = DRIVERS[(part, driver)]
     try:
-        module = __import__(module_name, None, None, (class_name,))
+        backend = getattr(__import__(module_name, None, None, (class_name,)), class_name)
+        options = {name: value for name, value in config.items() if name != "driver"}
+        return backend(backend.OPTIONS.check(options, part), state_dir)
     except ImportError as exc:
         raise BadField(f"{part}.driver: {driver} does not run here: {exc}") from exc
-    backend = getattr(module, class_name)
-    options = {name: value for name, value in config.items() if name != "driver"}
-    return backend(backend.OPTIONS.check(options, part), state_dir)
 
 
 def check_ttys(config: dict) -> None:

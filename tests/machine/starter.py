@@ -1,0 +1,110 @@
+"""A simulated microcontroller: the simulated Modbus world, and MicroPython with the tests' own module `machine`.
+
+`python -m tests.machine.starter FOLDER -- ARGUMENTS` plugs the board in: it starts the world whose line is the board's
+UART 1 and MicroPython with the arguments, and MicroPython again whenever the board resets itself. What a pty cannot
+carry goes by TCP, to the port in FOLDER/world; whoever takes it may also give the world its other commands.
+"""
+
+import asyncio
+import json
+import os
+import pathlib
+import shutil
+import signal
+import sys
+import sysconfig
+
+from hal.simulated.world.client import World, WorldGone
+
+ROOT = pathlib.Path(__file__).parents[2]
+MODULES = ROOT / "tests" / "machine" / "modules"
+RESET_CODE = 75  # machine.reset() of tests/machine/modules/machine.py
+HEAP = "1M"
+
+
+def interpreter() -> "str | None":
+    """The MicroPython beside this Python, or that of the PATH; None where there is none."""
+    beside = pathlib.Path(sys.executable).with_name("micropython")
+    return str(beside) if beside.exists() else shutil.which("micropython")
+
+
+def environment(folder: str, firmware: str = str(ROOT)) -> dict:
+    """The environment in which MicroPython finds the tests' modules, the firmware and microdot. Its own `machine` would
+    go first otherwise."""
+    path = f"{MODULES}:{firmware}:{sysconfig.get_path('purelib')}:.frozen"
+    return dict(os.environ, MICROPYPATH=path, MACHINE_DIR=folder)
+
+
+class Board:
+    """A board on which MicroPython runs, from `start` to `stop`."""
+
+    def __init__(self, folder: str, arguments: "list[str]", heap: str = HEAP):
+        self.folder = folder
+        self.world = World(folder)
+        self._command = [interpreter() or "micropython", "-X", f"heapsize={heap}", *arguments]
+        self._server: asyncio.Server | None = None
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start the world, and take commands for it. WorldGone."""
+        os.makedirs(self.folder, exist_ok=True)
+        await self.world.start()
+        _point(os.path.join(self.folder, "uart1"), "rs485")
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        port = self._server.sockets[0].getsockname()[1]
+        (pathlib.Path(self.folder) / "world").write_text(str(port))
+
+    async def run(self) -> int:
+        """Run MicroPython, again and again where it resets itself; its exit code."""
+        while True:
+            self._process = await asyncio.create_subprocess_exec(*self._command, cwd=ROOT, env=environment(self.folder))
+            code = await self._process.wait()
+            if code != RESET_CODE:
+                return code
+
+    def end(self) -> None:
+        """Pull the plug of MicroPython."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.terminate()
+
+    async def stop(self) -> None:
+        """End the world."""
+        if self._server is not None:
+            self._server.close()
+        await self.world.stop()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while line := await reader.readline():
+                answer = await self.world.command(json.loads(line))
+                writer.write(json.dumps(answer).encode() + b"\n")
+                await writer.drain()
+        except (WorldGone, ConnectionError):
+            pass  # the board is being unplugged
+        finally:
+            writer.close()
+
+
+def _point(link: str, target: str) -> None:
+    if os.path.lexists(link):
+        os.unlink(link)
+    os.symlink(target, link)
+
+
+async def main() -> int:
+    """Run a board until it is told to stop."""
+    folder, _, *arguments = sys.argv[1:]
+    board = Board(os.path.abspath(folder), arguments)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, board.end)
+    await board.start()
+    try:
+        return await board.run()
+    finally:
+        await board.stop()
+
+
+if __name__ == "__main__":
+    code = asyncio.run(main())
+    sys.exit(0 if code in (-signal.SIGTERM, -signal.SIGINT) else code)
