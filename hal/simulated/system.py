@@ -6,7 +6,7 @@ import sys
 from hal.configured_system import ConfiguredSystem
 from hal.contracts import NotPermitted, PartError
 from hal.linux.host.device_key import public_key
-from hal.linux.host.restart_reason import keep_reason, take_reason
+from hal.linux.host.restart_reason import keep_reason, note_end, take_reason
 from hal.linux.host.supervisor import SupervisedSystem
 from hal.simulated.control import ControlSocket
 
@@ -61,8 +61,9 @@ class SimulatedSystem(SupervisedSystem, ConfiguredSystem):
             raise PartError(f"the control socket cannot be opened: {exc}") from exc
 
     async def stop(self) -> None:
-        """Close the control socket."""
+        """Close the control socket, and note that it was stopped."""
         self._control.close()
+        note_end(self._state_dir)
 
     def _public_key(self) -> str | None:
         return public_key(self._state_dir)

@@ -11,7 +11,7 @@ from firmware.services.settings.document_store import DocumentStore
 from tests.firmware.running import BOARD, Running
 
 FILES = (
-    *("settings.json", "settings.json.old", "settings.json.new", "settings.json.kept", "restart-reason"),
+    *("settings.json", "settings.json.old", "settings.json.new", "settings.json.kept", "restart-reason", "running"),
     *("factory-login", "device-key", "device-key.pub", "clock-offset", "control", "modem-pin"),
 )
 LINUX = {"board": "plain", "system": {"driver": "linux"}, "settings": {"modbusTcp": {"port": 5020}}}

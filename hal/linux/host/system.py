@@ -10,7 +10,7 @@ from hal.linux import libc
 from hal.linux.host import systemd
 from hal.linux.host.device_key import public_key
 from hal.linux.host.factory_login import read_login
-from hal.linux.host.restart_reason import keep_reason, take_reason
+from hal.linux.host.restart_reason import forget_reason, keep_reason, note_end, take_reason
 from hal.linux.host.supervisor import SupervisedSystem
 
 _NET = "/sys/class/net"
@@ -47,6 +47,10 @@ class LinuxSystem(SupervisedSystem):
     async def start(self) -> None:
         """Learn why the device has started."""
         self._reason = take_reason(self._state_dir)
+
+    async def stop(self) -> None:
+        """Note that it was stopped."""
+        note_end(self._state_dir)
 
     async def probe(self) -> str:
         """The MAC, and the serial number where the board has one."""
@@ -96,7 +100,7 @@ class LinuxSystem(SupervisedSystem):
                 os.sync()
                 libc.reboot()
         except OSError as exc:
-            take_reason(self._state_dir)
+            forget_reason(self._state_dir)
             raise NotPermitted(
                 f"the machine cannot be restarted: {exc.strerror}; this process needs the capability CAP_SYS_BOOT, "
                 "or the right to org.freedesktop.login1.reboot by a rule of polkit"

@@ -127,6 +127,7 @@ def test_the_temperature_is_the_processors(machine):
 async def started(machine):
     part = machine.system()
     await part.start()
+    await part.stop()
     return part.start_reason()
 
 
@@ -134,6 +135,16 @@ async def test_the_reason_of_a_restart_is_known_after_it_and_only_then(machine):
     assert await started(machine) == "POWER_ON"
     machine.system().restart("AUTO_RESTART")
     assert await started(machine) == "AUTO_RESTART"
+    assert await started(machine) == "POWER_ON"
+
+
+async def test_a_start_after_no_stop_is_a_crash_unless_the_power_was_cut(machine, monkeypatch):
+    await machine.system().start()
+    killed = machine.system()
+    await killed.start()
+    assert killed.start_reason() == "CRASH"
+    monkeypatch.setattr("hal.linux.host.restart_reason._boot_id", lambda: "another boot")
+    assert await started(machine) == "POWER_ON"
     assert await started(machine) == "POWER_ON"
 
 
