@@ -31,6 +31,7 @@ REQUESTS = (
     ("POST", "/api/login/", {"username": "admin", "password": "PASSWORD"}),
     ("GET", "/api/identify/", None),
     ("GET", "/api/state/get/?ethernet&bus&access", None),
+    ("GET", "/metrics", None),
     ("GET", "/api/settings/active/get/?serial", None),
     ("POST", "/api/settings/saved/set/", {"serial": {"baudRate": 19200}, "language": "pl"}),
     ("GET", "/api/settings/saved/get/?protect&language", None),

@@ -261,6 +261,7 @@ class Device(Services):
                 "time": self.clock.state,
                 "bus": self.bus.state,
                 "devices": self._devices,
+                "http": lambda: self.server.state(),
                 "access": self._access,
                 "system": system_state.get,
             }
@@ -279,7 +280,7 @@ class Device(Services):
         self._run(self.server, self._serve_http)
         self.front_door = FrontDoor(self.server, GUEST, self.problems.report, self.problems.withdraw)
         self._run(self.front_door)
-        add_routes(self.server, self, Guard(self.sessions, self.button, self._own_names()))
+        add_routes(self.server, self, Guard(self.sessions, self.button, self._own_names(), httpd["metricsAllow"]))
         interfaces = self.networking.vpn_interfaces
         if self.board.network is not None and interfaces:
             from firmware.http.vpn_listener import VpnListener

@@ -61,6 +61,15 @@ def contains(network: tuple[int, int, int], address: tuple[int, int]) -> bool:
     return bits == address[1] and number >> (bits - prefix) == address[0] >> (bits - prefix)
 
 
+def lies_in(address: str, networks: list) -> bool:
+    """Whether an address as text lies in one of several networks as parse_network gives them; what is none does not."""
+    try:
+        parsed = parse_address(address)
+    except ValueError:
+        return False
+    return any(contains(network, parsed) for network in networks)
+
+
 def overlap(network: tuple[int, int, int], other: tuple[int, int, int]) -> bool:
     """Whether two networks of `parse_network` have an address in common."""
     wider, narrower = (network, other) if network[1] <= other[1] else (other, network)

@@ -13,7 +13,8 @@ class Endpoint:
     `answer()` declares the body of a success. It is a function because only the OpenAPI document and the manual want to
     know, and a small board has no memory for what nobody asks for. `errors` are the codes that the handler's services
     give; those of the guard and of the checks of query and body are not repeated there. `body_bytes`, where it
-    is not 0, is how long a body may be whatever setting httpd.maxBodyBytes says.
+    is not 0, is how long a body may be whatever setting httpd.maxBodyBytes says. `for_readers`: who comes from a
+    network of setting httpd.metricsAllow needs no level.
     """
 
     def __init__(
@@ -28,6 +29,7 @@ class Endpoint:
         body: Object | Anything | None = None,
         errors: tuple = (),
         body_bytes: int = 0,
+        for_readers: bool = False,
     ):
         self.method = method
         self.path = path
@@ -39,3 +41,4 @@ class Endpoint:
         self.body = body
         self.errors = errors
         self.body_bytes = body_bytes
+        self.for_readers = for_readers

@@ -9,20 +9,22 @@ from microdot import Request
 from firmware.services.access.button import ButtonAccess
 from firmware.services.access.sessions import Sessions
 from firmware.services.errors import Refused
-from hal.ip_addresses import is_ipv4, is_ipv6
+from hal.ip_addresses import is_ipv4, is_ipv6, lies_in, parse_network
 
 GUEST, POWER_USER, ADMINISTRATOR = 0, 1, 2
 
 
 class Guard:
-    """Decides on requests. `hosts` are the names, besides IP addresses and localhost, by which browsers may call."""
+    """Decides on requests. `hosts` are the names, besides IP addresses and localhost, by which browsers may call;
+    `readers` are networks that need no level for what is meant for readers."""
 
-    def __init__(self, sessions: Sessions, button: ButtonAccess, hosts: list[str]):
+    def __init__(self, sessions: Sessions, button: ButtonAccess, hosts: list[str], readers: list[str] | tuple = ()):
+        self._readers = [parse_network(network) for network in readers]
         self._sessions = sessions
         self._button = button
         self._hosts = [host.lower() for host in hosts]
 
-    def admit(self, request: Request, needed: int) -> int:
+    def admit(self, request: Request, needed: int, for_readers: bool = False) -> int:
         """The request's level; Refused UNAUTHORIZED, FORBIDDEN or CROSS_SITE where it may not have `needed`.
 
         `request.g.token` is then the token of its session, or None; `request.g.by_button`, whether it is the button
@@ -40,9 +42,9 @@ class Guard:
         proven = max(by_token, request.g.level)
         request.g.by_button = proven == GUEST
         level = max(proven, POWER_USER if self._button.seconds_left() else GUEST)
-        if level == GUEST:
-            raise Refused("UNAUTHORIZED", "log in first, or press the button on the device")
-        if level < needed:
+        if level < needed and not (for_readers and lies_in(request.client_addr[0], self._readers)):
+            if level == GUEST:
+                raise Refused("UNAUTHORIZED", "log in first, or press the button on the device")
             raise Refused("FORBIDDEN", f"this needs access level {needed}")
         self._refuse_cross_site(request)
         return level

@@ -37,6 +37,8 @@ class Application(Microdot):
         self.monotonic = clock
         self.closing = False
         self.errors = 0
+        self.requests = 0  # that were answered
+        self.failed = 0  # of them, with status 500 and above
         self._utc = utc
         self._date = ""
         self._date_at: float | None = None
@@ -87,6 +89,8 @@ class Application(Microdot):
     async def dispatch_request(self, req: Request) -> Response:
         """As Microdot's, without its hooks and without its care for what else a handler could be or give."""
         response = await self._answer(req)
+        self.requests += 1
+        self.failed += response.status_code >= 500
         trace(HTTP, f"HTTP: {req.client_addr[0]} {req.method} {req.path} {response.status_code}")
         return response
 

@@ -37,6 +37,7 @@ class HttpServer(Application, Service):
         self._streams = Slots(limits.streams, max(1, limits.streams // 2), limits.streams // 8)
         self._connections: set = set()
         self._listeners: list = []
+        self._refused = 0  # connections for which there was no place
         self.port = 0
 
     async def listen(self, host: str, port: int, level: int) -> int:
@@ -92,15 +93,26 @@ class HttpServer(Application, Service):
         """Connections that are open now."""
         return len(self._connections)
 
+    def state(self) -> dict:
+        """The state key `http`."""
+        return {
+            "requests": self.requests,
+            "failed": self.failed,
+            "refused": self._refused,
+            "connections": self.connection_count(),
+        }
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, level: int) -> None:
         connection = Connection(self, self._slots, self._streams, reader, writer, level)
         self._connections.add(connection)
         try:
             if self._is_overrun():
+                self._refused += 1
                 abort_stream(writer)
             elif not self.closing and self._slots.enter(connection, self.monotonic()):
                 await self.handle_request(connection, writer)
             else:
+                self._refused += 1
                 log(f"HTTP: no place for a connection from {connection.address}")
                 await connection.turn_away()
         except CONNECTION_ERRORS:

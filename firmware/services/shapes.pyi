@@ -138,6 +138,7 @@ class Httpd(TypedDict):
     keepAliveSec: int
     maxConnections: int
     hosts: list[str]
+    metricsAllow: list[str]
     headTimeoutSec: int
     bodyTimeoutSec: int
     maxHeadBytes: int

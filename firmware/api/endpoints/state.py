@@ -1,9 +1,10 @@
-"""The device's state."""
+"""The device's state, as JSON and as metrics."""
 
 from firmware.api.call import Call
 from firmware.api.endpoint import Endpoint
-from firmware.api.kinds import Named, type_name
+from firmware.api.kinds import Content, Named, type_name
 from firmware.api.query import Keys
+from firmware.http.messages.answers import Stream
 from hal.fields import Field, Nullable, Object
 from hal.runtime.annotations import Any
 
@@ -34,6 +35,14 @@ async def state_get(call: Call) -> dict:
     return state
 
 
+async def metrics(call: Call) -> Stream:
+    """GET /metrics"""
+    from firmware.services.system.metrics import CONTENT_TYPE, metrics_text
+
+    values = await call.services.state.get([])
+    return Stream(metrics_text(values, call.services.identity.version()), CONTENT_TYPE)
+
+
 ENDPOINTS = (
     Endpoint(
         "GET",
@@ -43,5 +52,14 @@ ENDPOINTS = (
         state_get,
         _state,
         query=Keys(_names),
+    ),
+    Endpoint(
+        "GET",
+        "/metrics",
+        1,
+        "The state as metrics in Prometheus' text format; no login from networks of httpd.metricsAllow",
+        metrics,
+        lambda: Content("text/plain"),
+        for_readers=True,
     ),
 )

@@ -17,9 +17,10 @@ from firmware.services import shapes
 from firmware.services.bus.absent import NoBus
 from firmware.services.bus.debts import Debts
 from firmware.services.bus.device_health import DeviceHealth
+from firmware.services.bus.exchange_times import ExchangeTimes
 from firmware.services.bus.lanes import Lane, Shares
 from firmware.services.bus.pdu import READ_BITS, READ_REGISTERS
-from firmware.services.bus.transaction import GATEWAY, INTERACTIVE, SEARCH, Transaction
+from firmware.services.bus.transaction import GATEWAY, INTERACTIVE, LANE_NAMES, SEARCH, Transaction
 from firmware.services.errors import Refused
 from hal.contracts import PartError
 from hal.rs485.framing import READ_ONLY, Line, question_key
@@ -63,6 +64,7 @@ class Bus(NoBus):
         self._between = asyncio.Event()  # set when the line has become free
         self._asked_at = 0
         self._counts = {"sent": 0, "ok": 0, "timeouts": 0, "crcErrors": 0, "exceptions": 0}
+        self._times = ExchangeTimes()
         self._load_marks = [(self._now(), 0.0), (self._now(), 0.0)]
 
     async def start(self) -> None:
@@ -148,6 +150,8 @@ class Bus(NoBus):
             frameMode=self._line.frame_mode,
             portOpen=self._port.is_open,
             queued=sum(lane.length for lane in self._lanes),
+            queuedByLane={name: self._lanes[number].length for number, name in enumerate(LANE_NAMES)},
+            exchangeMs=self._times.state(),
             lateBytes=self._port.stray_bytes,
             copies=self._port.copies.count,
             loadPercent=min(100, round(100 * (self._port.busy_time - busy) / span)),
@@ -343,6 +347,7 @@ class Bus(NoBus):
             trace(EXCHANGES, _line_of(uid, pdu, exchange))
         if exchange.error is not None:
             trace(BUS_ERRORS, f"bus: unit {uid}, function {pdu[0]}: {exchange.error}")
+        self._times.add(int(exchange.elapsed * 1000))
         cost = int(exchange.elapsed * 1000) + 1
         lane = self._lanes[transaction.lane]
         lane.charge(transaction.source, cost)

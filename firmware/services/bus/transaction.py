@@ -5,6 +5,7 @@ import asyncio
 from hal.rs485.framing import Line, question_key
 
 INTERACTIVE, GATEWAY, SEARCH = range(3)  # lanes of the bus
+LANE_NAMES = ("interactive", "gateway", "search")
 
 WAIT_SEC = 60.0  # how long a transaction waits for its turn where it does not say so
 

@@ -13,7 +13,7 @@ from firmware.services.gateway.session import ModbusSession
 from firmware.services.problems import Problems
 from firmware.services.routing.mbap import MbapStream
 from firmware.services.routing.router import ModbusRouter
-from hal.ip_addresses import contains, parse_address, parse_network, source_of
+from hal.ip_addresses import lies_in, parse_network, source_of
 from hal.runtime import abort_stream, bind_datagrams, listen, log_exception, monotonic, peer_address
 from hal.service import Service
 
@@ -111,11 +111,11 @@ class ModbusGateway(Service):
             self._forget(session)
 
     def _admits(self, address: str) -> bool:
-        return _lies_in(address, self._allowed)
+        return lies_in(address, self._allowed)
 
     def _origin(self, address: str) -> tuple:
         """Whether it comes over the tunnel, and what counts as its address."""
-        return _lies_in(address, self._tunnel), source_of(address)
+        return lies_in(address, self._tunnel), source_of(address)
 
     def _has_room(self, origin: tuple) -> bool:
         """Whether one more client from there has a place; where all are taken, somebody else's is given up for it."""
@@ -156,11 +156,3 @@ class ModbusGateway(Service):
             for session, task in list(self._sessions.items()):
                 if session.idle_sec() > self._settings["idleSec"]:
                     task.cancel()
-
-
-def _lies_in(address: str, networks: list) -> bool:
-    try:
-        parsed = parse_address(address)
-    except ValueError:
-        return False
-    return any(contains(network, parsed) for network in networks)

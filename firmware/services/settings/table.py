@@ -261,6 +261,13 @@ SETTINGS = (
             "names under which browsers reach the device",
             power=True,
         ),
+        Field(
+            "metricsAllow",
+            ListOf(Text(43, 1, NETWORK), 8),
+            [],
+            "networks that may read /metrics without a login",
+            power=True,
+        ),
         Field("headTimeoutSec", Integer(1, 120), 10, "seconds that a client has to send a request's head"),
         Field("bodyTimeoutSec", Integer(1, 600), 30, "seconds that a client has to send a request's body"),
         Field("maxHeadBytes", Integer(1024, 65536), 8192, "bytes of a request line and its headers"),

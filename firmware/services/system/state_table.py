@@ -3,17 +3,20 @@
 What a key holds is declared by a function: only documents ask for it, and a small board has no memory for that.
 """
 
-from hal.fields import Boolean, Choice, Field, Integer, ListOf, MapOf, Nullable, Number, Object, Text
+from firmware.services.bus.exchange_times import BOUNDS_MS
+from hal.fields import Boolean, Choice, Field, Integer, Kind, ListOf, MapOf, Nullable, Number, Object, Text
 from hal.runtime.annotations import Any
 
 
 class StateKey:
     """A key of the state. `service` names the class that gives it, `kind()` declares its value.
 
-    `nullable` says when it is null, or is empty where it never is. A service that fails makes it null too.
+    `nullable` says when it is null, or is empty where it never is. A service that fails makes it null too. `metric` is
+    what its metrics' names begin with where that is not the key.
     """
 
-    def __init__(self, name: str, service: str, help: str, kind: Any, nullable: str = "") -> None:
+    def __init__(self, name: str, service: str, help: str, kind: Any, nullable: str = "", metric: str = "") -> None:
+        self.metric = metric or name
         self.name = name
         self.service = service
         self.help = help
@@ -21,11 +24,49 @@ class StateKey:
         self.nullable = nullable
 
 
+class Total(Integer):
+    """A count since the start, which only grows."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 2**53)
+
+
+class Code(Integer):
+    """A number that names something: no quantity."""
+
+
+class Label(Text):
+    """One of few texts."""
+
+
+class Histogram(Kind):
+    """How often values up to each bound were seen since the start, and how often greater ones; and their sum."""
+
+    def __init__(self, bounds: tuple) -> None:
+        self.bounds = bounds
+        count = ListOf(Total(), len(bounds) + 1, len(bounds) + 1)
+        self._kind = Object(Field("counts", count), Field("sum", Number(0, 1e15)))
+
+    def check(self, value: Any, where: str) -> Any:
+        """The value, or BadField."""
+        return self._kind.check(value, where)
+
+    def words(self) -> str:
+        """What it takes, in words."""
+        bounds = ", ".join([str(bound) for bound in self.bounds])
+        return f"object {{counts, sum}}: values up to {bounds}, and greater"
+
+    def schema(self) -> dict:
+        """JSON Schema."""
+        return self._kind.schema()
+
+
 _ADDRESS = 45  # characters of an IP address as text
 
 UPDATE_STATUSES = ("IDLE", "CHECKING", "DOWNLOADING", "READY", "PROGRAMMING", "ERROR")
 
 _COUNT = Integer(0, 2**53)
+_TOTAL = Total()
 _SECONDS = Integer(0, 2**53)
 
 
@@ -78,7 +119,7 @@ def _callback() -> Object:
 def _activation() -> Object:
     return Object(
         Field("activated", Boolean(), help="the cloud has activated the device"),
-        Field("code", Nullable(Integer(10000000, 99999999)), help="what to type into the cloud, while one is open"),
+        Field("code", Nullable(Code(10000000, 99999999)), help="what to type into the cloud, while one is open"),
         Field("features", ListOf(Text(64), 64), help="what a licence has opened"),
         Field("expires", Nullable(Text(32)), help="end of the licence, ISO 8601; null: none, or no end"),
     )
@@ -125,27 +166,29 @@ def _time() -> Object:
 
 def _bus() -> Object:
     return Object(
-        Field("sent", _COUNT, help="questions sent since the start"),
-        Field("ok", _COUNT, help="answers that fitted"),
-        Field("timeouts", _COUNT, help="questions without an answer"),
-        Field("crcErrors", _COUNT, help="answers that were broken"),
-        Field("exceptions", _COUNT, help="answers that were Modbus exceptions"),
+        Field("sent", _TOTAL, help="questions sent since the start"),
+        Field("ok", _TOTAL, help="answers that fitted"),
+        Field("timeouts", _TOTAL, help="questions without an answer"),
+        Field("crcErrors", _TOTAL, help="answers that were broken"),
+        Field("exceptions", _TOTAL, help="answers that were Modbus exceptions"),
         Field("baudRate", Integer(75, 230400), help="speed of the line now", unit="bit/s"),
-        Field("charFormat", Integer(0, 5), help="character format, as in setting serial"),
-        Field("frameMode", Integer(0, 1), help="0 RTU, 1 ASCII"),
+        Field("charFormat", Code(0, 5), help="character format, as in setting serial"),
+        Field("frameMode", Code(0, 1), help="0 RTU, 1 ASCII"),
         Field("portOpen", Boolean(), help="the serial port is there"),
         Field("queued", _COUNT, help="requests that wait"),
-        Field("copies", _COUNT, help="answers that came once more since the start"),
-        Field("lateBytes", _COUNT, help="bytes thrown away since the start: late, or nobody's", unit="B"),
+        Field("queuedByLane", MapOf(_COUNT, 3, "lane"), help="the same by lane: interactive, gateway, search"),
+        Field("exchangeMs", Histogram(BOUNDS_MS), help="time on the line of every exchange", unit="ms"),
+        Field("copies", _TOTAL, help="answers that came once more since the start"),
+        Field("lateBytes", _TOTAL, help="bytes thrown away since the start: late, or nobody's", unit="B"),
         Field("loadPercent", Integer(0, 100), help="how much of the last minute the line was busy", unit="%"),
     )
 
 
 def _devices() -> MapOf:
     unit = Object(
-        Field("ok", _COUNT, help="answers since the start"),
-        Field("timeouts", _COUNT, help="questions without an answer"),
-        Field("badFrames", _COUNT, help="answers that were broken"),
+        Field("ok", _TOTAL, help="answers since the start"),
+        Field("timeouts", _TOTAL, help="questions without an answer"),
+        Field("badFrames", _TOTAL, help="answers that were broken"),
         Field("down", Boolean(), help="silent for so long that it is only probed"),
         Field("p50Ms", Nullable(Number(0, 1e9)), help="latency of half of the answers; null: none yet", unit="ms"),
         Field("p95Ms", Nullable(Number(0, 1e9)), help="latency of 95 of 100 answers; null: none yet", unit="ms"),
@@ -158,6 +201,15 @@ def _devices() -> MapOf:
     return MapOf(unit, 256, "unit id")
 
 
+def _http() -> Object:
+    return Object(
+        Field("requests", _TOTAL, help="requests answered since the start"),
+        Field("failed", _TOTAL, help="answers of status 500 and above"),
+        Field("refused", _TOTAL, help="connections for which there was no place"),
+        Field("connections", _COUNT, help="connections that are open"),
+    )
+
+
 def _access() -> Object:
     failed = Object(
         Field("address", Text(_ADDRESS), help="where it came from"),
@@ -167,7 +219,7 @@ def _access() -> Object:
         Field("level", Integer(0, 2), help="of who asks: 0 guest, 1 power user, 2 administrator"),
         Field("buttonSecLeft", _SECONDS, help="how long a press of the button still lets everybody in", unit="s"),
         Field("sessions", _COUNT, help="logins that are alive"),
-        Field("failedLogins", _COUNT, help="failed logins since the start"),
+        Field("failedLogins", _TOTAL, help="failed logins since the start"),
         Field("lastFailedLogin", Nullable(failed), help="the last of them; null: there was none"),
     )
 
@@ -175,7 +227,7 @@ def _access() -> Object:
 def _system() -> Object:
     return Object(
         Field("uptimeSec", _SECONDS, help="since the start of the firmware", unit="s"),
-        Field("startReason", Text(64), help="POWER_ON, or why it restarted"),
+        Field("startReason", Label(64), help="POWER_ON, CRASH (by its watchdog too), or why it restarted"),
         Field("memFree", Nullable(_COUNT), help="memory that can still be had; null: unknown", unit="B"),
         Field("cpuTempC", Nullable(Number(-273, 1000)), help="temperature of the processor; null: unknown", unit="°C"),
         Field("errors", ListOf(Text(1024), 1024), help="what went wrong since the start, in words"),
@@ -186,13 +238,16 @@ STATE = (
     StateKey("ethernet", "Networking", "the wired network", _ethernet, "the board has none"),
     StateKey("gsm", "Gsm", "the GSM modem", _gsm, "the board has none, or it is switched off"),
     StateKey("vpn", "Networking", "the VPN: the interface that is up, or the first", _vpn, "no setting asks for one"),
-    StateKey("mbTcpCallback", "CloudConnections", "the cloud connection and the two like it", _callback),
+    StateKey(
+        "mbTcpCallback", "CloudConnections", "the cloud connection and the two like it", _callback, metric="cloud"
+    ),
     StateKey("activation", "Activation", "the activation, by the cloud or by a licence", _activation),
     StateKey("fwUpdate", "Updates", "firmware updates", _fw_update, "the board has no updater"),
     StateKey("card", "CardFiles", "the SD card", _card, "the board has no slot"),
     StateKey("time", "ClockService", "the clock", _time, "the board has none"),
     StateKey("bus", "Bus", "the RS-485 line", _bus, "the board has none"),
     StateKey("devices", "DeviceHealth", "the devices on the line, unit id to health", _devices, "there is no line"),
+    StateKey("http", "HttpServer", "the HTTP server", _http),
     StateKey("access", "Device", "who gets in", _access),
     StateKey("system", "SystemState", "the device as a whole", _system),
 )

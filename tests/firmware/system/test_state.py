@@ -63,6 +63,7 @@ def test_a_card_that_is_out_is_as_declared(tmp_path):
 @pytest.mark.parametrize("key", STATE, ids=lambda key: key.name)
 def test_every_key_names_a_service_that_there_is(key):
     files = [ROOT / "firmware" / "device.py", *(ROOT / "firmware" / "services").rglob("*.py")]
+    files += (ROOT / "firmware" / "http").glob("*.py")
     classes = {
         node.name for file in files for node in ast.parse(file.read_text()).body if isinstance(node, ast.ClassDef)
     }
