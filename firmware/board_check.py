@@ -7,13 +7,14 @@ from hal.board import PARTS, BadBoard, check_ttys, make_part, read_config
 from hal.contracts import PartError
 from hal.fields import BadField
 from hal.runtime import in_time, log_exception
+from hal.runtime.annotations import Callable
 
 PROBE_SEC = 60  # for a part to show what it can: modems take their time
 
 WORKS, FAILS, ABSENT = "works", "FAILS", "absent"
 
 
-async def check_board(path: str, state_dir: str, tell) -> bool:
+async def check_board(path: str, state_dir: str, tell: Callable[[str], None]) -> bool:
     """Try the parts of the board config in a file, one after another; whether all that it names work.
 
     `tell` is called with each line of a table of part, driver, verdict and what was found. BadBoard where the config

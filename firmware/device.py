@@ -71,7 +71,9 @@ class Device(Services):
         self._run(board)
         self.problems = Problems()
         factory = with_factory_login(board.settings, board.system.factory_login())
-        self.settings = Settings(DocumentStore(state_dir, SETTINGS_FILE), factory, unmanaged_settings(board))
+        self.settings = Settings(
+            DocumentStore(state_dir, SETTINGS_FILE), factory, unmanaged_settings(board.parts, board.network)
+        )
         self.settings.report_to(self.problems)
         TRACE.topics = self.settings.active["logFlags"]
         self.settings.followers.append(_select_traces)

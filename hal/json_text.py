@@ -4,6 +4,7 @@ import asyncio
 import json
 
 from hal.runtime import MICROPYTHON
+from hal.runtime.annotations import Iterator
 
 JSON_DEPTH_LIMIT = 32  # nesting that the API accepts; its own bodies need 6
 
@@ -96,7 +97,7 @@ def check_json(text: str) -> None:
         pass
 
 
-def _check(data: bytes):
+def _check(data: bytes) -> Iterator[None]:
     """JsonError where bytes are not JSON or nested too deep; a generator, which pauses after every _STEP bytes."""
     position, length, paused = 0, len(data), 0
     closers = bytearray()  # of the open arrays and objects

@@ -3,6 +3,7 @@
 import os
 
 from hal.runtime import ENOENT, MICROPYTHON, fsync_file
+from hal.runtime.annotations import TextIO
 from hal.runtime.files import open_regular, sync_folder
 
 SIZE_LIMIT = 65536  # bytes
@@ -54,7 +55,7 @@ def make_way(path: str) -> None:
         os.remove(path)
 
 
-def _create(path: str, mode: int):
+def _create(path: str, mode: int) -> TextIO:
     if MICROPYTHON:
         return open(path, "w")
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)

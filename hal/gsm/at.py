@@ -11,6 +11,7 @@ import re
 from hal.contracts import NoModem
 from hal.gsm.response import is_number
 from hal.runtime import wait_until
+from hal.runtime.annotations import Callable
 from hal.trace import MODEM, trace
 
 ANSWER_SEC = 5.0  # for the modem to answer a command that asks nobody else
@@ -109,7 +110,7 @@ class AtPort:
     `unsolicited(line)` is called with every line that answers nothing; `gone()` once when the modem vanishes.
     """
 
-    def __init__(self, unsolicited, gone):
+    def __init__(self, unsolicited: Callable[[str], None], gone: Callable[[], None]):
         self.is_open = True
         self.echoes = 0  # how often the modem gave a command back
         self._unsolicited = unsolicited

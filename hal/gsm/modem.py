@@ -21,6 +21,7 @@ from hal.gsm.state import (
     prepare_network,
 )
 from hal.runtime import in_time, log, log_exception, monotonic, random_bytes, wait_until
+from hal.runtime.annotations import Callable
 from hal.service import Pauses, Trouble
 
 POLL_SEC = 10.0  # between two looks at the state
@@ -69,7 +70,7 @@ class GsmModem(Modem):
         self._data_trouble = Trouble("modem: no data connection")
         self._sim_trouble = Trouble("modem")
 
-    def _open(self, unsolicited, gone) -> AtPort:
+    def _open(self, unsolicited: Callable[[str], None], gone: Callable[[], None]) -> AtPort:
         """The way to the modem; NoModem where there is none now. The arguments are those of hal.gsm.at.AtPort."""
         raise NotImplementedError
 

@@ -3,9 +3,11 @@
 import glob
 import importlib
 import os
+from types import ModuleType
 
 from hal.contracts import PartError
 from hal.fields import AnyOf, BadField, Boolean, Field, Integer, Nullable, Text
+from hal.runtime.annotations import Any
 
 LINE_FIELDS = (
     Field("line", AnyOf(Integer(0, 65535), Text(64, 1)), help="name of the GPIO line, or its number on `chip`"),
@@ -92,11 +94,11 @@ class EdgePin:
         self._request.release()
 
 
-def _gpiod():
+def _gpiod() -> ModuleType:
     return importlib.import_module("gpiod")
 
 
-def _request(options: dict, **settings):
+def _request(options: dict, **settings: Any) -> Any:
     gpiod = _gpiod()
     line = options["line"]
     try:

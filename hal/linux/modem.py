@@ -13,6 +13,7 @@ from hal.gsm.at import AtPort
 from hal.gsm.modem import GsmModem
 from hal.linux.device_node import require_tty, why
 from hal.runtime import monotonic
+from hal.runtime.annotations import Callable
 
 _READ_MAX = 4096
 
@@ -20,7 +21,7 @@ _READ_MAX = 4096
 class TtyAtPort(AtPort):
     """AT commands on a tty. NoModem where it cannot be opened."""
 
-    def __init__(self, path: str, baud_rate: int, unsolicited, gone):
+    def __init__(self, path: str, baud_rate: int, unsolicited: Callable[[str], None], gone: Callable[[], None]):
         super().__init__(unsolicited, gone)
         try:
             self._serial = serial.Serial(path, baud_rate, timeout=0, write_timeout=0, exclusive=True)
@@ -67,5 +68,5 @@ class AtModem(GsmModem):
         self._baud_rate = options["baudRate"]
         require_tty("modem.port", self._path)
 
-    def _open(self, unsolicited, gone) -> AtPort:
+    def _open(self, unsolicited: Callable[[str], None], gone: Callable[[], None]) -> AtPort:
         return TtyAtPort(self._path, self._baud_rate, unsolicited, gone)

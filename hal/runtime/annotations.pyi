@@ -7,8 +7,10 @@ from collections.abc import Callable as Callable
 from collections.abc import Coroutine as Coroutine
 from collections.abc import Iterable as Iterable
 from collections.abc import Iterator as Iterator
+from typing import IO as IO
 from typing import Any as Any
 from typing import BinaryIO as BinaryIO
+from typing import TextIO as TextIO
 from typing import TypeVar, TypeVarTuple
 from typing import Unpack as Unpack
 

@@ -9,6 +9,7 @@ import contextlib
 import os
 
 from hal.runtime import log_exception
+from hal.runtime.annotations import Awaitable, Callable
 from hal.small_file import make_way
 
 SOCKET = "control"
@@ -17,7 +18,7 @@ _LINE_LIMIT = 4096
 _boards: dict = {}  # state directory -> {name of a part: what carries its commands out}
 
 
-def join(state_dir: str, part: str, control) -> None:
+def join(state_dir: str, part: str, control: Callable[[list[str]], Awaitable[str]]) -> None:
     """Have a part take commands: `await control(words)` is the answer, ValueError where it knows none such."""
     _boards.setdefault(state_dir, {})[part] = control
 

@@ -14,6 +14,7 @@ from hal.contracts import UpdateRefused
 from hal.fields import BadField, Field, Integer, ListOf, Object, Text
 from hal.json_text import json_loads
 from hal.runtime import make_folder
+from hal.runtime.annotations import BinaryIO
 from hal.runtime.archive import Sha256, ZlibReader, sync_all
 from hal.runtime.files import open_new, open_regular
 from hal.update.signed import Keyring, Moment, open_signed
@@ -134,7 +135,7 @@ def file_digest(path: str) -> str:
     return digest.hex()
 
 
-def _first_line(file) -> bytes:
+def _first_line(file: BinaryIO) -> bytes:
     line = file.read(len(MAGIC) + 8)
     end = line.find(b"\n")
     if not line.startswith(MAGIC) or end < 0:

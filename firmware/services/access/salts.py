@@ -4,6 +4,7 @@ import asyncio
 
 from firmware.services.errors import Refused
 from hal.runtime import MICROPYTHON, monotonic, random_bytes, sha256
+from hal.runtime.annotations import Callable
 
 SALT_LENGTH = 40
 SALT_SEC = 60
@@ -40,7 +41,7 @@ class Salts:
                 return self._salt(address, second, number)
         raise Refused("TOO_MANY_ATTEMPTS", "too many logins; try again in 1 s", 1)
 
-    async def use(self, address: str, fits) -> bool:
+    async def use(self, address: str, fits: Callable[[str], bool]) -> bool:
         """Whether `fits(salt)` is true of a salt of this address that was not used yet; that one serves no more.
 
         All of them are tried, so that the time it takes does not tell which one fits; after a flood of requests for

@@ -61,7 +61,7 @@ class Throttle:
         self._entries.pop(source, None)
         self._known = [known for known in self._known if known != source][1 - KNOWN_LIMIT :] + [source]
 
-    def _tries_of(self, source) -> "_Tries":
+    def _tries_of(self, source: int | str) -> "_Tries":
         """Whoever would not fit into the table may have been wrong before."""
         is_new = source not in self._entries and len(self._entries) < ADDRESSES_LIMIT
         return self._all_new if is_new else self._all_wrong

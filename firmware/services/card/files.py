@@ -12,6 +12,7 @@ from firmware.services.errors import Refused
 from firmware.services.transfers import Transfers
 from hal.contracts import Card, PartError
 from hal.runtime import b64encode, in_time, log, monotonic
+from hal.runtime.annotations import Callable, T, Ts, Unpack
 
 READ_SEC = 10  # how long somebody waits for what is read
 WRITE_SEC = 30  # and for what is written: a slow card may have megabytes to bring to its medium
@@ -142,6 +143,6 @@ class CardFiles(NoCardFiles):
         if self._ejecting:
             raise Refused("NO_CARD", "the SD card is being ejected")
 
-    async def _do(self, seconds: float, operation, *args):
+    async def _do(self, seconds: float, operation: Callable[[Volume, Unpack[Ts]], T], *args: Unpack[Ts]) -> T:
         self._refuse_while_ejecting()
         return await self._worker.do(seconds, self._slot.use, operation, *args)

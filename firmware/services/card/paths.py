@@ -141,7 +141,7 @@ class CardTree:
             entry = None if other is None else _status(folder, other)
         return entry
 
-    def _follow(self, place: str, status) -> tuple:
+    def _follow(self, place: str, status: tuple) -> tuple:
         """Where a path on the host leads. BAD_PATH unless that is a file or folder on the card."""
         if status[0] & 0o170000 == 0o120000:
             place = real_path(place)
@@ -218,12 +218,12 @@ class _Listing:
         return self._spellings.get(fold(name))
 
 
-def is_folder(status) -> bool:
+def is_folder(status: tuple) -> bool:
     """Whether an os.stat is a folder's."""
     return status[0] & 0o170000 == 0o040000
 
 
-def is_file(status) -> bool:
+def is_file(status: tuple) -> bool:
     """Whether an os.stat is a file's."""
     return status[0] & 0o170000 == 0o100000
 

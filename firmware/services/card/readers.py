@@ -1,5 +1,7 @@
 """Files on the SD card that stay open between two blocks which are read."""
 
+from hal.runtime.annotations import BinaryIO
+
 _READERS_MAX = 4
 _READER_AGE = 2.0  # seconds: then it is looked up anew, somebody else may have put another file in its place
 
@@ -11,7 +13,7 @@ class Readers:
         self._clock = clock
         self._open: list = []  # (names of the path, when it was opened, file), the one opened last at the end
 
-    def get(self, names: list[str]):
+    def get(self, names: list[str]) -> BinaryIO | None:
         """The file at a path, where it was opened a moment ago, or None."""
         for reader in self._open:
             if reader[0] == names:
@@ -22,7 +24,7 @@ class Readers:
                 break
         return None
 
-    def keep(self, names: list[str], file):
+    def keep(self, names: list[str], file: BinaryIO) -> BinaryIO:
         """The file, which stays open; another one gives way."""
         if len(self._open) >= _READERS_MAX:
             close_anyway(self._open.pop(0)[2])
@@ -36,7 +38,7 @@ class Readers:
         self._open = []
 
 
-def close_anyway(file) -> None:
+def close_anyway(file: BinaryIO) -> None:
     """Close a file, whatever becomes of it."""
     try:
         file.close()

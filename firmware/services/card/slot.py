@@ -6,6 +6,7 @@ from firmware.services.card.volume import Volume
 from firmware.services.errors import Refused
 from hal.contracts import Card, PartError
 from hal.runtime import log_exception
+from hal.runtime.annotations import Callable, T, Ts, Unpack
 
 _REFUSALS = {  # errno, the same number on both runtimes -> (code, what it means)
     2: ("NOT_FOUND", "path: there is no such file or folder on the SD card"),
@@ -41,7 +42,7 @@ class CardSlot:
         self._volume: Volume | None = None  # of the card that has been met; None: none since the last one went
         self._insertion = 0
 
-    def use(self, operation, *args):
+    def use(self, operation: Callable[[Volume, Unpack[Ts]], T], *args: Unpack[Ts]) -> T:
         """What an operation of Volume gives on the card that is in."""
         return self._refusing(self._use, operation, *args)
 
@@ -57,7 +58,7 @@ class CardSlot:
         """As the card's part says."""
         return self._refusing(self._card.status)
 
-    def _refusing(self, function, *args):
+    def _refusing(self, function: Callable[[Unpack[Ts]], T], *args: Unpack[Ts]) -> T:
         """Call a function and turn the card's errors into refusals."""
         try:
             return function(*args)
@@ -77,7 +78,7 @@ class CardSlot:
         log_exception(exc)
         return Refused("CARD_FAILED", f"the SD card failed with error {exc.errno}")
 
-    def _use(self, operation, *args):
+    def _use(self, operation: Callable[[Volume, Unpack[Ts]], T], *args: Unpack[Ts]) -> T:
         volume = self._meet()
         volume.uploads.give_up_idle()
         return operation(volume, *args)

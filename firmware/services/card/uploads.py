@@ -7,6 +7,7 @@ from firmware.services.errors import Refused
 from hal.fields import BadField
 from hal.ip_addresses import source_of
 from hal.runtime import fsync_file
+from hal.runtime.annotations import Callable
 from hal.runtime.files import open_new
 
 BLOCK = 1024  # bytes
@@ -35,7 +36,7 @@ class Uploads:
         """How many are under way."""
         return len(self._under_way)
 
-    def begin(self, upload: "Upload", new_part) -> "Upload":
+    def begin(self, upload: "Upload", new_part: "Callable[[], Part]") -> "Upload":
         """The upload, which begins; the one before it to the same path ends. CARD_BUSY.
 
         `new_part()` makes the Part that its blocks go to.
@@ -50,7 +51,7 @@ class Uploads:
         self._under_way.append(upload)
         return upload
 
-    def _make_room(self, source) -> None:
+    def _make_room(self, source: int | str) -> None:
         """End what has been idle for longest: of all, or else of an address that has more than its share."""
         gives_way = min(self._under_way, key=_used_at)
         if self._clock() - gives_way.used_at <= _GIVES_WAY:
@@ -60,7 +61,7 @@ class Uploads:
             gives_way = min(greedy, key=_used_at)
         self.give_up(gives_way)
 
-    def _held_by(self, source) -> int:
+    def _held_by(self, source: int | str) -> int:
         return len([upload for upload in self._under_way if upload.source == source])
 
     def repeated(self, key: str, owner: str, block_idx: int, block_count: int, data: bytes) -> bool:

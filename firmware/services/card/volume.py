@@ -74,7 +74,7 @@ class Volume:
             return self._item(name, (0,) * 10)  # removed since its name was read
         return self._item(name, status)
 
-    def _item(self, name: str, status) -> dict:
+    def _item(self, name: str, status: tuple) -> dict:
         mode = status[0]
         allowed = mode & 0o600 or (0o600 if MICROPYTHON and mode else 0)  # a FAT volume there tells no permissions
         attrib = "d" if is_folder(status) else "-"

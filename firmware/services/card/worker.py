@@ -4,6 +4,7 @@ import asyncio
 
 from firmware.services.errors import Refused
 from hal.runtime import in_time, monotonic
+from hal.runtime.annotations import Callable, T, Ts, Unpack
 from hal.runtime.files import serial_offload
 
 WAITING_MAX = 16  # requests that wait for their turn or are being served
@@ -23,7 +24,7 @@ class CardWorker:
         self._waiting = 0
         self._begun: float | None = None  # when what is being done now was begun
 
-    async def do(self, seconds: float, function, *args):
+    async def do(self, seconds: float, function: Callable[[Unpack[Ts]], T], *args: Unpack[Ts]) -> T:
         """The result of a function. Refused CARD_BUSY where others take long, CARD_FAILED after so many seconds."""
         if self._waiting >= WAITING_MAX:
             raise Refused("CARD_BUSY", f"{WAITING_MAX} requests wait for the SD card already", RETRY_SEC)
@@ -32,13 +33,14 @@ class CardWorker:
             raise Refused("CARD_BUSY", "the SD card has been busy for long, or does not answer", RETRY_SEC)
         self._waiting += 1
         try:
-            return await in_time(self._offload(self._timed, function, *args), seconds)
+            result: T = await in_time(self._offload(self._timed, function, *args), seconds)
         except asyncio.TimeoutError:
             raise Refused("CARD_FAILED", "the SD card does not answer", RETRY_SEC) from None
         finally:
             self._waiting -= 1
+        return result
 
-    def _timed(self, function, *args):
+    def _timed(self, function: Callable[[Unpack[Ts]], T], *args: Unpack[Ts]) -> T:
         self._begun = self._clock()
         try:
             return function(*args)

@@ -137,7 +137,7 @@ class CloudConnection(Service):
             self._since = self._clock()
             trace(NETWORK, f"cloud: {self._settings['host']}:{self._settings['port']} no more: {self._last_error}")
 
-    async def _dial(self):
+    async def _dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         settings = self._settings
         if settings["tls"]:
             opening = open_tls(settings["host"], settings["port"])
@@ -145,7 +145,7 @@ class CloudConnection(Service):
             opening = asyncio.open_connection(settings["host"], settings["port"])
         return await in_time(opening, CONNECT_SEC)
 
-    async def _watch(self, session: ModbusSession, serving) -> None:
+    async def _watch(self, session: ModbusSession, serving: asyncio.Task) -> None:
         """Until the session ends, or nothing was asked for idleSec."""
         while not serving.done():
             if session.idle_sec() > self._settings["idleSec"]:

@@ -2,7 +2,9 @@
 
 import asyncio
 
+from firmware.services.gateway.datagrams import ModbusDatagrams
 from firmware.services.problems import Problems
+from hal.runtime.annotations import Awaitable, Callable
 from hal.service import Pauses, Service
 
 
@@ -13,12 +15,18 @@ class Door(Service):
     OSError.
     """
 
-    def __init__(self, name: str, place: str, listen, problems: Problems):
+    def __init__(
+        self,
+        name: str,
+        place: str,
+        listen: Callable[[], Awaitable[asyncio.Server | ModbusDatagrams]],
+        problems: Problems,
+    ):
         self._name = name
         self._place = place
         self._listen = listen
         self._problems = problems
-        self.listener = None  # what `listen` gave, None while there is nothing
+        self.listener: asyncio.Server | ModbusDatagrams | None = None  # what `listen` gave, None while there is nothing
 
     async def open(self) -> None:
         """Listen now, or as soon as it can be."""

@@ -31,7 +31,7 @@ class RtuStream:
 
     in_flight = 1  # answers carry nothing that tells whose they are
 
-    def __init__(self, reader):
+    def __init__(self, reader: asyncio.StreamReader):
         self._reader = reader
         self._buffer = b""
 

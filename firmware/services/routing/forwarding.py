@@ -17,6 +17,7 @@ from hal.runtime import (
     monotonic,
     wait_until,
 )
+from hal.runtime.annotations import Awaitable, Callable
 from hal.service import Service, Trouble
 
 CONNECT_SEC = 3
@@ -141,7 +142,7 @@ class RemoteServer(Service):
             abort_stream(writer)
         self._ask_again(frames.is_empty())
 
-    def _send(self, writer) -> bool:
+    def _send(self, writer: asyncio.StreamWriter) -> bool:
         """Send what waits, as far as the server takes so many at once; whether there was anything."""
         sent = False
         while self._waiting and len(self._sent) < self._in_flight:
@@ -237,7 +238,7 @@ class RemoteServer(Service):
 class Forwarding(Service):
     """The forwarding table. `rows` is the active value of the setting of that name, `connect` as for RemoteServer."""
 
-    def __init__(self, rows: list[shapes.ForwardingItem], connect=dial):
+    def __init__(self, rows: list[shapes.ForwardingItem], connect: Callable[[str, int], Awaitable[tuple]] = dial):
         self._rows = rows
         self._servers: dict = {}  # (host, port) -> RemoteServer
         for row in rows:

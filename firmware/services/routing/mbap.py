@@ -29,7 +29,7 @@ class MbapStream:
 
     in_flight = 16  # requests of one client that wait for their answers; the next is read when one is answered
 
-    def __init__(self, reader):
+    def __init__(self, reader: asyncio.StreamReader):
         self._reader = reader
         self._buffer = b""
 

@@ -2,6 +2,7 @@
 
 from firmware import VERSION
 from firmware.services.bus.pdu import exception, read
+from hal.runtime.annotations import Callable
 
 ILLEGAL_FUNCTION = 1
 ILLEGAL_ADDRESS = 2
@@ -25,7 +26,14 @@ class OwnRegisters:
     `uptime_minutes()`, `clients()` and `connected()` are asked at every read; `identity` is the answer of identify.
     """
 
-    def __init__(self, identity: dict, client_limit: int, uptime_minutes, clients, connected):
+    def __init__(
+        self,
+        identity: dict,
+        client_limit: int,
+        uptime_minutes: Callable[[], int],
+        clients: Callable[[], int],
+        connected: Callable[[], bool],
+    ):
         self._identity = identity
         self._mac = [int(part, 16) for part in identity["mac"].split(":")]
         self._client_limit = client_limit

@@ -5,7 +5,9 @@ import asyncio
 from firmware.services.bus.arbiter import Bus
 from firmware.services.bus.transaction import SEARCH, Transaction
 from firmware.services.errors import Refused
+from hal.rs485.framing import Line
 from hal.runtime import log_exception, monotonic
+from hal.runtime.annotations import Awaitable, Callable, Ts, Unpack
 from hal.service import Service
 
 
@@ -37,14 +39,14 @@ class LineSearch(Service):
             await self._bus.let_go(self)
         return {"status": "DONE"}
 
-    def _begin(self, walk, *arguments) -> None:
+    def _begin(self, walk: Callable[[Unpack[Ts]], Awaitable[None]], *arguments: Unpack[Ts]) -> None:
         """Run the coroutine function `walk` as the search."""
         self._status = "RUNNING"
         self._planned = self._walked = 0.0
         self._started = self._clock()
         self.spawn(self._run(walk, arguments))
 
-    async def _run(self, walk, arguments: tuple) -> None:
+    async def _run(self, walk: Callable[[Unpack[Ts]], Awaitable[None]], arguments: tuple[Unpack[Ts]]) -> None:
         status = "DONE"
         try:
             await walk(*arguments)
@@ -57,7 +59,7 @@ class LineSearch(Service):
             log_exception(exc)
         self._status = status
 
-    async def _ask(self, uid: int, pdu: bytes, line, wait: float) -> Transaction:
+    async def _ask(self, uid: int, pdu: bytes, line: Line, wait: float) -> Transaction:
         """One exchange in the lowest lane; Refused NO_PORT where the port has vanished."""
         transaction = await self._bus.exchange(uid, pdu, SEARCH, self, line, wait)
         if transaction.error == "PORT_LOST":

@@ -9,6 +9,7 @@ from firmware.services.bus.pdu import read_values
 from firmware.services.bus.transaction import Transaction
 from firmware.services.search.templates import BITS_LIMIT, Read, plan, size_of
 from firmware.services.search.values import decode
+from hal.runtime.annotations import Awaitable, Callable
 
 SILENCES = 3  # single parameters in a row without an answer, after which a device is taken to have gone
 
@@ -19,7 +20,7 @@ class Parameters:
     After `read`, `values` is name -> value, null where the device gave none, and `missing` is name -> why for those.
     """
 
-    def __init__(self, params: list[dict], fetch):
+    def __init__(self, params: list[dict], fetch: Callable[[int, int, int], Awaitable[Transaction]]):
         self.values: dict = {param["name"]: None for param in params}
         self.missing: dict = {}
         self._params = params

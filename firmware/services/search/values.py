@@ -1,12 +1,13 @@
 """Values of templates out of registers: numbers, truth, texts."""
 
 from firmware.services.bus.registers import numbers, ordered
+from hal.runtime.annotations import Any
 
 WORDS = {"uint16": 1, "int16": 1, "bool": 1, "uint32": 2, "int32": 2, "float32": 2}  # registers of a value
 NUMBERS = ("uint16", "int16", "uint32", "int32", "float32")
 
 
-def decode(param: dict, words: list):
+def decode(param: dict, words: list) -> Any:
     """A parameter's value from its registers (or bits): a number, boolean, text, or a list of them where `count` says
     more than one. null for a float that is no number."""
     if param["type"] == "string":

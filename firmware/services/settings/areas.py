@@ -4,6 +4,8 @@ import asyncio
 
 from firmware.services import shapes
 from firmware.services.errors import Refused
+from firmware.services.problems import Problems
+from firmware.services.settings.document_store import DocumentStore
 from firmware.services.settings.imports import FORMAT, importable, unwrapped
 from firmware.services.settings.table import SETTINGS
 from firmware.services.settings.values import (
@@ -19,6 +21,7 @@ from firmware.services.settings.values import (
 )
 from hal.fields import BadField
 from hal.runtime import log, offload
+from hal.runtime.annotations import Any, Awaitable, Callable
 from hal.service import Service
 from hal.trace import CHANGES, trace
 
@@ -37,7 +40,13 @@ class Settings(Service):
     be stored; `followers` are called with the same once it is. An `author` is whatever they know somebody by.
     """
 
-    def __init__(self, store, factory: dict, unmanaged: dict | None = None, offload=offload):
+    def __init__(
+        self,
+        store: DocumentStore,
+        factory: dict,
+        unmanaged: dict[str, str] | None = None,
+        offload: Callable[..., Awaitable[Any]] = offload,
+    ):
         self._store = store
         self._offload = offload
         self._lock = asyncio.Lock()
@@ -55,12 +64,12 @@ class Settings(Service):
             )
         self.problems = problems + unusable
         self.active: shapes.Area = self.saved  # type: ignore[assignment] # it has been checked by the table
-        self._problems = None
+        self._problems: Problems | None = None
         self.checks: list = []
         self.followers: list = []
 
-    def report_to(self, problems) -> None:
-        """Report what is wrong with the settings, now and after each change: `problems` has report and withdraw."""
+    def report_to(self, problems: Problems) -> None:
+        """Report what is wrong with the settings, now and after each change."""
         for problem in self.problems:
             problems.report("settings: " + problem, problem)
         self._problems = problems
@@ -77,7 +86,7 @@ class Settings(Service):
         values = dict(self.active) if area == "active" else self.saved
         return {field.name: shown(field, values[field.name]) for field in SETTINGS if not keys or field.name in keys}
 
-    async def set(self, changes: dict, author=None) -> None:
+    async def set(self, changes: dict, author: object = None) -> None:
         """Store changes, key -> value, all or none; an object may be partial. BadField, Refused STORAGE_FAILED.
 
         The fields of an object that are not named stay; "***" keeps a secret, None clears it; lists are replaced whole.
@@ -88,7 +97,7 @@ class Settings(Service):
 
         await self._change(make, author)
 
-    async def reset(self, author=None) -> None:
+    async def reset(self, author: object = None) -> None:
         """Take the saved area back to factory defaults, no secret staying on the medium. Refused STORAGE_FAILED."""
         await self._change(lambda saved: (self._factory, {}), author, self._store.overwrite)
 
@@ -99,7 +108,7 @@ class Settings(Service):
             exported[field.name] = public(field, self.saved[field.name])
         return exported
 
-    async def import_(self, mapping: dict, author=None) -> list[str]:
+    async def import_(self, mapping: dict, author: object = None) -> list[str]:
         """Store an export; what it does not name stays, secrets too. BadField names every bad field; STORAGE_FAILED.
 
         An export of another format may name what is unknown here: that is left out. What cannot work without its secret
@@ -127,7 +136,7 @@ class Settings(Service):
         await self.finish()
         await super().stop()
 
-    def _checked(self, values: dict, author) -> dict:
+    def _checked(self, values: dict, author: object) -> dict:
         for check in self.checks:
             check(self.saved, values, author)
         for key in sorted(self._unmanaged):
@@ -146,7 +155,12 @@ class Settings(Service):
     def _notices_but(self, changes: dict) -> dict:
         return {key: self.notices[key] for key in self.notices if key not in changes}
 
-    async def _change(self, make, author, store=None) -> None:
+    async def _change(
+        self,
+        make: Callable[[dict], tuple[dict, dict]],
+        author: object,
+        store: Callable[[dict], None] | None = None,
+    ) -> None:
         """Store what `make(saved area)` returns, values and notices; to its end where the caller is cancelled."""
         done = asyncio.Event()
         outcome: list = []
@@ -156,7 +170,14 @@ class Settings(Service):
         if outcome:
             raise outcome[0]
 
-    async def _commit(self, make, store, author, outcome: list, done: asyncio.Event) -> None:
+    async def _commit(
+        self,
+        make: Callable[[dict], tuple[dict, dict]],
+        store: Callable[[dict], None],
+        author: object,
+        outcome: list,
+        done: asyncio.Event,
+    ) -> None:
         try:
             async with self._lock:
                 values, notices = make(self.saved)

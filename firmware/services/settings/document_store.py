@@ -9,6 +9,7 @@ import os
 
 from hal.json_text import json_loads
 from hal.runtime import MICROPYTHON, fsync_file, json_dumps, log, sha256
+from hal.runtime.annotations import IO
 from hal.runtime.files import sync_folder
 from hal.small_file import make_way, read_bytes
 
@@ -28,22 +29,22 @@ class FileOperations:
         """Have a file of this name be possible, whatever is there."""
         make_way(path)
 
-    def create(self, path: str):
+    def create(self, path: str) -> IO[bytes]:
         """An empty file, open for writing; only the owner can read it. One that was there is emptied."""
         if MICROPYTHON:
             return open(path, "wb")
         return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
 
-    def write(self, file, data: bytes) -> None:
+    def write(self, file: IO[bytes], data: bytes) -> None:
         """Append to an open file."""
         if file.write(data) != len(data):
             raise OSError("not all was written")
 
-    def sync(self, file) -> None:
+    def sync(self, file: IO[bytes]) -> None:
         """Bring an open file's content to the medium."""
         fsync_file(file)
 
-    def close(self, file) -> None:
+    def close(self, file: IO[bytes]) -> None:
         """Close a file."""
         file.close()
 

@@ -25,7 +25,7 @@ class SettingsFiles:
         await self._card_files.write_whole(path, json_dumps(exported).encode())
         return {"filePath": path}
 
-    async def import_(self, path: str | None, settings: dict | None, author=None) -> dict:
+    async def import_(self, path: str | None, settings: dict | None, author: object = None) -> dict:
         """Take over an export, given itself or as a file: {"notices": what could not be taken as it is}, or {}.
 
         BadField names every bad field; nothing changes then.

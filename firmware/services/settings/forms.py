@@ -8,6 +8,7 @@ from firmware.services.time import local_time
 from hal.fields import BadField, ListOf
 from hal.ip_addresses import ipv4_number, is_decimal, is_ipv4, is_ipv6
 from hal.runtime import b64decode
+from hal.runtime.annotations import Callable
 
 _OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _IPV4 = "(?:" + _OCTET + "[.]){3}" + _OCTET
@@ -180,11 +181,11 @@ def _is_letter_or_digit(character: str) -> bool:
     return "0" <= character <= "9" or "a" <= character <= "z" or "A" <= character <= "Z"
 
 
-def _form(predicate, words: str, pattern: str) -> tuple:
+def _form(predicate: Callable[[str], bool], words: str, pattern: str) -> tuple:
     return predicate, words, {"pattern": "^" + pattern + "$"}
 
 
-def _or_empty(predicate, words: str, pattern: str) -> tuple:
+def _or_empty(predicate: Callable[[str], bool], words: str, pattern: str) -> tuple:
     return lambda text: text == "" or predicate(text), words + ", or empty", {"pattern": "^(?:" + pattern + ")?$"}
 
 
@@ -233,7 +234,7 @@ def has_a_source(download: dict) -> list[str]:
     return ["url: is needed while enabled is true, or hawkbitUrl"]
 
 
-def needs(*names: str):
+def needs(*names: str) -> Callable[[dict], list[str]]:
     """A rule: while `enabled` is true, the members of these names are not empty."""
 
     def rule(value: dict) -> list[str]:
@@ -244,7 +245,7 @@ def needs(*names: str):
     return rule
 
 
-def needs_one_of(*names: str):
+def needs_one_of(*names: str) -> Callable[[dict], list[str]]:
     """A rule: while `enabled` is true, one of the members of these names is not empty."""
 
     def rule(value: dict) -> list[str]:
@@ -326,7 +327,7 @@ def forwarded_uids(value: dict) -> list[str]:
 class UidRanges(ListOf):
     """A list of objects with uidFrom and uidTo whose ranges do not overlap."""
 
-    def check(self, value, where: str):
+    def check(self, value: object, where: str) -> list:
         """The list of checked items, or BadField naming every bad one."""
         checked = super().check(value, where)
         problems = []

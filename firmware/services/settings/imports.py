@@ -1,8 +1,9 @@
 """What of an export another device can take."""
 
 from firmware.services.settings.values import BY_NAME, changed_value, known_part
-from hal.fields import BadField, Integer, Object
+from hal.fields import BadField, Field, Integer, Object
 from hal.runtime import log
+from hal.runtime.annotations import Any
 
 FORMAT = 1  # of an export; counts up when a key or a field goes or changes its meaning
 
@@ -42,14 +43,14 @@ def importable(changes: dict, saved: dict, unmanaged: dict) -> tuple[dict, dict]
     return taken, notices
 
 
-def _differs(field, change, value) -> bool:
+def _differs(field: Field, change: object, value: object) -> bool:
     try:
         return changed_value(field, change, value) != value
     except BadField:
         return True
 
 
-def _missing_secrets(field, change, value) -> list[str]:
+def _missing_secrets(field: Field, change: object, value: Any) -> list[str]:
     """Names of secrets that are neither given nor saved and are all that keeps a change from being made."""
     if not isinstance(field.kind, Object) or not isinstance(change, dict) or change.get("enabled") is not True:
         return []

@@ -36,7 +36,8 @@ from firmware.services.settings.forms import (
     static_address,
     tunnel,
 )
-from hal.fields import Boolean, Choice, Field, Integer, ListOf, Nullable, Number, Object, Text
+from hal.fields import Boolean, Choice, Field, Integer, Kind, ListOf, Nullable, Number, Object, Text
+from hal.runtime.annotations import Any, Callable
 
 LISTENING = ("modbusTcp", "wgCloud", "wgManual")  # keys whose `enabled` lets others connect, beside HTTP
 
@@ -48,12 +49,14 @@ _LOCAL_IPV4 = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8"]  
 _LOCAL_IPV6 = ["fc00::/7", "fe80::/10", "::1/128"]  # RFC 4193, RFC 4291: unique local, link-local, loopback
 
 
-def _key(name: str, help: str, *fields: Field, rule=None, power: bool = False) -> Field:
+def _key(
+    name: str, help: str, *fields: Field, rule: Callable[[dict], list[str]] | None = None, power: bool = False
+) -> Field:
     kind = Object(*fields, rule=rule)
     return Field(name, kind, kind.check({}, name), help, power=power)
 
 
-def _secret(name: str, kind, help: str) -> Field:
+def _secret(name: str, kind: Kind, help: str) -> Field:
     return Field(name, Nullable(kind), None, help, secret=True)
 
 
@@ -323,6 +326,6 @@ SETTINGS = (
 )
 
 
-def default(name: str):
+def default(name: str) -> Any:
     """The value of a key that nobody has set."""
     return next(field.default for field in SETTINGS if field.name == name)

@@ -2,7 +2,8 @@
 
 from firmware.services.settings.rules import conflicts
 from firmware.services.settings.table import LISTENING, SETTINGS
-from hal.fields import BadField, ListOf, Object
+from hal.fields import BadField, Field, Kind, ListOf, Object
+from hal.runtime.annotations import Any
 
 KEPT = "***"  # what a secret that is set reads as; written, it keeps the secret
 NAME_SHOWN = 40  # characters of an unknown name that an error repeats
@@ -29,7 +30,7 @@ def changed(changes: dict, values: dict) -> dict:
     return after
 
 
-def changed_value(field, change, value):
+def changed_value(field: Field, change: object, value: Any) -> Any:
     """The value of one key with a change made to it, which may be partial. BadField."""
     kind = field.kind
     if not isinstance(kind, Object):
@@ -75,7 +76,7 @@ def stored_notices(document: dict) -> dict:
     return {key: notices[key] for key in notices if key in BY_NAME and isinstance(notices[key], str)}
 
 
-def _restored_value(field, stored, default, problems: list):
+def _restored_value(field: Field, stored: object, default: Any, problems: list) -> Any:
     if not isinstance(field.kind, Object) or not isinstance(stored, dict):
         return field.kind.check(stored, field.name)
     good = {}
@@ -92,7 +93,7 @@ def closed(values: dict) -> dict:
     return dict(values, **{key: dict(values[key], enabled=False) for key in LISTENING})
 
 
-def known_part(kind, value):
+def known_part(kind: Kind, value: object) -> Any:
     """A value without the members that its kind does not know."""
     if isinstance(kind, Object) and isinstance(value, dict):
         return {name: known_part(kind.by_name[name].kind, value[name]) for name in value if name in kind.by_name}
@@ -101,7 +102,7 @@ def known_part(kind, value):
     return value
 
 
-def shown(field, value):
+def shown(field: Field, value: Any) -> Any:
     """A copy of a key's value, "***" in place of each secret that is set."""
     if field.secret:
         return None if value is None else KEPT
@@ -110,14 +111,14 @@ def shown(field, value):
     return _copy(value)
 
 
-def public(field, value):
+def public(field: Field, value: Any) -> Any:
     """A copy of a key's value without its secrets."""
     if isinstance(field.kind, Object):
         return {inner.name: public(inner, value[inner.name]) for inner in field.kind.fields if not inner.secret}
     return _copy(value)
 
 
-def _copy(value):
+def _copy(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _copy(value[name]) for name in value}
     if isinstance(value, list):

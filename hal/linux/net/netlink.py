@@ -1,8 +1,11 @@
 """Questions to the kernel over netlink(7): messages, attributes, and word of changes to interfaces and addresses."""
 
+import asyncio
 import os
 import socket
 import struct
+
+from hal.runtime.annotations import Callable
 
 NETLINK_ROUTE = 0  # linux/netlink.h
 NETLINK_GENERIC = 16
@@ -90,7 +93,7 @@ def delete_link(name: str) -> None:
 class LinkWatch:
     """Calls `changed` on the event loop when an interface or an IPv4 address comes, goes or changes."""
 
-    def __init__(self, loop, changed):
+    def __init__(self, loop: asyncio.AbstractEventLoop, changed: Callable[[], None]):
         self._loop = loop
         self._changed = changed
         self._socket = socket.socket(

@@ -14,6 +14,7 @@ from hal.linux.device_node import require_folder
 from hal.linux.host import systemd
 from hal.linux.storage.mounts import Watch, mounted_at
 from hal.runtime import in_time, log, log_exception, wait_until
+from hal.runtime.annotations import Callable, T, Ts, Unpack
 from hal.runtime.files import serial_offload
 from hal.service import Pauses, Trouble
 
@@ -275,10 +276,10 @@ class LinuxCard(Card):
             self._mount = None
             log("SD card: gone")
 
-    async def _call(self, function, *args):
+    async def _call(self, function: Callable[[Unpack[Ts]], T], *args: Unpack[Ts]) -> T:
         return await self._call_within(ANSWER_SEC, function, *args)
 
-    async def _call_within(self, seconds: float, function, *args):
+    async def _call_within(self, seconds: float, function: Callable[[Unpack[Ts]], T], *args: Unpack[Ts]) -> T:
         """The result of a function that blocks. CardHangs where it takes too long, or the one before still does."""
         try:
             return await in_time(self._offload(function, *args), seconds)

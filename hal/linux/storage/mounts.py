@@ -1,5 +1,6 @@
 """What is mounted where, and word from the kernel when that or the block devices change."""
 
+import asyncio
 import os
 import re
 import select
@@ -8,6 +9,7 @@ import threading
 from typing import NamedTuple
 
 from hal.runtime import log
+from hal.runtime.annotations import Callable
 
 MOUNTS = "/proc/self/mountinfo"
 
@@ -46,7 +48,7 @@ def mounted_at(path: str) -> Mount | None:
 class Watch:
     """Calls `changed` on the event loop when a block device comes, goes or changes, or something is mounted or not."""
 
-    def __init__(self, loop, changed):
+    def __init__(self, loop: asyncio.AbstractEventLoop, changed: Callable[[], None]):
         self._loop = loop
         self._changed = changed
         self._mounts = os.open(MOUNTS, os.O_RDONLY | os.O_CLOEXEC)

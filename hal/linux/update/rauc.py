@@ -202,7 +202,7 @@ class RaucUpdater(KeyedUpdater):
         await self._call("call_mark", "bad", "booted")
         await self._call("call_mark", "active", "other")
 
-    async def _call(self, name: str, *arguments: object):
+    async def _call(self, name: str, *arguments: object) -> Any:
         async with Rauc(self._options["bus"]) as rauc:
             return await in_time(getattr(rauc.installer, name)(*arguments), ANSWER_SEC)
 

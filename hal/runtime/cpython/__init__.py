@@ -14,6 +14,7 @@ import sys
 import time
 import traceback
 
+from hal.runtime.annotations import IO, Any, Awaitable, Callable, Coroutine, T, Ts, Unpack
 from hal.runtime.cpython.threads import Threads
 from hal.runtime.logs import log
 
@@ -34,10 +35,10 @@ def peer_address(writer: asyncio.StreamWriter) -> str:
     return peer[0] if peer else ""
 
 
-def fsync_file(file: object) -> None:
+def fsync_file(file: IO) -> None:
     """Bring a file's data to the medium."""
-    file.flush()  # type: ignore[attr-defined]
-    os.fsync(file.fileno())  # type: ignore[attr-defined]
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def b64encode(data: bytes) -> str:
@@ -63,7 +64,7 @@ def json_dumps(value: object) -> str:
     return _encode(value)
 
 
-async def offload(function, *args):
+async def offload(function: Callable[[Unpack[Ts]], T], *args: Unpack[Ts]) -> T:
     """The result of a function that blocks, called in a thread so that the event loop goes on."""
     return await _threads.call(function, *args)
 
@@ -119,11 +120,11 @@ def flush_output() -> None:
     sys.stdout.flush()
 
 
-def on_stop_signal(callback: object) -> None:
+def on_stop_signal(callback: Callable[[], None]) -> None:
     """Call a function on the event loop when the process is told to stop (SIGTERM, SIGINT)."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, callback)  # type: ignore[arg-type]
+        loop.add_signal_handler(number, callback)
 
 
 def make_folder(path: str) -> None:
@@ -150,12 +151,12 @@ def unlock_folder(path: str) -> None:
     os.close(_locked.pop(path))
 
 
-def run(main: object) -> None:
+def run(main: Coroutine[Any, Any, None]) -> None:
     """Run a coroutine to its end on an event loop whose timers are finer than a millisecond."""
     from hal.runtime.cpython.event_loop import new_event_loop
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(main)  # type: ignore[arg-type]
+        runner.run(main)
 
 
 CONNECTION_ERRORS = (OSError, EOFError)
@@ -172,7 +173,12 @@ async def addresses_of(host: str, port: int) -> list[str]:
     return [str(found[4][0]) for found in await resolve(host, port)]
 
 
-async def listen(callback, host: str, port: int, backlog: int = 16):
+async def listen(
+    callback: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]],
+    host: str,
+    port: int,
+    backlog: int = 16,
+) -> asyncio.Server:
     """A server of streams whose `close()` ends it; hosts 0.0.0.0 and :: are all addresses of IPv4 and IPv6. OSError."""
     return await asyncio.start_server(callback, "" if host in ("0.0.0.0", "::") else host, port, backlog=backlog)
 
@@ -205,7 +211,7 @@ async def receive_datagram(sock: socket.socket, limit: int) -> bytes:
     return await asyncio.get_running_loop().sock_recv(sock, limit)
 
 
-def run_task(coroutine) -> asyncio.Task:
+def run_task(coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task:
     """Run a coroutine beside the others. An exception that it lets out is logged at once."""
     task = asyncio.create_task(coroutine)
     task.add_done_callback(_log_failure)
@@ -219,7 +225,7 @@ def _log_failure(task: asyncio.Task) -> None:
             log(traceback_text(failure))
 
 
-async def in_time(awaitable, seconds: float):
+async def in_time(awaitable: Awaitable[T], seconds: float) -> T:
     """The result of a coroutine; asyncio.TimeoutError, and it is cancelled, where it takes longer than so long.
 
     Not asyncio.wait_for: that of 3.11 swallows a cancellation that comes in the turn in which the result is there, so

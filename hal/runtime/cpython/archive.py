@@ -5,6 +5,8 @@ import os
 import shutil
 import zlib
 
+from hal.runtime.annotations import BinaryIO
+
 _BLOCK = 65536
 
 
@@ -26,7 +28,7 @@ class Sha256:
 class ZlibReader:
     """Reads what a zlib stream (RFC 1950) in a file holds, never more at once than was asked for."""
 
-    def __init__(self, file):
+    def __init__(self, file: BinaryIO):
         self._file = file
         self._state = zlib.decompressobj()
         self._packed = b""

@@ -5,10 +5,11 @@ import os
 import stat
 import time
 
+from hal.runtime.annotations import Any, BinaryIO, Callable, Coroutine
 from hal.runtime.cpython.threads import Threads
 
 
-def serial_offload():
+def serial_offload() -> Callable[..., Coroutine[Any, Any, Any]]:
     """An `offload` with a thread of its own, which calls functions one after another in the order of the calls.
 
     A call whose caller is gone before its turn is not begun.
@@ -54,7 +55,7 @@ def folder_stamp(path: str) -> int | None:
     return None if time.time_ns() - stamp < 2_000_000_000 else stamp
 
 
-def open_regular(path: str):
+def open_regular(path: str) -> BinaryIO:
     """Open a file for unbuffered reading; OSError for a link, and never waits for the other end of a pipe."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -63,7 +64,7 @@ def open_regular(path: str):
     return open(descriptor, "rb", buffering=0)
 
 
-def open_new(path: str):
+def open_new(path: str) -> BinaryIO:
     """Make a file that was not there, not through a link either, and open it for unbuffered writing."""
     return open(path, "xb", buffering=0)
 

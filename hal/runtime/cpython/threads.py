@@ -8,6 +8,8 @@ import asyncio
 import queue
 import threading
 
+from hal.runtime.annotations import Any, Callable, T, Ts, Unpack
+
 IDLE_SEC = 5.0  # after which a thread without work ends
 
 
@@ -21,10 +23,10 @@ class Threads:
         self._count = 0  # of threads
         self._pending = 0  # calls that wait or are being made
 
-    async def call(self, function, *args):
+    async def call(self, function: Callable[[Unpack[Ts]], T], *args: Unpack[Ts]) -> T:
         """The result of a function that blocks. It is not begun any more when its caller is gone before its turn."""
         loop = asyncio.get_running_loop()
-        future = loop.create_future()
+        future: asyncio.Future[T] = loop.create_future()
         self._calls.put((loop, future, function, args))
         with self._lock:
             self._pending += 1
@@ -49,7 +51,7 @@ class Threads:
                     self._pending -= 1
 
 
-def _call(loop: asyncio.AbstractEventLoop, future: asyncio.Future, function, args: tuple) -> None:
+def _call(loop: asyncio.AbstractEventLoop, future: asyncio.Future, function: Callable[..., Any], args: tuple) -> None:
     result = None
     failure: BaseException | None = None
     try:

@@ -12,6 +12,8 @@ import socket
 import sys
 import time
 
+from hal.runtime.annotations import IO, Any, Awaitable, Callable, Coroutine, T, Ts, Unpack
+
 # Collected early, what lives on is not scattered all over the heap, and long answers fit.
 gc.threshold(65536)  # type: ignore[attr-defined]
 
@@ -48,9 +50,9 @@ def _address_text(raw: object) -> str:
     return ".".join(str(byte) for byte in family_address[1])
 
 
-def fsync_file(file: object) -> None:
+def fsync_file(file: IO) -> None:
     """Bring a file's data to the medium."""
-    file.flush()  # type: ignore[attr-defined]
+    file.flush()
 
 
 def b64encode(data: bytes) -> str:
@@ -79,7 +81,7 @@ def json_dumps(value: object) -> str:
     return json.dumps(value)
 
 
-async def offload(function, *args):
+async def offload(function: Callable[[Unpack[Ts]], T], *args: Unpack[Ts]) -> T:
     """The result of a function that blocks; there are no threads here, so it is called in place."""
     return function(*args)
 
@@ -127,7 +129,7 @@ def flush_output() -> None:
     """MicroPython writes its standard output at once."""
 
 
-def on_stop_signal(callback: object) -> None:
+def on_stop_signal(callback: Callable[[], None]) -> None:
     """MicroPython knows no signals: Ctrl-C raises KeyboardInterrupt, SIGTERM ends the process."""
 
 
@@ -149,9 +151,9 @@ def unlock_folder(path: str) -> None:
     """Let a folder go that this process has for itself."""
 
 
-def run(main: object) -> None:
+def run(main: Coroutine[Any, Any, None]) -> None:
     """Run a coroutine to its end on an event loop."""
-    asyncio.run(main)  # type: ignore[arg-type]
+    asyncio.run(main)
 
 
 CONNECTION_ERRORS = (OSError, EOFError)
@@ -168,7 +170,12 @@ async def addresses_of(host: str, port: int) -> list[str]:
     return [_address_text(found[-1]) for found in await resolve(host, port)]
 
 
-async def listen(callback, host: str, port: int, backlog: int = 16):
+async def listen(
+    callback: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]],
+    host: str,
+    port: int,
+    backlog: int = 16,
+) -> asyncio.Server:
     """A server of streams whose `close()` ends it; host 0.0.0.0 is all addresses. OSError."""
     return await asyncio.start_server(callback, host, port, backlog=backlog)
 
@@ -193,7 +200,7 @@ async def receive_datagram(sock: socket.socket, limit: int) -> bytes:
     return await _when_ready(sock.recv, limit)
 
 
-async def _when_ready(receive, limit: int):
+async def _when_ready(receive: Callable[[int], T], limit: int) -> T:
     while True:
         try:
             return receive(limit)
@@ -203,12 +210,12 @@ async def _when_ready(receive, limit: int):
         await asyncio.sleep(0.002)
 
 
-def run_task(coroutine) -> asyncio.Task:
+def run_task(coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task:
     """Run a coroutine beside the others. An exception that it lets out is logged by the event loop."""
     return asyncio.create_task(coroutine)
 
 
-async def in_time(awaitable, seconds: float):
+async def in_time(awaitable: Awaitable[T], seconds: float) -> T:
     """The result of a coroutine; asyncio.TimeoutError, and it is cancelled, where it takes longer than so long."""
     return await asyncio.wait_for(awaitable, seconds)
 

@@ -5,6 +5,7 @@ import os
 
 import deflate  # type: ignore[import-not-found]
 
+from hal.runtime.annotations import BinaryIO
 from hal.runtime.ed25519 import verifies as ed25519_verifies
 
 __all__ = ["Sha256", "ZlibReader", "ed25519_verifies", "remove_tree", "sync_all"]
@@ -28,7 +29,7 @@ class Sha256:
 class ZlibReader:
     """Reads what a zlib stream (RFC 1950) in a file holds, never more at once than was asked for."""
 
-    def __init__(self, file):
+    def __init__(self, file: BinaryIO):
         self._stream = deflate.DeflateIO(file, deflate.ZLIB)
 
     def read(self, count: int) -> bytes:

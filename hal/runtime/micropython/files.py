@@ -2,10 +2,11 @@
 
 import os
 
+from hal.runtime.annotations import Any, BinaryIO, Callable, Coroutine
 from hal.runtime.micropython import offload
 
 
-def serial_offload():
+def serial_offload() -> Callable[..., Coroutine[Any, Any, Any]]:
     """An `offload` that calls functions one after another."""
     return offload
 
@@ -36,12 +37,12 @@ def folder_stamp(path: str) -> int | None:
     return int(os.stat(path)[8])
 
 
-def open_regular(path: str):
+def open_regular(path: str) -> BinaryIO:
     """Open a file for unbuffered reading."""
     return open(path, "rb")
 
 
-def open_new(path: str):
+def open_new(path: str) -> BinaryIO:
     """Make a file and open it for unbuffered writing."""
     return open(path, "wb")
 

@@ -3,6 +3,7 @@
 Before the SIM card is ready the modem takes only what 27.007 section 8.3 allows, and its own settings.
 """
 
+from hal.runtime.annotations import Callable
 from hal.simulated.modem import network
 from hal.simulated.modem.line import AtError, Command, arguments_of, number_in, require_operation
 from hal.simulated.modem.sim import CmeError
@@ -49,7 +50,7 @@ def _basic(modem: ModemState, command: Command) -> list[str]:
     return ["Simulated", "Fake modem", "Revision 1"] if command.name == "I" else []
 
 
-def _fixed(text: str):
+def _fixed(text: str) -> Callable[[ModemState, str, list], list[str]]:
     def answer(modem: ModemState, operation: str, arguments: list) -> list[str]:
         require_operation(operation, "")
         return [text]

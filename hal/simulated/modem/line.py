@@ -88,7 +88,7 @@ def require_operation(operation: str, *allowed: str) -> None:
         raise AtError
 
 
-def number_in(value, low: int, high: int) -> int:
+def number_in(value: object, low: int, high: int) -> int:
     """The number, CmeError 50 where it is none or out of its range."""
     if not isinstance(value, int) or not low <= value <= high:
         raise CmeError(50)

@@ -1,5 +1,6 @@
 """The fake modem's commands about the network and the data connection (3GPP TS 27.007 sections 7.2, 7.3, 10.1)."""
 
+from hal.runtime.annotations import Callable
 from hal.simulated.modem.line import number_in, require_operation
 from hal.simulated.modem.sim import CmeError
 from hal.simulated.modem.state import Context, ModemState
@@ -8,11 +9,11 @@ _CONTEXTS = 16
 _PLMN = "00101"
 
 
-def _context_number(value) -> int:
+def _context_number(value: object) -> int:
     return number_in(value, 1, _CONTEXTS)
 
 
-def registration(domain: str):
+def registration(domain: str) -> Callable[[ModemState, str, list], list[str]]:
     """+CREG, +CGREG or +CEREG: where the modem is registered."""
 
     def answer(modem: ModemState, operation: str, arguments: list) -> list[str]:

@@ -7,6 +7,8 @@ import collections
 import re
 from typing import NamedTuple
 
+from hal.runtime.annotations import Iterable
+
 _DEFAULT_ALPHABET = (
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞ\x1bÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
     "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
@@ -75,7 +77,7 @@ class Part(NamedTuple):
 class Outbox:
     """What was sent: the last complete messages, and the few that lack parts."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.sent: list[Message] = []
         self._unfinished: collections.OrderedDict = collections.OrderedDict()
 
@@ -155,7 +157,7 @@ def phone_number(text: str, address_type: int | None) -> str:
     return ("+" if match[1] or address_type == 145 else "") + match[2]
 
 
-def decode_septets(septets) -> str:
+def decode_septets(septets: Iterable[int]) -> str:
     """Text in the default alphabet; an escape that leads nowhere shows as a space, as on a telephone."""
     text = []
     escaped = False

@@ -25,7 +25,7 @@ _CMS_OF_CME = {10: 310, 11: 311, 12: 316, 13: 313}
 class Settings:
     """What AT&F and a reset bring back."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.echo = True
         self.errors = 0  # +CMEE
         self.registration = dict.fromkeys(DOMAINS, 0)

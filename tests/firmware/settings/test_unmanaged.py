@@ -14,7 +14,8 @@ MANAGED = dict(PLAIN, network={"driver": "linux", "interface": "lo", "managed": 
 
 def unmanaged(tmp_path, board):
     (tmp_path / "board.json").write_text(json.dumps(board))
-    return unmanaged_settings(load_board(str(tmp_path / "board.json"), str(tmp_path)))
+    board = load_board(str(tmp_path / "board.json"), str(tmp_path))
+    return unmanaged_settings(board.parts, board.network)
 
 
 @pytest.mark.parametrize(
