@@ -16,7 +16,7 @@ ANSWERS_LIMIT = 64  # answers kept, of all units together
 class Copies:
     """What the units have answered lately, and which of them answer more than once."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.count = 0  # copies heard
         self._proved = 0  # doubts in a row that were none
         self._answers: dict = {}  # (unit id, key of the question, or None and the PDU) -> (PDU, microsecond)

@@ -4,7 +4,7 @@ Instants are integer microseconds. A frame that fits is not yet the answer: it m
 adapter, or a copy of what the unit has answered before (hal/rs485/copies.py).
 """
 
-from hal.rs485.framing import ASCII, Line, tells_length
+from hal.rs485.framing import ASCII, AsciiScanner, Line, RtuScanner, tells_length
 
 BUFFER_LIMIT = 2048  # bytes kept while an answer is looked for
 RAW_LIMIT = 256  # bytes told of what was heard instead of an answer
@@ -46,7 +46,16 @@ class Exchange:
 class Inquiry:
     """A question on the line and the bytes that have arrived since."""
 
-    def __init__(self, scanner, uid: int, pdu: bytes, frame: bytes, line: Line, now: int, again: bool):
+    def __init__(
+        self,
+        scanner: RtuScanner | AsciiScanner,
+        uid: int,
+        pdu: bytes,
+        frame: bytes,
+        line: Line,
+        now: int,
+        again: bool,
+    ):
         self.uid = uid
         self.pdu = pdu
         self.again = again  # whether it is asked again since what came could be a copy: then anything is believed

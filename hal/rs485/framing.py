@@ -5,6 +5,8 @@ Application Protocol Specification V1.1b3" (section 6, the layout of each functi
 data; an ADU adds the unit id in front and the checksum behind.
 """
 
+from hal.runtime.annotations import Callable
+
 RTU = 0
 ASCII = 1
 
@@ -62,7 +64,13 @@ class Line:
         self._shortest_wait = (self.end_us + self.wire_us(1) + TTY_GAP_US + max(DEVICE_US, self.wire_us(3))) / 1000000
 
     @classmethod
-    def of(cls, serial: dict, baud_rate=None, char_format=None, frame_mode=None) -> "Line":
+    def of(
+        cls,
+        serial: dict,
+        baud_rate: int | None = None,
+        char_format: int | None = None,
+        frame_mode: int | None = None,
+    ) -> "Line":
         """The line of the setting `serial`, with other values where a search asks for them."""
         return cls(
             serial["baudRate"] if baud_rate is None else baud_rate,
@@ -184,7 +192,7 @@ def _identification_length(data: bytes, start: int) -> int | None:
 class RtuScanner:
     """Finds frames in received bytes, noise and all. `checksum(data)` is the CRC as on the wire, low byte first."""
 
-    def __init__(self, checksum):
+    def __init__(self, checksum: Callable[[bytes], bytes]):
         self._checksum = checksum
 
     def frame_at(self, data: bytes, start: int, length: int) -> bool:
@@ -249,7 +257,7 @@ class RtuScanner:
 class AsciiScanner:
     """As RtuScanner for ASCII frames: a colon, hexadecimal digits, LRC, CR LF. `checksum(data)` is the LRC byte."""
 
-    def __init__(self, checksum):
+    def __init__(self, checksum: Callable[[bytes], bytes]):
         self._checksum = checksum
 
     def _frames(self, data: bytes) -> list[tuple[int, int, bytes]]:

@@ -23,6 +23,7 @@ from firmware.services.bus.pdu import READ_BITS, READ_REGISTERS
 from firmware.services.bus.transaction import GATEWAY, INTERACTIVE, LANE_NAMES, SEARCH, Transaction
 from firmware.services.errors import Refused
 from hal.contracts import PartError
+from hal.rs485.exchange import Exchange
 from hal.rs485.framing import READ_ONLY, Line, question_key
 from hal.rs485.port import Rs485Port
 from hal.runtime import log, log_exception, monotonic, wait_until
@@ -105,7 +106,15 @@ class Bus(NoBus):
         if not self._waiting.is_set():
             self._waiting.set()
 
-    async def exchange(self, uid: int, pdu: bytes, lane: int, source, line=None, timeout=None) -> Transaction:
+    async def exchange(
+        self,
+        uid: int,
+        pdu: bytes,
+        lane: int,
+        source: object,
+        line: Line | None = None,
+        timeout: float | None = None,
+    ) -> Transaction:
         """Submit a strict transaction and wait for its end; Refused as `submit`."""
         transaction = Transaction(uid, pdu, lane, source, timeout, 0, line, strict=True)
         self.submit(transaction)
@@ -123,7 +132,7 @@ class Bus(NoBus):
             transaction.finish("CANCELLED", self._clock())
             self._waiting.set()
 
-    async def let_go(self, source) -> None:
+    async def let_go(self, source: object) -> None:
         """Wait until nothing of a source is on the line any more."""
         while self._asking is not None and self._asking.source is source:
             self._between.clear()
@@ -333,7 +342,7 @@ class Bus(NoBus):
         self.health.failed(transaction.uid, exchange.error, question_key(question))
         return False
 
-    async def _exchange(self, transaction: Transaction, pdu: bytes, timeout: float):
+    async def _exchange(self, transaction: Transaction, pdu: bytes, timeout: float) -> Exchange:
         """One exchange for a transaction; what it costs is charged."""
         uid = transaction.uid
         self._counts["sent"] += 1
@@ -402,7 +411,7 @@ class Bus(NoBus):
 
     # What came of it
 
-    def _take_answer(self, transaction: Transaction, exchange) -> None:
+    def _take_answer(self, transaction: Transaction, exchange: Exchange) -> None:
         uid, pdu, func = transaction.uid, exchange.pdu, transaction.pdu[0]
         if uid == 0 and transaction.lane != SEARCH:
             self._counts["ok"] += 1
@@ -413,7 +422,7 @@ class Bus(NoBus):
             return  # an exception fits any question of its function: the older one's, perhaps
         self._answer(transaction, pdu)
 
-    def _take_odd(self, transaction: Transaction, exchange) -> None:
+    def _take_odd(self, transaction: Transaction, exchange: Exchange) -> None:
         """An answer with another content than the specification says: as it came for whoever did not ask for more."""
         self.health.answered(transaction.uid, exchange.latency, transaction.key, transaction.pdu)
         for one in [transaction] + transaction.sharers:
@@ -435,14 +444,14 @@ class Bus(NoBus):
             self._counts["ok"] += 1
             self._end(transaction, None)
 
-    def _await_later(self, transaction: Transaction, exchange, timeout: float) -> None:
+    def _await_later(self, transaction: Transaction, exchange: Exchange, timeout: float) -> None:
         """The line was given free: the answer comes as a frame that nobody else has asked for, or its time passes."""
         asked = self._now() - int(exchange.latency * 1000)
         until = asked + int(timeout * 1000)
         waiting = None if transaction.done.is_set() else transaction
         self._debts.add(transaction.uid, transaction.pdu, asked, until, waiting)
 
-    def _owe(self, transaction: Transaction, exchange) -> None:
+    def _owe(self, transaction: Transaction, exchange: Exchange) -> None:
         if exchange.owed:
             now = self._now()
             until = now + self._serial["lateHorizonMs"]
@@ -517,7 +526,7 @@ def _any(transaction: Transaction) -> bool:
     return True
 
 
-def _line_of(uid: int, pdu: bytes, exchange) -> str:
+def _line_of(uid: int, pdu: bytes, exchange: Exchange) -> str:
     """A question and what came of it, in hexadecimal."""
     answer = exchange.pdu or exchange.odd
     came = answer.hex() if answer else f"{exchange.error or 'nothing'} {(exchange.raw or b'').hex()}".strip()

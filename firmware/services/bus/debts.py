@@ -5,6 +5,7 @@ that could be confused with one that is owed wait until it has come, or until a 
 milliseconds.
 """
 
+from firmware.services.bus.transaction import Transaction
 from hal.rs485.framing import answer_fits, answer_length
 
 
@@ -14,7 +15,7 @@ class Debt:
     `transaction` is the one that still waits for it, None where that has given up.
     """
 
-    def __init__(self, pdu: bytes, asked: int, until: int, transaction):
+    def __init__(self, pdu: bytes, asked: int, until: int, transaction: Transaction | None):
         self.pdu = pdu
         self.asked = asked
         self.until = until
@@ -31,10 +32,10 @@ class Debt:
 class Debts:
     """What all units owe."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._owed: dict = {}  # unit id -> [Debt], oldest first
 
-    def add(self, uid: int, pdu: bytes, asked: int, until: int, transaction=None) -> None:
+    def add(self, uid: int, pdu: bytes, asked: int, until: int, transaction: Transaction | None = None) -> None:
         """A unit owes the answer to a question."""
         self._owed.setdefault(uid, []).append(Debt(pdu, asked, until, transaction))
 
@@ -60,7 +61,7 @@ class Debts:
         self._remove(uid, fitting[0])
         return fitting[0]
 
-    def release(self, transaction) -> bool:
+    def release(self, transaction: Transaction) -> bool:
         """A transaction waits no longer, its answer is owed all the same; False where it did not wait here."""
         for debts in self._owed.values():
             for debt in debts:

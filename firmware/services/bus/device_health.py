@@ -6,6 +6,7 @@ question that a living unit has never answered is barred by itself. Instants are
 
 from hal.rs485.framing import READ_ONLY
 from hal.runtime import monotonic
+from hal.runtime.annotations import Callable
 
 DOWN_COUNT = 3  # exchanges in a row without an answer, and
 DOWN_MS = 2000  # milliseconds since the first of them: both make a unit down
@@ -21,7 +22,7 @@ SHORT_GAPS = 3  # silences after short pauses that make a hint
 class Silence:
     """Exchanges in a row without an answer: of a unit, or of one question to it."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.count = 0
         self.since = 0
         self.pause = FIRST_PAUSE
@@ -49,7 +50,7 @@ class Silence:
 class Unit:
     """What is known of one unit."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.ok = 0
         self.timeouts = 0
         self.bad_frames = 0
@@ -67,7 +68,7 @@ class Unit:
 class Gaps:
     """Pauses before questions, in milliseconds: whether a unit stays silent after short ones only."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.silent = 0  # how often it stayed silent after a pause shorter than any that it took
         self._longest_silent = 0
         self._shortest_answered = 0
@@ -187,7 +188,7 @@ class DeviceHealth:
     def _sample(self, unit: Unit, latency: float) -> None:
         unit.latencies = unit.latencies[-SAMPLES + 1 :] + [max(latency, 0.0)]
 
-    def state(self, iso_time) -> dict:
+    def state(self, iso_time: Callable[[float], str | None]) -> dict:
         """The state key `devices`: unit id as text -> counters and latencies. `iso_time(age)` is the UTC time that was
         `age` seconds ago as text."""
         now = self._now()
@@ -199,7 +200,7 @@ class DeviceHealth:
         return self._units[uid]
 
 
-def _describe(unit: Unit, now: int, iso_time) -> dict:
+def _describe(unit: Unit, now: int, iso_time: Callable[[float], str | None]) -> dict:
     ordered = sorted(unit.latencies)
     return {
         "ok": unit.ok,

@@ -4,6 +4,9 @@ Whoever has used least of the line, measured by its weight, is next. Who comes b
 others are: nobody saves time up, and nobody pays for a long exchange for ever.
 """
 
+from firmware.services.bus.transaction import Transaction
+from hal.runtime.annotations import Callable
+
 SOURCE_LEAD_MS = 2000  # most that a source can be ahead of the others, and so has to wait for them
 SHARES_LIMIT = 32  # lanes or sources whose use is remembered
 
@@ -16,7 +19,7 @@ class Shares:
         self._used: dict = {}
         self._floor = 0  # what those that wait have used at least
 
-    def of(self, who) -> int:
+    def of(self, who: object) -> int:
         """What somebody has used; no less than whoever waited when somebody was last served."""
         return max(self._used.get(who, 0), self._floor)
 
@@ -24,7 +27,7 @@ class Shares:
         """Those that wait have used so much at least: nobody who comes later has used less."""
         self._floor = max(self._floor, least)
 
-    def charge(self, who, cost: int) -> None:
+    def charge(self, who: object, cost: int) -> None:
         """Somebody has used so much more."""
         self._used[who] = min(self.of(who) + cost, self._floor + self._lead)
         if len(self._used) > SHARES_LIMIT:
@@ -42,7 +45,7 @@ class Lane:
         self._shares = Shares(SOURCE_LEAD_MS)
         self._queues: list = []  # [source, [transactions]] in the order of their last turns
 
-    def put(self, transaction, first: bool = False) -> None:
+    def put(self, transaction: Transaction, first: bool = False) -> None:
         """Queue a transaction behind its source's others, or before them."""
         self.length += 1
         for source, queue in self._queues:
@@ -51,9 +54,9 @@ class Lane:
                 return
         self._queues.append([transaction.source, [transaction]])
 
-    def take(self, allowed):
+    def take(self, allowed: Callable[[Transaction], bool]) -> Transaction | None:
         """The next transaction that `allowed(transaction)` lets go, None where there is none."""
-        best = None
+        best: tuple[int, int, int, Transaction] | None = None
         for turn, (source, queue) in enumerate(self._queues):
             used = self._shares.of(source)
             if best is not None and used >= best[0]:
@@ -68,11 +71,11 @@ class Lane:
         self._shares.advance(best[0])
         return best[3]
 
-    def charge(self, source, cost: int) -> None:
+    def charge(self, source: object, cost: int) -> None:
         """A source has used the line for so many milliseconds."""
         self._shares.charge(source, cost)
 
-    def remove(self, transaction) -> bool:
+    def remove(self, transaction: Transaction) -> bool:
         """Take a waiting transaction out, its first sharer into its place; False where it does not wait here."""
         for turn, (_, queue) in enumerate(self._queues):
             for index, waiting in enumerate(queue):

@@ -7,6 +7,7 @@ that it has and no others.
 import struct
 
 from hal.fields import BadField
+from hal.runtime.annotations import Any
 
 ORDERS = ("ABCD", "CDAB", "BADC", "DCBA")  # how the bytes of a value stand on the wire, A the highest
 NUMBERS = ("uint16", "int16", "uint32", "int32", "float32", "uint64", "int64", "float64")
@@ -37,7 +38,7 @@ def limits(kind: str) -> tuple:
     return (0, (1 << bits) - 1) if kind[0] == "u" else (-(1 << bits - 1), (1 << bits - 1) - 1)
 
 
-def encode(kind: str, order: str, number, where: str) -> bytes:
+def encode(kind: str, order: str, number: Any, where: str) -> bytes:
     """The bytes of a number's registers; BadField where it is none of the type."""
     lowest, highest = limits(kind)
     whole = kind not in _FLOAT_MAX
@@ -51,7 +52,7 @@ def encode(kind: str, order: str, number, where: str) -> bytes:
     return ordered(order, [raw[at] << 8 | raw[at + 1] for at in range(0, len(raw), 2)])
 
 
-def numbers(kind: str, order: str, words: list[int], scale=1) -> list:
+def numbers(kind: str, order: str, words: list[int], scale: int | float = 1) -> list:
     """The numbers in registers, multiplied by a scale; None for a float that is no number."""
     size = width(kind)
     return [_number(kind, ordered(order, words[at : at + size]), scale) for at in range(0, len(words), size)]
@@ -68,7 +69,7 @@ def ordered(order: str, words: list[int]) -> bytes:
     return bytes(data)
 
 
-def _number(kind: str, raw: bytes, scale):
+def _number(kind: str, raw: bytes, scale: int | float) -> int | float | None:
     value = struct.unpack(_STRUCT[kind], raw)[0]
     if kind in ("float32", "float64"):
         if value != value or value in (float("inf"), float("-inf")):

@@ -27,7 +27,7 @@ class Transaction:
         uid: int,
         pdu: bytes,
         lane: int,
-        source,
+        source: object,
         timeout: float | None = None,
         retries: int | None = None,
         line: Line | None = None,
