@@ -41,7 +41,7 @@ from firmware.services.transfers import Transfers
 from firmware.services.update.absent import CloudActivation, NoUpdates
 from hal.board import Board
 from hal.contracts import NotPermitted
-from hal.runtime import in_time, log, log_exception, monotonic
+from hal.runtime import in_time, log, log_exception, now_ms
 from hal.runtime.annotations import Any, Callable, Coroutine
 from hal.service import Service
 from hal.trace import TRACE
@@ -65,7 +65,7 @@ class Device(Services):
         self.board = board
         self.ended = asyncio.Event()
         self.restart_reason: str | None = None
-        self._started = monotonic()
+        self._started = now_ms()
         self._services: list = []  # (service, how it is started), in the order in which they start
         self._modbus_port: int | None = None
         self._run(board)
@@ -300,14 +300,14 @@ class Device(Services):
     def _ended_services(self) -> list[str]:
         return [type(service).__name__ for service, _ in self._services if not service.is_alive()]
 
-    def _last_transfer(self) -> float | None:
+    def _last_transfer(self) -> int | None:
         return self.transfers.last
 
     def _restart_by_itself(self) -> None:
         self.request_restart("AUTO_RESTART")
 
     def _uptime_minutes(self) -> int:
-        return int(monotonic() - self._started) // 60
+        return (now_ms() - self._started) // 60000
 
     def _client_count(self) -> int:
         return self.gateway.client_count()

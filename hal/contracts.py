@@ -116,12 +116,12 @@ class Button(Part):
 class Clock(Part):
     """The system clock and the battery-backed real-time clock, both in UTC."""
 
-    def now(self) -> float:
-        """Seconds since 1970-01-01T00:00:00Z."""
+    def now(self) -> int:
+        """Milliseconds since 1970-01-01T00:00:00Z."""
         raise NotImplementedError
 
-    def set(self, seconds: float) -> None:
-        """Set the system clock and the RTC. NotPermitted where this process may not."""
+    def set(self, moment: int) -> None:
+        """Set the system clock and the RTC to milliseconds since 1970. NotPermitted where this process may not."""
         raise NotImplementedError
 
 

@@ -1,6 +1,6 @@
 """What is logged besides errors, by topic, as setting logFlags asks for it."""
 
-from hal.runtime import monotonic
+from hal.runtime import now_ms
 from hal.runtime.logs import INFO, LOG
 
 TOPICS = (  # bit of setting logFlags, what it logs
@@ -20,7 +20,7 @@ LINES_A_SEC = 100  # what is more is counted; somebody has asked for these lines
 class Trace:
     """Writes the lines of the topics that are selected. `topics` is a bit mask."""
 
-    def __init__(self, clock=monotonic):
+    def __init__(self, clock=now_ms):
         self.topics = 0
         self._clock = clock
         self._second = 0
@@ -31,7 +31,7 @@ class Trace:
         """Write one line if its topic is selected."""
         if not self.topics & topic:
             return
-        second = int(self._clock())
+        second = self._clock() // 1000
         if second != self._second:
             if self._left_out:
                 LOG.put(f"{self._left_out} lines of logFlags were left out here", INFO)

@@ -32,7 +32,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._virtual.now
 
 
+def milliseconds(clock):
+    """A clock of whole milliseconds, as the firmware wants one, out of one in seconds."""
+    return lambda: int(clock() * 1000)
+
+
 def run(main):
-    """What a coroutine function that takes the clock, a function, returns."""
+    """What a coroutine function that takes the clock, a function that gives seconds, returns."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(main(runner.get_loop().time))

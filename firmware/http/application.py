@@ -5,12 +5,12 @@ from microdot import Microdot, Request, Response
 from firmware.http.limits import HttpLimits
 from firmware.http.messages.answers import JsonResponse, check
 from firmware.http.messages.dates import http_date
-from hal.runtime import log_exception, monotonic
+from hal.runtime import log_exception, now_ms
 from hal.runtime.annotations import Awaitable, Callable, Iterable
 from hal.trace import HTTP, trace
 
 
-def no_clock() -> float | None:
+def no_clock() -> int | None:
     """The time where there is no clock."""
     return None
 
@@ -21,27 +21,27 @@ class Application(Microdot):
     `error_answer(code, message, headers)` makes the answers to what goes wrong here: BAD_REQUEST, TIMEOUT, TOO_LARGE,
     URI_TOO_LONG, HEADERS_TOO_LARGE, NOT_IMPLEMENTED, HTTP_VERSION, NOT_FOUND, METHOD_NOT_ALLOWED, BUSY and INTERNAL.
     What a handler raises is unexpected: it is logged, counted in `errors` and answered with INTERNAL. `utc()` is the
-    time for the field Date in seconds since 1970, None while nobody knows it.
+    time for the field Date in milliseconds since 1970, None while nobody knows it.
     """
 
     def __init__(
         self,
         limits: HttpLimits,
         error_answer: Callable[..., JsonResponse],
-        utc: Callable[[], float | None] = no_clock,
-        clock: Callable[[], float] = monotonic,
+        utc: Callable[[], int | None] = no_clock,
+        clock: Callable[[], int] = now_ms,
     ):
         super().__init__()
         self.limits = limits
         self.error_answer = error_answer
-        self.monotonic = clock
+        self.now = clock
         self.closing = False
         self.errors = 0
         self.requests = 0  # that were answered
         self.failed = 0  # of them, with status 500 and above
         self._utc = utc
         self._date = ""
-        self._date_at: float | None = None
+        self._date_at: int | None = None
         self._paths: dict = {}  # path without trailing slash -> {method: handler}
         self._body_limits: dict = {}  # handler -> what says how long the body of a request to it may be
 
@@ -119,12 +119,12 @@ class Application(Microdot):
         self.errors += 1
         log_exception(exc)
 
-    def date_field(self, now: float) -> str:
+    def date_field(self, now: int) -> str:
         """The field Date (RFC 9110 section 6.6.1) at a moment of the server's clock, "" where the time is not known."""
-        if self._date_at is None or not 0 <= now - self._date_at < 1:
+        if self._date_at is None or not 0 <= now - self._date_at < 1000:
             self._date_at = now
-            seconds = self._utc()
-            self._date = "" if seconds is None else f"Date: {http_date(int(seconds))}\r\n"
+            utc = self._utc()
+            self._date = "" if utc is None else f"Date: {http_date(utc // 1000)}\r\n"
         return self._date
 
 

@@ -53,8 +53,8 @@ class Connection(Client):
         level: int,
     ):
         self.address = peer_address(writer)
-        super().__init__(source_of(self.address), level, application.monotonic())
-        self.deadline: float | None = self.since + application.limits.head_sec
+        super().__init__(source_of(self.address), level, application.now())
+        self.deadline: int | None = self.since + int(application.limits.head_sec * 1000)
         self._application = application
         self._slots = slots
         self._streams = streams
@@ -93,7 +93,7 @@ class Connection(Client):
             self._gone = True
             self._leave()
             if self._safe:
-                self.deadline = self._application.monotonic() + GONE_SEC
+                self.deadline = self._application.now() + GONE_SEC * 1000
 
     # Serving
 
@@ -128,8 +128,8 @@ class Connection(Client):
 
     def _enter(self, phase: int, seconds: float | None) -> None:
         self.phase = phase
-        self.since = self._application.monotonic()
-        self.deadline = None if seconds is None else self.since + seconds
+        self.since = self._application.now()
+        self.deadline = None if seconds is None else self.since + int(seconds * 1000)
 
     def _leave(self) -> None:
         self._slots.leave(self)
@@ -234,7 +234,7 @@ class Connection(Client):
 
     def _take_stream(self) -> None:
         """A stream has a place of its own for as long as it lasts, and the connection's is free for others."""
-        if not self._streams.enter(self, self._application.monotonic()):
+        if not self._streams.enter(self, self._application.now()):
             raise HttpError("BUSY", "too many streams are open")
         self._slots.leave(self)
         keep_alive(self._writer, _PROBE_SEC)

@@ -13,7 +13,7 @@ from firmware.http.connection import Connection
 from firmware.http.limits import HttpLimits
 from firmware.http.messages.answers import JsonResponse
 from firmware.http.slots import HANDLING, LINGERING, WRITING, Slots
-from hal.runtime import CONNECTION_ERRORS, abort_stream, listen, log, monotonic, peer_address
+from hal.runtime import CONNECTION_ERRORS, abort_stream, listen, log, now_ms, peer_address
 from hal.runtime.annotations import Any, Callable, Socket
 from hal.service import Service
 
@@ -28,8 +28,8 @@ class HttpServer(Application, Service):
         self,
         limits: HttpLimits,
         error_answer: Callable[..., JsonResponse],
-        utc: Callable[[], float | None] = no_clock,
-        clock: Callable[[], float] = monotonic,
+        utc: Callable[[], int | None] = no_clock,
+        clock: Callable[[], int] = now_ms,
     ):
         super().__init__(limits, error_answer, utc, clock)
         places = limits.connections
@@ -109,7 +109,7 @@ class HttpServer(Application, Service):
             if self._is_overrun():
                 self._refused += 1
                 abort_stream(writer)
-            elif not self.closing and self._slots.enter(connection, self.monotonic()):
+            elif not self.closing and self._slots.enter(connection, self.now()):
                 await self.handle_request(connection, writer)
             else:
                 self._refused += 1
@@ -147,7 +147,7 @@ class HttpServer(Application, Service):
         pause = min(1, limits.head_sec / 4, limits.body_sec / 4, limits.idle_sec / 4)
         while True:
             await asyncio.sleep(pause)
-            now = self.monotonic()
+            now = self.now()
             for connection in list(self._connections):
                 if connection.deadline is not None and now >= connection.deadline:
                     connection.expire()

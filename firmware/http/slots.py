@@ -2,7 +2,7 @@
 
 FRESH, IDLE, READING, HANDLING, STREAMING, WRITING, LINGERING = range(7)
 
-STALLED_SEC = 2.0  # a request or an answer that makes no headway for so long gives way to anybody
+STALLED_MS = 2000  # a request or an answer that makes no headway for so long gives way to anybody
 _WELCOME = 16  # addresses that are remembered as those of users
 
 
@@ -12,7 +12,7 @@ class Client:
     `phase` is what it is doing, FRESH being before its first request and IDLE between requests, `since` from when on.
     """
 
-    def __init__(self, source: int | str, level: int, now: float):
+    def __init__(self, source: int | str, level: int, now: int):
         self.source = source
         self.level = level
         self.phase = FRESH
@@ -50,7 +50,7 @@ class Slots:
             del self._welcome[next(iter(self._welcome))]
         self._welcome[source] = None
 
-    def enter(self, newcomer: Client, now: float) -> bool:
+    def enter(self, newcomer: Client, now: int) -> bool:
         """Give a client a place; False where there is none for it."""
         rivals = self._rivals(newcomer)
         if rivals:
@@ -85,12 +85,12 @@ class Slots:
     def _is_user(self, client: Client) -> bool:
         return client.level > 0 or client.source in self._welcome
 
-    def _loser(self, rivals: list[Client], newcomer: Client, now: float) -> Client | None:
+    def _loser(self, rivals: list[Client], newcomer: Client, now: int) -> Client | None:
         held: dict = {}
         for client in self._clients:
             held[client.source] = held.get(client.source, 0) + 1
         best = None
-        best_rank: tuple = (0, 0.0)
+        best_rank: tuple = (0, 0)
         for client in rivals:
             crowding = held[client.source] > held.get(newcomer.source, 0) + 1
             rank = (_readiness(client, crowding, now), now - client.since)
@@ -100,12 +100,12 @@ class Slots:
         return best
 
 
-def _readiness(client: Client, crowding: bool, now: float) -> int:
+def _readiness(client: Client, crowding: bool, now: int) -> int:
     """How readily it gives way, 0: not at all."""
     if client.phase in (HANDLING, STREAMING) and client.is_gone():
         return 5
     if client.phase == IDLE:
         return 4
     if client.phase in (FRESH, READING, WRITING):
-        return 3 if now - client.since >= STALLED_SEC else 2 if crowding else 0
+        return 3 if now - client.since >= STALLED_MS else 2 if crowding else 0
     return 1 if client.phase == STREAMING and crowding else 0

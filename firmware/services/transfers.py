@@ -5,16 +5,16 @@ cloud) and whoever answered it (a unit on the line, a remote server, the device 
 a file on the card. Searches, requests that nobody answered, and what is only looked at (state, settings) are none.
 """
 
-from hal.runtime import monotonic
+from hal.runtime import now_ms
 from hal.runtime.annotations import Callable
 
 
 class Transfers:
     """Notes when the last transfer was."""
 
-    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, clock: Callable[[], int] = now_ms) -> None:
         self._clock = clock
-        self.last: float | None = None  # monotonic time
+        self.last: int | None = None  # millisecond of hal.runtime.now_ms
 
     def mark(self) -> None:
         """One has just been."""

@@ -20,7 +20,7 @@ from hal.gsm.state import (
     introduce,
     prepare_network,
 )
-from hal.runtime import in_time, log, log_exception, monotonic, random_bytes, wait_until
+from hal.runtime import in_time, log, log_exception, now_ms, random_bytes, wait_until
 from hal.runtime.annotations import Callable
 from hal.service import Pauses, Trouble
 
@@ -47,7 +47,7 @@ _BOOT_LINES = (  # whole lines: a modem tells of much else that begins alike
 class GsmModem(Modem):
     """Base of all GSM backends: they implement `_open`. The modem may be plugged in later, and be pulled out."""
 
-    def __init__(self, state_dir: str, clock=monotonic):
+    def __init__(self, state_dir: str, clock=now_ms):
         self._clock = clock
         self._memory = PinMemory(state_dir)
         self._wanted: tuple | None = None  # APN, user, password, PIN
@@ -66,7 +66,7 @@ class GsmModem(Modem):
         self._waiting = 0
         self._reference = random_bytes(1)[0]
         self._data_pauses = Pauses(DATA_PAUSES)
-        self._data_due = 0.0
+        self._data_due = 0
         self._data_trouble = Trouble("modem: no data connection")
         self._sim_trouble = Trouble("modem")
 
@@ -225,14 +225,14 @@ class GsmModem(Modem):
             self._grant_data_connection()
             self._data_trouble.end()
         else:
-            self._data_due = self._clock() + self._data_pauses.next()
+            self._data_due = self._clock() + int(self._data_pauses.next() * 1000)
             self._data_trouble.tell(problem)
         return address
 
     def _grant_data_connection(self) -> None:
         """The next try may be made at once."""
         self._data_pauses.reset()
-        self._data_due = 0.0
+        self._data_due = 0
 
     def _note_problem(self, problem: SimProblem | None) -> None:
         self._problem = problem

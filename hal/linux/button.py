@@ -6,7 +6,7 @@ from hal.contracts import Button
 from hal.debounce import Debounce
 from hal.fields import Object
 from hal.linux.gpio import LINE_FIELDS, EdgePin, PinFailed, check_line
-from hal.runtime import log, monotonic
+from hal.runtime import log, now_ms
 from hal.service import Pauses
 
 
@@ -15,7 +15,7 @@ class GpioButton(Button):
 
     OPTIONS = Object(*LINE_FIELDS)
 
-    def __init__(self, options: dict, state_dir: str, clock=monotonic):
+    def __init__(self, options: dict, state_dir: str, clock=now_ms):
         super().__init__()
         check_line("button", options)
         self._options = options
@@ -86,7 +86,7 @@ class GpioButton(Button):
             self._timer = None
         due = self._debounce.due()
         if due is not None:
-            self._timer = asyncio.get_running_loop().call_later(max(due - self._clock(), 0.001), self._settle)
+            self._timer = asyncio.get_running_loop().call_later(max(due - self._clock(), 1) / 1000, self._settle)
 
     def _press(self) -> None:
         if self.on_press is not None:

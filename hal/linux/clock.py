@@ -45,22 +45,22 @@ class LinuxClock(Clock):
     async def probe(self) -> str:
         """The system clock, and how far the RTC is from it."""
         self._require_privilege()
-        text = time.strftime("system clock %Y-%m-%dT%H:%M:%SZ", time.gmtime(self.now()))
+        text = time.strftime("system clock %Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time()))
         if self._rtc is None:
             return text + ", no RTC"
-        return f"{text}, RTC {round(self._read(self._rtc) - self.now()):+d} s"
+        return f"{text}, RTC {round(self._read(self._rtc) - time.time()):+d} s"
 
-    def now(self) -> float:
-        """Seconds since 1970-01-01T00:00:00Z by the system clock."""
-        return time.time()
+    def now(self) -> int:
+        """Milliseconds since 1970-01-01T00:00:00Z by the system clock."""
+        return int(time.time() * 1000)
 
-    def set(self, seconds: float) -> None:
+    def set(self, moment: int) -> None:
         """Set the system clock and the RTC, that to the whole second. PartError where the RTC alone fails."""
         if not self._by_firmware:
             raise NotPermitted("the clock of this board is kept by the system's own time service")
-        self._set_system(seconds)
+        self._set_system(moment / 1000)
         if self._rtc is not None:
-            self._write(self._rtc, seconds)
+            self._write(self._rtc, moment / 1000)
 
     def _require_privilege(self) -> None:
         if self._by_firmware and not libc.may_set_clock():
@@ -77,7 +77,7 @@ class LinuxClock(Clock):
         except PartError as exc:
             log(f"clock: {exc}")  # an empty battery must not keep the device down
             return
-        if moment > self.now() + 1:
+        if moment > time.time() + 1:
             self._set_system(moment)
 
     def _set_system(self, seconds: float) -> None:

@@ -83,10 +83,11 @@ class EdgePin:
         """The level now. OSError."""
         return self._request.get_value(self._line) == self._active
 
-    def edges(self) -> list[tuple[float, bool]]:
-        """(seconds on the monotonic clock, whether the line became active) of each edge since. OSError."""
+    def edges(self) -> list[tuple[int, bool]]:
+        """(milliseconds of `now_ms`, whether the line became active) of each edge since. OSError."""
         return [
-            (event.timestamp_ns / 1e9, event.event_type == self._rising) for event in self._request.read_edge_events()
+            (event.timestamp_ns // 1000000, event.event_type == self._rising)
+            for event in self._request.read_edge_events()
         ]
 
     def release(self) -> None:

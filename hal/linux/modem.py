@@ -12,7 +12,7 @@ from hal.fields import Field, Integer, Object, Text
 from hal.gsm.at import AtPort
 from hal.gsm.modem import GsmModem
 from hal.linux.device_node import require_tty, why
-from hal.runtime import monotonic
+from hal.runtime import now_ms
 from hal.runtime.annotations import Callable
 
 _READ_MAX = 4096
@@ -62,7 +62,7 @@ class AtModem(GsmModem):
         Field("baudRate", Integer(1200, 4000000), 115200, help="bit/s; modems on USB do not care"),
     )
 
-    def __init__(self, options: dict, state_dir: str, clock=monotonic):
+    def __init__(self, options: dict, state_dir: str, clock=now_ms):
         super().__init__(state_dir, clock)
         self._path = options["port"]
         self._baud_rate = options["baudRate"]

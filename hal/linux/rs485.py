@@ -24,7 +24,7 @@ from hal.linux.device_node import require_tty, why
 from hal.linux.gpio import LINE_FIELDS, OutputPin, check_line
 from hal.rs485.framing import ASCII, Line
 from hal.rs485.port import PortFailed, Rs485Port
-from hal.runtime import log, monotonic
+from hal.runtime import log, now_us
 
 _DECODER = DecodePDU(False)
 _RTU = FramerRTU(_DECODER)
@@ -78,7 +78,7 @@ class TtyPort(Rs485Port):
         rule=_direction_rule,
     )
 
-    def __init__(self, options: dict, state_dir: str, clock=monotonic):
+    def __init__(self, options: dict, state_dir: str, clock=now_us):
         super().__init__(clock)
         self.path = options["port"]
         self._options = options
@@ -198,7 +198,7 @@ class TtyPort(Rs485Port):
 
     async def _release(self, pin: OutputPin, descriptor: int, wire_time: float, char_time: float) -> None:
         """Take the pin back as soon as the last bit has left."""
-        deadline = self._clock() + wire_time + _DRAIN_LIMIT
+        deadline = self._clock() + int((wire_time + _DRAIN_LIMIT) * 1000000)
         await asyncio.sleep(wire_time)
         try:
             while not serial_kernel.has_left(descriptor):

@@ -6,7 +6,7 @@ from hal.fields import Boolean, Choice, Field, Integer, Nullable, Object
 from hal.micropython.checksums import ascii_frame, crc16, lrc
 from hal.rs485.framing import ASCII, Line
 from hal.rs485.port import PortFailed, Rs485Port
-from hal.runtime import log, monotonic
+from hal.runtime import log, now_us
 from hal.runtime.annotations import Any
 
 SEND_BUFFER = 520  # bytes: a whole ASCII frame, so that writing never waits
@@ -46,7 +46,7 @@ class UartPort(Rs485Port):
         rule=_direction_rule,
     )
 
-    def __init__(self, options: dict, state_dir: str, clock: Any = monotonic):
+    def __init__(self, options: dict, state_dir: str, clock: Any = now_us):
         import machine  # here, so that what the driver takes can be told where there is none
 
         super().__init__(clock)

@@ -20,7 +20,7 @@ from hal.rs485.framing import (
     RtuScanner,
     question_key,
 )
-from hal.runtime import log, monotonic, wait_until
+from hal.runtime import log, now_us, wait_until
 from hal.service import Pauses, Trouble
 
 STRAY_LIMIT = RTU_FRAME_MAX  # bytes kept of what arrives while nothing was asked: none belongs to a longer frame
@@ -37,7 +37,7 @@ class PortFailed(PartError):
 class Rs485Port(Part):
     """Base of all RS-485 backends: they implement the hooks `_open` to `_lrc` and call `_received` and `_lost`."""
 
-    def __init__(self, clock=monotonic):
+    def __init__(self, clock=now_us):
         self.is_open = False
         self.line: Line | None = None
         self.stray_bytes = 0  # bytes that arrived while nothing was asked, or beside an answer
@@ -246,7 +246,8 @@ class Rs485Port(Part):
     # One exchange
 
     def _now(self) -> int:
-        return int(self._clock() * 1000000)
+        now: int = self._clock()
+        return now
 
     def _send(self, frame: bytes, sent_until: int) -> None:
         self._changed.clear()

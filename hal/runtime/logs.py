@@ -7,7 +7,7 @@ import os
 import sys
 import time
 
-MINUTE = 60
+MINUTE = 60000  # milliseconds
 EQUAL_LINES = 5  # that many of one text are written in a minute
 LINES = 100  # that many are written at once, then so many a minute
 ERROR, WARNING, INFO = 3, 4, 6  # priorities: syslog(3)
@@ -16,17 +16,18 @@ KEPT_LENGTH = 500  # characters of one that are kept
 _TEXTS = 32  # texts that are remembered
 
 
-def _seconds() -> float:
-    """Seconds of a clock that begins anew now and then on MicroPython; it tells only how long ago something was."""
-    if hasattr(time, "monotonic"):
-        return time.monotonic()
-    return float(time.ticks_ms() // 1000)  # type: ignore[attr-defined]
+def _now_ms() -> int:
+    """Milliseconds of a clock that wraps now and then on MicroPython; it tells only how long ago something was."""
+    if hasattr(time, "monotonic_ns"):
+        return time.monotonic_ns() // 1000000
+    ticks: int = time.ticks_ms()  # type: ignore[attr-defined]
+    return ticks
 
 
 class Log:
     """Writes lines, but no floods: neither of one text nor of all. What was left out is counted and told later."""
 
-    def __init__(self, clock=_seconds):
+    def __init__(self, clock=_now_ms):
         self._clock = clock
         self._marked = hasattr(os, "getenv") and bool(os.getenv("JOURNAL_STREAM"))  # sd-daemon(3)
         self._kept: list = []  # (number, priority, text)
@@ -51,7 +52,7 @@ class Log:
             self._left_out = 0
         self.put(f"{text} ({left_out} more of these were left out)" if left_out else text, priority)
 
-    def _is_repeated(self, text: str, now: float) -> int | None:
+    def _is_repeated(self, text: str, now: int) -> int | None:
         """None where a text was written often enough in this minute, else how often it was left out in the last one."""
         entry = self._texts.get(text)
         if entry is None or not 0 <= now - entry[0] < MINUTE:
@@ -66,7 +67,7 @@ class Log:
         entry[2] += 1
         return None
 
-    def _has_room(self, now: float) -> bool:
+    def _has_room(self, now: int) -> bool:
         passed = max(0, now - self._at)
         self._left = min(LINES, self._left + passed * LINES / MINUTE)
         self._at = now

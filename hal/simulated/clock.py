@@ -21,13 +21,13 @@ class SimulatedClock(Clock):
         self._path = os.path.join(state_dir, _FILE)
         self._offset = self._load()
 
-    def now(self) -> float:
-        """Seconds since 1970-01-01T00:00:00Z."""
-        return time.time() + self._offset
+    def now(self) -> int:
+        """Milliseconds since 1970-01-01T00:00:00Z."""
+        return int((time.time() + self._offset) * 1000)
 
-    def set(self, seconds: float) -> None:
+    def set(self, moment: int) -> None:
         """Keep the offset to the host's clock; PartError where it cannot be stored."""
-        offset = seconds - time.time()
+        offset = moment / 1000 - time.time()
         try:
             write_whole(self._path, repr(offset))
         except OSError as exc:

@@ -268,9 +268,9 @@ def clock(request, tmp_path, monkeypatch):
 
 async def test_a_clock_keeps_the_time_that_it_was_set_to(clock):
     await clock.start()
-    for moment in (clock.now() + 86400.5, clock.now() - 3600):
+    for moment in (clock.now() + 86400500, clock.now() - 3600000):
         clock.set(moment)
-        assert clock.now() == pytest.approx(moment, abs=1)
+        assert clock.now() == pytest.approx(moment, abs=1000)
     assert "\n" not in await clock.probe()
     await clock.stop()
     await clock.stop()

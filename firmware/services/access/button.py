@@ -1,19 +1,19 @@
 """The front-panel button: a press lets everybody in for some minutes."""
 
-from hal.runtime import log, monotonic
+from hal.runtime import log, now_ms
 
 
 class ButtonAccess:
     """Counts the time since the last press, which the board's part tells of by `press`."""
 
-    def __init__(self, minutes: int, clock=monotonic):
+    def __init__(self, minutes: int, clock=now_ms):
         self._seconds = minutes * 60
         self._clock = clock
-        self._until: float | None = None
+        self._until: int | None = None
 
     def press(self) -> None:
         """The button was pressed: the time begins anew."""
-        self._until = self._clock() + self._seconds
+        self._until = self._clock() + self._seconds * 1000
         log(f"button: access without login for {self._seconds // 60} min")
 
     def seconds_left(self) -> int:
@@ -21,4 +21,4 @@ class ButtonAccess:
         if self._until is None:
             return 0
         left = self._until - self._clock()
-        return int(left) + 1 if left > 0 else 0
+        return left // 1000 + 1 if left > 0 else 0

@@ -6,7 +6,7 @@ from firmware.services.access.salts import Salts
 from firmware.services.access.sessions import Sessions
 from firmware.services.access.throttle import Throttle
 from firmware.services.errors import Refused
-from hal.runtime import constant_time_equal, log, monotonic, sha1_hex
+from hal.runtime import constant_time_equal, log, now_ms, sha1_hex
 from hal.trace import LOGINS, trace
 
 LOG_SEC = 60  # wrong logins are logged at most so often, those in between as a number
@@ -18,7 +18,7 @@ class Login:
     `user` and `password` are the active setting `protect`; a password of None lets nobody in.
     """
 
-    def __init__(self, user: str, password: str | None, sessions: Sessions, clock=monotonic):
+    def __init__(self, user: str, password: str | None, sessions: Sessions, clock=now_ms):
         self._user = user
         self._password = password
         self._sessions = sessions
@@ -29,7 +29,7 @@ class Login:
         self._failures = 0
         self._last_failure: tuple | None = None  # (address, when)
         self._failures_told = 0
-        self._told_at: float | None = None
+        self._told_at: int | None = None
 
     def salt(self, address: str) -> str:
         """A salt for one login within 60 s, 40 characters [A-Za-z0-9]. Refused TOO_MANY_ATTEMPTS."""
@@ -60,7 +60,7 @@ class Login:
         last = None
         if self._last_failure is not None:
             address, when = self._last_failure
-            last = {"address": address, "secAgo": int(self._clock() - when)}
+            last = {"address": address, "secAgo": (self._clock() - when) // 1000}
         return {"failedLogins": self._failures, "lastFailedLogin": last}
 
     def _failed(self, address: str) -> None:
@@ -69,7 +69,7 @@ class Login:
         self._failures += 1
         self._last_failure = address, now
         trace(LOGINS, f"login: refused from {address}")
-        if self._told_at is None or now - self._told_at >= LOG_SEC:
+        if self._told_at is None or now - self._told_at >= LOG_SEC * 1000:
             log(f"login: wrong user name, password or salt from {address}; {self._failures - self._failures_told} new")
             self._failures_told = self._failures
             self._told_at = now

@@ -3,7 +3,7 @@
 import asyncio
 
 from firmware.services.errors import Refused
-from hal.runtime import MICROPYTHON, monotonic, random_bytes, sha256
+from hal.runtime import MICROPYTHON, now_ms, random_bytes, sha256
 from hal.runtime.annotations import Callable
 
 SALT_LENGTH = 40
@@ -22,7 +22,7 @@ class Salts:
     too many, the oldest salts of everybody end early, so that none serves twice.
     """
 
-    def __init__(self, clock=monotonic):
+    def __init__(self, clock=now_ms):
         self._clock = clock
         self._key = random_bytes(32)
         self._given: dict = {}  # second -> numbers given in it
@@ -72,7 +72,7 @@ class Salts:
 
     def _forget_old(self) -> int:
         """Forget what serves no more; return the second that it is."""
-        now = int(self._clock())
+        now: int = self._clock() // 1000
         self._ended = max(self._ended, now - SALT_SEC)
         self._given = {second: count for second, count in self._given.items() if second > self._ended}
         self._used = {place: bits for place, bits in self._used.items() if place[1] > self._ended}

@@ -1,6 +1,6 @@
 """The session table: who is logged in."""
 
-from hal.runtime import monotonic, random_text, sha256
+from hal.runtime import now_ms, random_text, sha256
 
 TOKEN_LENGTH = 48
 SESSIONS_LIMIT = 32
@@ -14,10 +14,10 @@ class Sessions:
     Tokens are kept as their SHA-256 only: looking one up takes a time that says nothing about the others.
     """
 
-    def __init__(self, ttl_sec: int, clock=monotonic):
+    def __init__(self, ttl_sec: int, clock=now_ms):
         self.ttl_sec = ttl_sec
         self._clock = clock
-        self._ends: dict = {}  # SHA-256 of a token -> monotonic time of its end
+        self._ends: dict = {}  # SHA-256 of a token -> millisecond of its end
         self._addresses: dict = {}  # SHA-256 of a token -> where it was opened from
 
     def open(self, address: str = "") -> str:
@@ -27,7 +27,7 @@ class Sessions:
             self._make_room()
         token = random_text(TOKEN_LENGTH)
         key = sha256(token.encode())
-        self._ends[key] = self._clock() + self.ttl_sec
+        self._ends[key] = self._clock() + self.ttl_sec * 1000
         self._addresses[key] = address
         return token
 
@@ -38,7 +38,7 @@ class Sessions:
         now = self._clock()
         if end is None or end <= now:
             return False
-        self._ends[key] = now + self.ttl_sec
+        self._ends[key] = now + self.ttl_sec * 1000
         return True
 
     def close(self, token: str) -> None:

@@ -2,7 +2,7 @@
 
 from firmware.services.errors import Refused
 from hal.ip_addresses import source_of
-from hal.runtime import MICROPYTHON, monotonic
+from hal.runtime import MICROPYTHON, now_ms
 
 FREE_TRIES = 5  # wrong logins of an address before it has to wait
 FIRST_PAUSE = 2  # seconds; doubles with every further wrong login
@@ -22,9 +22,9 @@ class Throttle:
     from many addresses do not keep out who comes for the first time. Who has logged in before depends on neither.
     """
 
-    def __init__(self, clock=monotonic):
+    def __init__(self, clock=now_ms):
         self._clock = clock
-        self._entries: dict = {}  # source -> [wrong logins, time of the last, barred until]
+        self._entries: dict = {}  # source -> [wrong logins, millisecond of the last, barred until]
         self._known: list = []  # sources that have logged in, the last one at the end
         self._all_wrong = _Tries(clock())  # of all addresses that have been wrong before
         self._all_new = _Tries(clock())
@@ -36,7 +36,7 @@ class Throttle:
         now = self._clock()
         wait = entry[2] - now if entry else 0
         if wait > 0:
-            raise _too_many("too many wrong logins", int(wait) + 1)
+            raise _too_many("too many wrong logins", wait // 1000 + 1)
         if source not in self._known and not self._tries_of(source).left(now):
             raise _too_many("too many wrong logins by all addresses together", ALL_PAUSE)
 
@@ -46,14 +46,14 @@ class Throttle:
         source = source_of(address)
         self._tries_of(source).take(now)
         entry = self._entries.get(source)
-        if entry is None or now - entry[1] > FORGET_SEC:
+        if entry is None or now - entry[1] > FORGET_SEC * 1000:
             if entry is None and not self._has_room(now):
                 return
             entry = self._entries[source] = [0, now, now]
         entry[0] += 1
         entry[1] = now
         if entry[0] >= FREE_TRIES:
-            entry[2] = now + min(FIRST_PAUSE << min(entry[0] - FREE_TRIES, 10), LONGEST_PAUSE)
+            entry[2] = now + 1000 * min(FIRST_PAUSE << min(entry[0] - FREE_TRIES, 10), LONGEST_PAUSE)
 
     def succeeded(self, address: str) -> None:
         """Forget an address's wrong logins."""
@@ -69,7 +69,9 @@ class Throttle:
     def _has_room(self, now) -> bool:
         """Whether one more address can be counted, those forgotten that have kept still for long."""
         if len(self._entries) >= ADDRESSES_LIMIT:
-            self._entries = {source: entry for source, entry in self._entries.items() if now - entry[1] <= FORGET_SEC}
+            self._entries = {
+                source: entry for source, entry in self._entries.items() if now - entry[1] <= FORGET_SEC * 1000
+            }
         return len(self._entries) < ADDRESSES_LIMIT
 
 
@@ -82,9 +84,9 @@ class _Tries:
 
     def left(self, now) -> int:
         """How many there are now."""
-        gained = int((now - self._counted_at) / ALL_PAUSE)
+        gained = (now - self._counted_at) // (ALL_PAUSE * 1000)
         self._left = min(ALL_FREE_TRIES, self._left + gained)
-        self._counted_at += gained * ALL_PAUSE
+        self._counted_at += gained * ALL_PAUSE * 1000
         return self._left
 
     def take(self, now) -> None:

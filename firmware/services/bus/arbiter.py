@@ -26,7 +26,7 @@ from hal.contracts import PartError
 from hal.rs485.exchange import Exchange
 from hal.rs485.framing import READ_ONLY, Line, question_key
 from hal.rs485.port import Rs485Port
-from hal.runtime import log, log_exception, monotonic, wait_until
+from hal.runtime import log, log_exception, now_ms, wait_until
 from hal.runtime.annotations import Callable
 from hal.trace import BUS_ERRORS, EXCHANGES, is_traced, trace
 
@@ -44,7 +44,7 @@ class Bus(NoBus):
     """Owner of the RS-485 port. `serial` and `units` are the active values of the settings of these names."""
 
     def __init__(
-        self, port: Rs485Port, serial: shapes.Serial, clock=monotonic, units: list[shapes.UnitsItem] | None = None
+        self, port: Rs485Port, serial: shapes.Serial, clock=now_ms, units: list[shapes.UnitsItem] | None = None
     ):
         self._port = port
         self._serial = serial
@@ -200,7 +200,8 @@ class Bus(NoBus):
     # The loop
 
     def _now(self) -> int:
-        return int(self._clock() * 1000)
+        now: int = self._clock()
+        return now
 
     async def _run(self) -> None:
         while True:

@@ -5,7 +5,7 @@ question that a living unit has never answered is barred by itself. Instants are
 """
 
 from hal.rs485.framing import READ_ONLY
-from hal.runtime import monotonic
+from hal.runtime import now_ms
 from hal.runtime.annotations import Callable
 
 DOWN_COUNT = 3  # exchanges in a row without an answer, and
@@ -91,13 +91,14 @@ class Gaps:
 class DeviceHealth:
     """Counts and judges exchanges. `enabled` is the setting serial.healthCheck; without it no unit is ever down."""
 
-    def __init__(self, enabled: bool, clock=monotonic):
+    def __init__(self, enabled: bool, clock=now_ms):
         self._enabled = enabled
         self._clock = clock
         self._units: dict = {}  # unit id -> Unit
 
     def _now(self) -> int:
-        return int(self._clock() * 1000)
+        now: int = self._clock()
+        return now
 
     def bars(self, uid: int, key: bytes = b"") -> bool:
         """Whether a question is not to be sent: its unit is down or never answers it, and no probe is due."""

@@ -52,14 +52,14 @@ class Transaction:
         self.raw = b""
         self.heard_uid: int | None = None  # with "FOREIGN": who answered
         self.elapsed = 0.0  # seconds on the line, of all tries together
-        self.ended: float | None = None  # monotonic time of the end
+        self.ended: int | None = None  # millisecond of the end
         self.latency = 0.0  # seconds from the end of the question to the begin of the answer
         self.heard: list = []  # unit ids of other frames heard meanwhile
         self.done = asyncio.Event()
         self.on_end: object = None
         self.sharers: list = []  # transactions that get the same answer
 
-    def answered(self, pdu: bytes, now: float) -> None:
+    def answered(self, pdu: bytes, now: int) -> None:
         """End with the answer's PDU, an exception perhaps."""
         self.answer = pdu
         is_exception = pdu[0] & 0x80 != 0
@@ -67,7 +67,7 @@ class Transaction:
             self.exception = pdu[1]
         self.finish("EXCEPTION" if is_exception else None, now)
 
-    def finish(self, error: str | None, now: float) -> None:
+    def finish(self, error: str | None, now: int) -> None:
         """End, once, and tell whoever waits."""
         if self.done.is_set():
             return

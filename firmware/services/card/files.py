@@ -11,7 +11,7 @@ from firmware.services.card.worker import CardWorker
 from firmware.services.errors import Refused
 from firmware.services.transfers import Transfers
 from hal.contracts import Card, PartError
-from hal.runtime import b64encode, in_time, log, monotonic
+from hal.runtime import b64encode, in_time, log, now_ms
 from hal.runtime.annotations import Callable, T, Ts, Unpack
 
 READ_SEC = 10  # how long somebody waits for what is read
@@ -25,7 +25,7 @@ STOP_SEC = 3
 class CardFiles(NoCardFiles):
     """The files on a card; `card` is the board's part.
 
-    `local_iso` turns seconds UTC into ISO 8601 in device local time. All file work is done in turns, by a worker.
+    `local_iso` turns milliseconds UTC into ISO 8601 in device local time. All file work is done in turns, by a worker.
 
     An upload grows in a folder of the device's own at the card's root and is renamed when its last block is in. Few are
     under way at a time. An upload belongs to the `owner` (a session, an address) that sent its block 0: whoever sends
@@ -35,7 +35,7 @@ class CardFiles(NoCardFiles):
     NOT_FOUND and NOT_DIRECTORY where they fit, and what its own line says.
     """
 
-    def __init__(self, card: Card, local_iso, clock=monotonic, transfers: Transfers | None = None):
+    def __init__(self, card: Card, local_iso, clock=now_ms, transfers: Transfers | None = None):
         self._card = card
         self._transfers = transfers or Transfers(clock)
         self._worker = CardWorker(clock)

@@ -3,7 +3,7 @@
 import os
 
 from firmware.services.errors import Refused
-from hal.runtime import ENOENT, MICROPYTHON, monotonic
+from hal.runtime import ENOENT, MICROPYTHON, now_ms
 from hal.runtime.files import folder_stamp, link_status, list_folder, real_path, translate
 
 PATH_MAX = 1024  # characters of a whole path
@@ -13,7 +13,7 @@ UPLOADS_FOLDER = "_UPLOADS.TMP"  # at the card's root, for the device alone; an 
 _FORBIDDEN = ':*?"<>|'  # in a name on FAT
 _FOLDERS_KEPT = 4
 _NAMES_KEPT = 2000 if MICROPYTHON else 20000  # in all these folders together
-_LISTING_AGE = 5.0  # seconds: not every medium changes a folder's time with its contents
+_LISTING_AGE = 5000  # milliseconds: not every medium changes a folder's time with its contents
 
 # Letters that FAT takes for the same: (first small letter, last, step, distance to the capital). Latin, Greek,
 # Cyrillic, Armenian, one to one as in a FAT driver's table: there the German sharp s has no capital.
@@ -92,7 +92,7 @@ class CardTree:
     names of its folder, of which those of the last few are kept.
     """
 
-    def __init__(self, root: str, clock=monotonic):
+    def __init__(self, root: str, clock=now_ms):
         self.root = real_path(root)
         self._clock = clock
         self._listings: list = []  # the one used last at the end
@@ -178,7 +178,7 @@ class CardTree:
             self._listings.pop(0)
         return listing
 
-    def _age(self, listing: "_Listing") -> float:
+    def _age(self, listing: "_Listing") -> int:
         return self._clock() - listing.read_at
 
     def _names_kept(self) -> int:
@@ -204,7 +204,7 @@ class CardTree:
 class _Listing:
     """The names in a folder as they were at one time."""
 
-    def __init__(self, folder: str, stamp: int | None, read_at: float, names: list[str]):
+    def __init__(self, folder: str, stamp: int | None, read_at: int, names: list[str]):
         self.folder = folder
         self.stamp = stamp
         self.read_at = read_at

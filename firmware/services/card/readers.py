@@ -3,7 +3,7 @@
 from hal.runtime.annotations import BinaryIO
 
 _READERS_MAX = 4
-_READER_AGE = 2.0  # seconds: then it is looked up anew, somebody else may have put another file in its place
+_READER_AGE = 2000  # milliseconds: then it is looked up anew, somebody else may have put another file in its place
 
 
 class Readers:

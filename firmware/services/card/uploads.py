@@ -16,8 +16,10 @@ BLOCKS_MAX = FILE_MAX // BLOCK + 1
 
 _UPLOADS_MAX = 4
 _SHARE = 2  # of them, which an address keeps when another one wants to begin
-_GIVES_WAY = 30.0  # seconds without a block, after which an upload gives way to another one where there is no room
-_UPLOAD_IDLE = 600.0  # seconds after which an upload is given up
+_GIVES_WAY = (
+    30000  # milliseconds without a block, after which an upload gives way to another one where there is no room
+)
+_UPLOAD_IDLE = 600000  # milliseconds after which an upload is given up
 _BUSY_RETRY = 10  # seconds
 _DONE_KEPT = 8
 
@@ -128,7 +130,7 @@ class Upload:
 
     part: "Part"
 
-    def __init__(self, key: str, names: list[str], owner: str, address: str, block_count: int, now: float):
+    def __init__(self, key: str, names: list[str], owner: str, address: str, block_count: int, now: int):
         self.key = key
         self.names = names
         self.owner = owner
@@ -138,7 +140,7 @@ class Upload:
         self.last = b""
         self.used_at = now
 
-    def take(self, data: bytes, now: float) -> None:
+    def take(self, data: bytes, now: int) -> None:
         """The next block has been written."""
         self.next += 1
         self.last = data
@@ -187,7 +189,7 @@ def check_block(block_idx: int, block_count: int, data: bytes) -> None:
         raise Refused("TOO_LARGE", f"blockCount: a file on the SD card has at most {FILE_MAX} bytes")
 
 
-def _used_at(upload: Upload) -> float:
+def _used_at(upload: Upload) -> int:
     return upload.used_at
 
 

@@ -81,7 +81,7 @@ class Volume:
         attrib += "r" if allowed & 0o400 else "-"
         attrib += "w" if allowed & 0o200 else "-"
         size = 0 if is_folder(status) else status[6]
-        return {"name": name, "attrib": attrib, "size": size, "datetime": self._local_iso(status[8])}
+        return {"name": name, "attrib": attrib, "size": size, "datetime": self._local_iso(status[8] * 1000)}
 
     def info(self, names: list[str]) -> dict:
         """{"name", "attrib", "size", "datetime"} of a file or folder."""

@@ -3,7 +3,7 @@
 import asyncio
 
 from firmware.services.errors import Refused
-from hal.runtime import in_time, monotonic
+from hal.runtime import in_time, now_ms
 from hal.runtime.annotations import Callable, T, Ts, Unpack
 from hal.runtime.files import serial_offload
 
@@ -18,18 +18,18 @@ class CardWorker:
     What has begun cannot be ended: it may go on after its caller was refused. What has not begun by then never begins.
     """
 
-    def __init__(self, clock=monotonic):
+    def __init__(self, clock=now_ms):
         self._offload = serial_offload()
         self._clock = clock
         self._waiting = 0
-        self._begun: float | None = None  # when what is being done now was begun
+        self._begun: int | None = None  # when what is being done now was begun
 
     async def do(self, seconds: float, function: Callable[[Unpack[Ts]], T], *args: Unpack[Ts]) -> T:
         """The result of a function. Refused CARD_BUSY where others take long, CARD_FAILED after so many seconds."""
         if self._waiting >= WAITING_MAX:
             raise Refused("CARD_BUSY", f"{WAITING_MAX} requests wait for the SD card already", RETRY_SEC)
         begun = self._begun
-        if begun is not None and self._clock() - begun > SLOW_SEC:
+        if begun is not None and self._clock() - begun > SLOW_SEC * 1000:
             raise Refused("CARD_BUSY", "the SD card has been busy for long, or does not answer", RETRY_SEC)
         self._waiting += 1
         try:

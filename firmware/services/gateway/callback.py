@@ -17,7 +17,7 @@ from hal.runtime import (
     in_time,
     keep_alive,
     log_exception,
-    monotonic,
+    now_ms,
     open_tls,
     random_bytes,
     wait_until,
@@ -42,7 +42,7 @@ class CloudConnection(Service):
         registers: OwnRegisters,
         settings: shapes.CbCloud,
         to_cloud: bool = True,
-        clock=monotonic,
+        clock=now_ms,
     ):
         self._router = router
         self._registers = registers
@@ -76,7 +76,7 @@ class CloudConnection(Service):
         return {
             "connected": self.is_connected(),
             "server": f"{settings['host']}:{settings['port']}" if settings["enabled"] else None,
-            "sinceSec": int(self._clock() - self._since),
+            "sinceSec": (self._clock() - self._since) // 1000,
             "attempts": self._attempts,
             "lastError": self._last_error,
         }
@@ -98,7 +98,7 @@ class CloudConnection(Service):
             self._redial.clear()
             started = self._clock()
             await self._call()
-            if self._clock() - started >= STEADY_SEC:
+            if self._clock() - started >= STEADY_SEC * 1000:
                 pauses.reset()
             if await wait_until(self._redial, _jittered(pauses.next())):
                 pauses.reset()

@@ -14,7 +14,7 @@ from firmware.services.problems import Problems
 from firmware.services.routing.mbap import MbapStream
 from firmware.services.routing.router import ModbusRouter
 from hal.ip_addresses import lies_in, parse_network, source_of
-from hal.runtime import abort_stream, bind_datagrams, listen, log_exception, monotonic, peer_address
+from hal.runtime import abort_stream, bind_datagrams, listen, log_exception, now_ms, peer_address
 from hal.service import Service
 
 GRACE_SEC = 5  # who asked within so many seconds gives way only to an address that has fewer connections
@@ -31,7 +31,7 @@ class ModbusGateway(Service):
         router: ModbusRouter,
         settings: shapes.ModbusTcp,
         problems: Problems | None = None,
-        clock=monotonic,
+        clock=now_ms,
         tunnel: "list[str] | tuple" = (),
     ):
         self._router = router

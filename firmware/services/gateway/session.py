@@ -4,7 +4,7 @@ import asyncio
 
 from firmware.services.routing.mbap import BadFrame
 from firmware.services.routing.router import ModbusRouter
-from hal.runtime import CONNECTION_ERRORS, abort_stream, close_stream, monotonic
+from hal.runtime import CONNECTION_ERRORS, abort_stream, close_stream, now_ms
 
 
 class PeerIsServer(Exception):
@@ -17,10 +17,10 @@ class ModbusSession:
     `frames` cuts the stream: an MbapStream or an RtuStream. `from_cloud`: the other end may write the activation code.
     """
 
-    def __init__(self, frames, writer, router: ModbusRouter, from_cloud: bool = False, clock=monotonic):
+    def __init__(self, frames, writer, router: ModbusRouter, from_cloud: bool = False, clock=now_ms):
         self.from_cloud = from_cloud
         self.end_reason = "CLOSED"  # why serving ended: CLOSED by the other end, BAD_FRAME, PEER_IS_SERVER, LOST
-        self._used = clock()  # monotonic time of the last whole request or answer
+        self._used = clock()  # millisecond of the last whole request or answer
         self._call: tuple | None = None  # the frame that was sent unasked
         self._frames = frames
         self._writer = writer
@@ -67,7 +67,7 @@ class ModbusSession:
 
     def idle_sec(self) -> float:
         """Seconds since the last request or answer; 0 while a request waits for its answer."""
-        return 0.0 if self._handles else self._clock() - self._used
+        return 0.0 if self._handles else (self._clock() - self._used) / 1000
 
     def call(self, uid: int, pdu: bytes) -> None:
         """Say unasked who calls; the frame is no question of the other end when it comes back."""

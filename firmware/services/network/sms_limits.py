@@ -25,9 +25,9 @@ def require_ordinary(phone: str, allowed: list[str]) -> None:
 
 
 class SmsBudget:
-    """So many messages a day, UTC, over restarts. `utc()` is the time in seconds, None where it is not known."""
+    """So many messages a day, UTC, over restarts. `utc()` is the time in milliseconds, None where it is not known."""
 
-    def __init__(self, state_dir: str, per_day: int, utc: Callable[[], float | None]) -> None:
+    def __init__(self, state_dir: str, per_day: int, utc: Callable[[], int | None]) -> None:
         self._path = state_dir + "/" + _FILE
         self._per_day = per_day
         self._utc = utc
@@ -37,9 +37,9 @@ class SmsBudget:
         """Refused SMS_LIMIT where no message may be sent any more today."""
         self._turn_day()
         if self._count >= self._per_day:
-            now = self._utc() or 0
+            now = (self._utc() or 0) // 1000
             message = f"{self._per_day} messages a day may be sent (setting gsm.smsPerDay), and were"
-            raise Refused("SMS_LIMIT", message, _DAY - int(now) % _DAY)
+            raise Refused("SMS_LIMIT", message, _DAY - now % _DAY)
 
     def spend(self, messages: int) -> None:
         """So many messages have been sent, or may have been."""
@@ -51,7 +51,7 @@ class SmsBudget:
 
     def _turn_day(self) -> None:
         now = self._utc()
-        today = self._day if now is None else int(now) // _DAY
+        today = self._day if now is None else now // (_DAY * 1000)
         if today != self._day:
             self._day, self._count = today, 0
 

@@ -14,7 +14,7 @@ from hal.runtime import (
     addresses_of,
     in_time,
     log_exception,
-    monotonic,
+    now_ms,
     wait_until,
 )
 from hal.runtime.annotations import Awaitable, Callable
@@ -43,12 +43,12 @@ async def dial(host: str, port: int) -> tuple:
 class Question:
     """A request and its way to a server."""
 
-    def __init__(self, transaction: Transaction, uid: int, now: float, wait: float):
+    def __init__(self, transaction: Transaction, uid: int, now: int, wait: float):
         self.transaction = transaction
         self.uid = uid  # by which the server knows the unit
         self.asked = now
-        self.deadline = now + wait  # for the answer
-        self.latest = now + transaction.wait  # for being sent
+        self.deadline = now + int(wait * 1000)  # for the answer
+        self.latest = now + int(transaction.wait * 1000)  # for being sent
         self.may_repeat = transaction.pdu[0] in READ_ONLY
 
 
@@ -58,7 +58,7 @@ class RemoteServer(Service):
     `row` is the first row of the setting forwarding that names it; `connect(host, port)` opens the connection.
     """
 
-    def __init__(self, row: shapes.ForwardingItem, connect=dial, clock=monotonic):
+    def __init__(self, row: shapes.ForwardingItem, connect=dial, clock=now_ms):
         self._host = row["host"]
         self._port = row["port"]
         self._in_flight = row["inFlight"]
@@ -70,7 +70,7 @@ class RemoteServer(Service):
         self._last_tid = 0
         self._wake = asyncio.Event()
         self._serves = False
-        self._barred_until = 0.0
+        self._barred_until = 0
         self._trouble = Trouble(f"forwarding to {self._host}:{self._port}")
 
     def ask(self, transaction: Transaction, uid: int, wait: float) -> None:
@@ -111,7 +111,7 @@ class RemoteServer(Service):
                 await self._serve()
             self._trouble.end()
         except (asyncio.TimeoutError,) + CONNECTION_ERRORS as exc:
-            self._barred_until = self._clock() + RETRY_SEC
+            self._barred_until = self._clock() + RETRY_SEC * 1000
             self._trouble.tell(str(exc) or f"no connection within {CONNECT_SEC} s")
         except Exception as exc:
             log_exception(exc)
@@ -129,7 +129,7 @@ class RemoteServer(Service):
                 await asyncio.sleep(self._pause)
             reading = self.spawn(self._read(frames))
             used = self._clock()
-            while not reading.done() and (self._waiting or self._sent or self._clock() - used < IDLE_SEC):
+            while not reading.done() and (self._waiting or self._sent or self._clock() - used < IDLE_SEC * 1000):
                 self._wake.clear()
                 self._expire()
                 if self._send(writer):
@@ -163,7 +163,7 @@ class RemoteServer(Service):
         """Seconds until the first request that waits must have been answered."""
         now = self._clock()
         ends = [question.deadline for question in self._questions()] + [question.latest for question in self._waiting]
-        return max(0.001, min([end - now for end in ends] or [IDLE_SEC]))
+        return max(1, min([end - now for end in ends] or [IDLE_SEC * 1000])) / 1000
 
     async def _read(self, frames: MbapStream) -> None:
         try:
@@ -182,7 +182,7 @@ class RemoteServer(Service):
             return
         now = self._clock()
         self._leave(question)
-        question.transaction.elapsed = now - question.asked
+        question.transaction.elapsed = (now - question.asked) / 1000
         question.transaction.answered(pdu, now)
         self._wake.set()
 
@@ -223,7 +223,7 @@ class RemoteServer(Service):
     def _end(self, question: Question, error: str) -> None:
         self._leave(question)
         now = self._clock()
-        question.transaction.elapsed = now - question.asked
+        question.transaction.elapsed = (now - question.asked) / 1000
         question.transaction.finish(error, now)
 
     def _leave(self, question: Question) -> None:

@@ -5,7 +5,7 @@ from firmware.services.bus.transaction import INTERACTIVE, Transaction
 from firmware.services.errors import Refused
 from firmware.services.routing.router import ModbusRouter
 from hal.rs485.framing import answer_fits
-from hal.runtime import b64encode, monotonic, wait_until
+from hal.runtime import b64encode, now_ms, wait_until
 
 RESULTS_LIMIT = 256
 RESULT_SEC = 60  # how long a result can be read
@@ -14,7 +14,7 @@ RESULT_SEC = 60  # how long a result can be read
 class ModbusRequests:
     """Accepts requests and keeps their results."""
 
-    def __init__(self, router: ModbusRouter, clock=monotonic):
+    def __init__(self, router: ModbusRouter, clock=now_ms):
         self._router = router
         self._clock = clock
         self._entries: dict = {}  # tid -> (transaction, (count, type, order) of the values of a typed read or None)
@@ -62,7 +62,7 @@ class ModbusRequests:
         }
 
     def _forget_old(self) -> None:
-        oldest = self._clock() - RESULT_SEC
+        oldest = self._clock() - RESULT_SEC * 1000
         for tid, (transaction, _) in list(self._entries.items()):
             if transaction.ended is not None and transaction.ended <= oldest:
                 del self._entries[tid]

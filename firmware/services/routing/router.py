@@ -12,7 +12,7 @@ from firmware.services.routing.own_registers import OwnRegisters
 from firmware.services.transfers import Transfers
 from hal.fields import BadField
 from hal.rs485.framing import READ_ONLY
-from hal.runtime import monotonic
+from hal.runtime import now_ms
 
 SERVER_BUSY = 6  # exception code of the application protocol specification, section 7
 CLIENT_MARGIN_SEC = 0.1  # an exception is on its way so long before its client gives up
@@ -29,7 +29,7 @@ class ModbusRouter:
         forwarding: Forwarding,
         settings: shapes.ModbusTcp,
         transfers: Transfers | None = None,
-        clock=monotonic,
+        clock=now_ms,
     ):
         self._bus = bus
         self._registers = registers

@@ -6,7 +6,7 @@ from firmware.services.bus.arbiter import Bus
 from firmware.services.bus.transaction import SEARCH, Transaction
 from firmware.services.errors import Refused
 from hal.rs485.framing import Line
-from hal.runtime import log_exception, monotonic
+from hal.runtime import log_exception, now_ms
 from hal.runtime.annotations import Awaitable, Callable, Ts, Unpack
 from hal.service import Service
 
@@ -14,11 +14,11 @@ from hal.service import Service
 class LineSearch(Service):
     """Base of the searches. A search walks a plan of `planned` seconds, of which `walked` lie behind."""
 
-    def __init__(self, bus: Bus, clock=monotonic):
+    def __init__(self, bus: Bus, clock=now_ms):
         self._bus = bus
         self._clock = clock
         self._status = "IDLE"
-        self._started = 0.0
+        self._started = 0
         self._planned = 0.0
         self._walked = 0.0
 
@@ -81,4 +81,4 @@ class LineSearch(Service):
         """Seconds that a planned second has taken so far: answers shorten probes, other traffic delays them."""
         if self._walked < 1:
             return 1.0
-        return (self._clock() - self._started) / self._walked
+        return (self._clock() - self._started) / 1000 / self._walked

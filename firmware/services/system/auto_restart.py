@@ -3,7 +3,7 @@
 import asyncio
 
 from firmware.services import shapes
-from hal.runtime import monotonic
+from hal.runtime import now_ms
 from hal.runtime.annotations import Callable
 from hal.service import Service
 
@@ -11,15 +11,15 @@ CHECK_SEC = 5
 
 
 class AutoRestart(Service):
-    """Watches the time. `settings` is the active value of areset; `last_transfer()` is the monotonic time of the last
+    """Watches the time. `settings` is the active value of areset; `last_transfer()` is the millisecond of the last
     transfer (transfers.py), or None; `restart()` is called once when it is time."""
 
     def __init__(
         self,
         settings: shapes.Areset,
-        last_transfer: Callable[[], float | None],
+        last_transfer: Callable[[], int | None],
         restart: Callable[[], None],
-        clock: Callable[[], float] = monotonic,
+        clock: Callable[[], int] = now_ms,
     ) -> None:
         self._settings = settings
         self._last_transfer = last_transfer
@@ -37,7 +37,7 @@ class AutoRestart(Service):
         since = self._started
         if self._settings["onlyIdle"]:
             since = max(since, self._last_transfer() or since)
-        return self._clock() - since >= self._settings["periodMin"] * 60
+        return self._clock() - since >= self._settings["periodMin"] * 60000
 
     async def _watch(self) -> None:
         while not self.is_due():  # noqa: ASYNC110 - what makes it due is time itself

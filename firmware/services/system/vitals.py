@@ -2,7 +2,7 @@
 
 from firmware.services.problems import Problems
 from hal.contracts import System
-from hal.runtime import monotonic
+from hal.runtime import now_ms
 from hal.runtime.annotations import Callable
 
 
@@ -13,9 +13,9 @@ class SystemState:
         self,
         system: System,
         problems: Problems,
-        started: float,
+        started: int,
         unexpected: Callable[[], int],
-        clock: Callable[[], float] = monotonic,
+        clock: Callable[[], int] = now_ms,
     ) -> None:
         self._system = system
         self._problems = problems
@@ -30,7 +30,7 @@ class SystemState:
         if count:
             errors.append(f"{count} unexpected errors since start; the log has them")
         return {
-            "uptimeSec": int(self._clock() - self._started),
+            "uptimeSec": (self._clock() - self._started) // 1000,
             "startReason": self._system.start_reason(),
             "memFree": self._system.memory_free(),
             "cpuTempC": self._system.cpu_temperature(),

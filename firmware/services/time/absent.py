@@ -12,16 +12,16 @@ class NoClock(Service):
     def __init__(self, settings: shapes.Area):
         self._local = LocalTime(settings["timeGmt"], settings["tsMode"], settings["tsManual"])
 
-    def local_iso(self, utc: float) -> str:
-        """Local time of a moment in seconds UTC, ISO 8601 without a zone."""
+    def local_iso(self, utc: int) -> str:
+        """Local time of a moment in milliseconds UTC, ISO 8601 without a zone."""
         return self._local.local_iso(utc)
 
     def state(self) -> dict | None:
         """The state key `time`."""
         return None
 
-    def utc(self) -> float | None:
-        """Seconds since 1970, None where there is no clock or it was never set."""
+    def utc(self) -> int | None:
+        """Milliseconds since 1970, None where there is no clock or it was never set."""
         return None
 
     def utc_iso_ago(self, age: float) -> str | None:

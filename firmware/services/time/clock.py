@@ -8,9 +8,9 @@ from firmware.services.time.absent import NoClock
 from firmware.services.time.local_time import DAY, iso, parse_moment
 from firmware.services.time.sun import NOON, sun_times
 from hal.contracts import Clock, PartError
-from hal.runtime import log, log_exception, monotonic
+from hal.runtime import log, log_exception, now_ms
 
-NEVER_SET = 1704067200  # 1 January 2024: clocks that were never set begin long before
+NEVER_SET = 1704067200000  # 1 January 2024: clocks that were never set begin long before
 FIRST_SYNC_SEC = 2  # after start
 RETRY_SEC = 30  # after a failure; doubles up to the period
 LONGEST_SLEEP_SEC = 3600  # MicroPython's timers do not reach a week
@@ -21,16 +21,16 @@ KISS_SLOWER = "RATE"  # it was asked too often
 class ClockService(NoClock):
     """`clock` is the board's part. `settings` is the active area: timeGmt, tsMode, tsManual, astro and ntp."""
 
-    def __init__(self, clock: Clock, settings: shapes.Area, ntp_port: int = sntp.PORT, monotonic_clock=monotonic):
+    def __init__(self, clock: Clock, settings: shapes.Area, ntp_port: int = sntp.PORT, clock_ms=now_ms):
         super().__init__(settings)
         self._clock = clock
         self._astro = settings["astro"]
         self._ntp = settings["ntp"]
         self._ntp_port = ntp_port
         self._source = "RTC"
-        self._last_sync: float | None = None
-        self._monotonic = monotonic_clock
-        self._barred: dict = {}  # server that does not want to be asked -> until when, monotonic; None: for good
+        self._last_sync: int | None = None
+        self._now_ms = clock_ms
+        self._barred: dict = {}  # server that does not want to be asked -> until which millisecond; None: for good
         self._turn = asyncio.Lock()
 
     async def start(self) -> None:
@@ -51,25 +51,28 @@ class ClockService(NoClock):
             "sunset": sunset,
         }
 
-    def _sun_times(self, now: float) -> tuple[str | None, str | None]:
+    def _sun_times(self, now: int) -> tuple[str | None, str | None]:
         """Sunrise and sunset of today in local time; None where the setting astro tells no place, or there are none."""
         if not self._astro["latitude"] and not self._astro["longitude"]:
             return None, None
         offset = self._local.offset(now)
-        day = int((now + offset) // DAY)
-        noon = NOON - self._astro["longitude"] * 240 + offset  # by the Sun; it is of the day before or after far from
-        day -= int(noon // DAY)  # where the zone's clocks are right
+        day = (now + offset) // DAY
+        noon = (
+            NOON * 1000 - int(self._astro["longitude"] * 240000) + offset
+        )  # by the Sun; it is of the day before or after far from
+        day -= noon // DAY  # where the zone's clocks are right
         times = sun_times(day, self._astro["latitude"], self._astro["longitude"])
         if times is None:
             return None, None
-        return self._local.local_iso(day * DAY + times[0]), self._local.local_iso(day * DAY + times[1])
+        rise, set_ = (day * DAY + seconds * 1000 for seconds in times)
+        return self._local.local_iso(rise), self._local.local_iso(set_)
 
     def utc_iso_ago(self, age: float) -> str | None:
         """UTC time of so many seconds ago, ISO 8601."""
-        return iso(self._clock.now() - age) + "Z"
+        return iso(self._clock.now() - int(age * 1000)) + "Z"
 
-    def utc(self) -> float | None:
-        """Seconds since 1970, None where the clock was never set."""
+    def utc(self) -> int | None:
+        """Milliseconds since 1970, None where the clock was never set."""
         now = self._clock.now()
         return None if now < NEVER_SET else now
 
@@ -99,7 +102,7 @@ class ClockService(NoClock):
                 if not server:
                     continue
                 try:
-                    return {"status": "DONE", "errorCode": None, "offsetMs": round(await self._take(server) * 1000)}
+                    return {"status": "DONE", "errorCode": None, "offsetMs": await self._take(server)}
                 except sntp.SntpError as exc:
                     code = exc.code
                     log(f"ntp: {server}: {exc.code} {exc}")
@@ -109,8 +112,8 @@ class ClockService(NoClock):
                     break
             return {"status": "ERROR", "errorCode": code, "offsetMs": None}
 
-    async def _take(self, server: str) -> float:
-        """Set the clock from a server; seconds that it was behind. SntpError, PartError."""
+    async def _take(self, server: str) -> int:
+        """Set the clock from a server; milliseconds that it was behind. SntpError, PartError."""
         if self._is_barred(server):
             raise sntp.SntpError("KISS_OF_DEATH", "is not asked, as it has wished")
         try:
@@ -118,8 +121,8 @@ class ClockService(NoClock):
         except sntp.SntpError as exc:
             self._bar(server, exc)
             raise
-        behind: float = zero + monotonic() - self._clock.now()
-        self._clock.set(zero + monotonic())
+        behind = zero + now_ms() - self._clock.now()
+        self._clock.set(zero + now_ms())
         self._source = "SNTP"
         self._last_sync = self._clock.now()
         return behind
@@ -128,13 +131,13 @@ class ClockService(NoClock):
         if server not in self._barred:
             return False
         until = self._barred[server]
-        return until is None or self._monotonic() < until
+        return until is None or self._now_ms() < until
 
     def _bar(self, server: str, exc: sntp.SntpError) -> None:
         if exc.code == "KISS_OF_DEATH" and str(exc) in KISS_FAREWELL:
             self._barred[server] = None
         elif exc.code == "KISS_OF_DEATH" and str(exc) == KISS_SLOWER:
-            self._barred[server] = self._monotonic() + self._ntp["periodMin"] * 60
+            self._barred[server] = self._now_ms() + self._ntp["periodMin"] * 60000
 
     async def _run(self) -> None:
         period = self._ntp["periodMin"] * 60

@@ -1,4 +1,4 @@
-"""Calendar arithmetic on seconds since 1970-01-01T00:00:00Z, ISO 8601 texts, and the device's local time.
+"""Calendar arithmetic on milliseconds since 1970-01-01T00:00:00Z, ISO 8601 texts, and the device's local time.
 
 Local time is timeGmt minutes ahead of UTC, and further ahead while daylight saving time is in force: by the European
 rule (Directive 2000/84/EC: from the last Sunday of March to that of October, 01:00 UTC), or by a rule of one's own.
@@ -7,12 +7,14 @@ rule (Directive 2000/84/EC: from the last Sunday of March to that of October, 01
 from firmware.services import shapes
 from hal.fields import BadField
 
-DAY = 86400
-EARLIEST = 946684800  # 2000-01-01T00:00:00Z
-LATEST = 4102444800 - 1e-6  # the end of 2099
+MINUTE = 60000  # milliseconds
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+EARLIEST = 946684800000  # 2000-01-01T00:00:00Z
+LATEST = 4102444800000 - 1  # the end of 2099
 
 OFF, EUROPEAN, MANUAL = range(3)  # values of the setting tsMode
-EUROPEAN_SHIFT = 3600
+EUROPEAN_SHIFT = HOUR
 ANY_DAY = 7  # as day of the week in setting tsManual
 
 _MONTH_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
@@ -56,7 +58,7 @@ def weekday_date(year: int, month: int, week: int, weekday: int) -> int:
 def switch_over(rule: dict, which: str, year: int) -> int:
     """The start or the end, as `which` says, of daylight saving time in a year by a value of setting tsManual.
 
-    Seconds as clocks on the wall show them, from 1970-01-01 on.
+    Milliseconds as clocks on the wall show them, from 1970-01-01 on.
     """
     month, weekday, first = rule[which + "Month"], rule[which + "Day"], rule[which + "From"]
     if first == 0:
@@ -65,19 +67,19 @@ def switch_over(rule: dict, which: str, year: int) -> int:
         day = days_of(year, month, first)
         if weekday != ANY_DAY:
             day += (weekday - (day + 4)) % 7
-    return day * DAY + rule[which + "Hour"] * 3600 + rule[which + "Min"] * 60
+    moment: int = day * DAY + rule[which + "Hour"] * HOUR + rule[which + "Min"] * MINUTE
+    return moment
 
 
-def iso(seconds: float) -> str:
+def iso(moment: int) -> str:
     """ISO 8601 text without a zone, whole seconds."""
-    whole = int(seconds // 1)
-    year, month, day = date_of(whole // DAY)
-    clock = whole % DAY
+    year, month, day = date_of(moment // DAY)
+    clock = moment % DAY // 1000
     return f"{year:04d}-{month:02d}-{day:02d}T{clock // 3600:02d}:{clock // 60 % 60:02d}:{clock % 60:02d}"
 
 
-def parse_iso(text: str) -> tuple[float, int | None]:
-    """(seconds as written, seconds that its zone is ahead of UTC or None) of YYYY-MM-DDThh:mm[:ss[.f]][Z|+hh[:]mm].
+def parse_iso(text: str) -> tuple[int, int | None]:
+    """(milliseconds as written, those that its zone is ahead of UTC or None) of YYYY-MM-DDThh:mm[:ss[.f]][Z|+hh[:]mm].
 
     A leap second, ss 60, is the second after it. ValueError where it is none.
     """
@@ -95,11 +97,8 @@ def parse_iso(text: str) -> tuple[float, int | None]:
     last = 60 if minute % 15 == 14 else 59  # leap seconds come at 23:59:60 UTC, zones are apart by quarters of an hour
     if not (1 <= month <= 12 and 1 <= day <= month_days(year, month) and hour < 24 and minute < 60 and second <= last):
         raise ValueError("no such moment")
-    seconds: float = days_of(year, month, day) * DAY + hour * 3600 + minute * 60 + second
-    if fraction:
-        _digits(fraction)
-        seconds += int(fraction[:6]) / 10 ** len(fraction[:6])
-    return seconds, zone
+    moment = days_of(year, month, day) * DAY + hour * HOUR + minute * MINUTE + second * 1000
+    return moment + int((_digits(fraction) + "000")[:3]), zone
 
 
 def _split(text: str, separator: str, sizes: tuple) -> list:
@@ -128,8 +127,8 @@ def _cut_zone(text: str) -> tuple[str, int | None]:
         clock, mark, zone = text.partition(sign)
         if mark:
             minutes = zone[3:] if zone[2:3] == ":" else zone[2:] or "00"
-            offset = _number(zone[:2], 2) * 3600 + _number(minutes, 2) * 60
-            if offset > 14 * 3600 or int(minutes) > 59:
+            offset = _number(zone[:2], 2) * HOUR + _number(minutes, 2) * MINUTE
+            if offset > 14 * HOUR or int(minutes) > 59:
                 raise ValueError("no such zone")
             return clock, offset if sign == "+" else -offset
     return text, None
@@ -139,20 +138,20 @@ class LocalTime:
     """Device local time by the active settings timeGmt, tsMode and tsManual."""
 
     def __init__(self, time_gmt: int, mode: int, rule: shapes.TsManual):
-        self._standard = time_gmt * 60
+        self._standard = time_gmt * MINUTE
         self._mode = mode
         self._rule = rule
-        self._shift = rule["shiftMin"] * 60 if mode == MANUAL else EUROPEAN_SHIFT
+        self._shift = rule["shiftMin"] * MINUTE if mode == MANUAL else EUROPEAN_SHIFT
 
-    def offset(self, utc: float) -> int:
-        """Seconds that local time is ahead of UTC at a moment."""
+    def offset(self, utc: int) -> int:
+        """Milliseconds that local time is ahead of UTC at a moment."""
         return self._standard + (self._shift if self._is_daylight(utc) else 0)
 
-    def local_iso(self, utc: float) -> str:
+    def local_iso(self, utc: int) -> str:
         """Local time of a moment, ISO 8601 without a zone."""
         return iso(utc + self.offset(utc))
 
-    def utc_of(self, local: float) -> float:
+    def utc_of(self, local: int) -> int:
         """The moment of a local time. Of the two of an hour that comes twice, the first.
 
         ValueError for a time that daylight saving time skips.
@@ -162,11 +161,11 @@ class LocalTime:
                 return local - offset
         raise ValueError("skipped by daylight saving time")
 
-    def _is_daylight(self, utc: float) -> bool:
+    def _is_daylight(self, utc: int) -> bool:
         if self._mode == OFF:
             return False
-        year = date_of(int(utc // DAY))[0]
-        last_start = last_end = -1e12
+        year = date_of(utc // DAY)[0]
+        last_start = last_end = -(10**15)
         for near in (year - 1, year, year + 1):  # an hour of January can be of another year elsewhere
             start, end = self._european(near) if self._mode == EUROPEAN else self._manual(near)
             last_start = start if start <= utc else last_start
@@ -174,8 +173,7 @@ class LocalTime:
         return last_start > last_end
 
     def _european(self, year: int) -> tuple[int, int]:
-        hour = 3600
-        return weekday_date(year, 3, 5, 0) * DAY + hour, weekday_date(year, 10, 5, 0) * DAY + hour
+        return weekday_date(year, 3, 5, 0) * DAY + HOUR, weekday_date(year, 10, 5, 0) * DAY + HOUR
 
     def _manual(self, year: int) -> tuple[int, int]:
         """Start by standard time, end by daylight saving time, as clocks on the wall show them."""
@@ -186,11 +184,11 @@ class LocalTime:
         )
 
 
-def parse_moment(text: str, local_time: LocalTime) -> float:
-    """Seconds UTC of an API's datetime: with a zone taken as such, without as local time. BadField names `datetime`."""
+def parse_moment(text: str, local_time: LocalTime) -> int:
+    """Milliseconds UTC of an API's datetime, local time where it has no zone. BadField names `datetime`."""
     try:
-        seconds, zone = parse_iso(text)
-        utc = local_time.utc_of(seconds) if zone is None else seconds - zone
+        moment, zone = parse_iso(text)
+        utc = local_time.utc_of(moment) if zone is None else moment - zone
     except ValueError:
         raise BadField(
             "datetime: must be an ISO 8601 moment that exists, such as 2026-11-23T12:00:00 or 2026-11-23T12:00:00Z"

@@ -10,8 +10,10 @@ TIMEOUT_SEC = 3
 ERA = 1 << 32  # seconds; NTP's first era ends in 2036
 UNIX_EPOCH = 2208988800  # seconds from 1900 to 1970
 PIVOT = 946684800 + UNIX_EPOCH  # 2000 in NTP's first era: a smaller number is of the second era
-GRANULARITY = 0.1  # seconds by which the two clocks together may misjudge how long an exchange took
-LONGEST_ROOT_DISTANCE = 16.0  # seconds of root delay and dispersion beyond which a server's time is worth nothing
+GRANULARITY = 100  # milliseconds by which the two clocks together may misjudge how long an exchange took
+LONGEST_ROOT_DISTANCE = (
+    16 << 16
+)  # seconds / 65536 of root delay and dispersion beyond which a server's time is worth nothing
 
 
 class SntpError(Exception):
@@ -30,12 +32,12 @@ def request(cookie: bytes) -> bytes:
     return bytes([0x23]) + bytes(39) + cookie
 
 
-def unix_time(data: bytes) -> float:
-    """Seconds since 1970 of an NTP timestamp of 8 bytes, from 2000 to 2136 (RFC 4330 section 3)."""
+def unix_time(data: bytes) -> int:
+    """Milliseconds since 1970 of an NTP timestamp of 8 bytes, from 2000 to 2136 (RFC 4330 section 3)."""
     seconds = int.from_bytes(data[:4], "big")
     if seconds < PIVOT:
         seconds += ERA
-    return seconds - UNIX_EPOCH + int.from_bytes(data[4:8], "big") / ERA
+    return (seconds - UNIX_EPOCH) * 1000 + (int.from_bytes(data[4:8], "big") * 1000 + ERA // 2) // ERA
 
 
 def belongs(data: bytes, cookie: bytes) -> bool:
@@ -43,8 +45,8 @@ def belongs(data: bytes, cookie: bytes) -> bool:
     return len(data) >= PACKET and data[24:32] == cookie
 
 
-def server_times(data: bytes) -> tuple[float, float]:
-    """(receive, transmit) of the server in seconds since 1970, after the checks of RFC 4330 section 5; SntpError."""
+def server_times(data: bytes) -> tuple[int, int]:
+    """(receive, transmit) of the server, milliseconds since 1970, after the checks of RFC 4330 section 5; SntpError."""
     leap, version, mode, stratum = data[0] >> 6, data[0] >> 3 & 7, data[0] & 7, data[1]
     if mode != 4 or version not in (3, 4):
         raise SntpError("BAD_ANSWER", f"mode {mode}, version {version}")
@@ -54,10 +56,10 @@ def server_times(data: bytes) -> tuple[float, float]:
         raise SntpError("NOT_SYNCHRONISED")
     if data[40:48] == bytes(8) or data[32:40] == bytes(8):
         raise SntpError("BAD_ANSWER", "a timestamp is zero")
-    root_delay = int.from_bytes(data[4:8], "big") / 65536
-    if root_delay >= 32768:
-        root_delay -= 65536  # a signed number
-    if abs(root_delay) / 2 + int.from_bytes(data[8:12], "big") / 65536 > LONGEST_ROOT_DISTANCE:
+    root_delay = int.from_bytes(data[4:8], "big")
+    if root_delay >= 1 << 31:
+        root_delay -= 1 << 32  # a signed number
+    if abs(root_delay) // 2 + int.from_bytes(data[8:12], "big") > LONGEST_ROOT_DISTANCE:
         raise SntpError("NOT_SYNCHRONISED", "the server's own source is too far away")
     received, sent = unix_time(data[32:40]), unix_time(data[40:48])
     if sent > LATEST:
@@ -67,7 +69,7 @@ def server_times(data: bytes) -> tuple[float, float]:
     return received, sent
 
 
-def offset_and_delay(left: float, received: float, sent: float, back: float) -> tuple[float, float]:
+def offset_and_delay(left: int, received: int, sent: int, back: int) -> tuple[int, int]:
     """(t, d) of RFC 4330 section 5: how far the server is ahead of the clock of `left` and `back`, and the round trip.
 
     SntpError where the server had the request for longer than we waited.
@@ -75,13 +77,13 @@ def offset_and_delay(left: float, received: float, sent: float, back: float) -> 
     delay = (back - left) - (sent - received)
     if delay < -GRANULARITY:
         raise SntpError("BAD_ANSWER", "sent later than it came")
-    return ((received - left) + (sent - back)) / 2, delay
+    return ((received - left) + (sent - back)) // 2, delay
 
 
-async def ask(host: str, port: int = PORT) -> float:
-    """Seconds since 1970, by the server, at the zero of `hal.runtime.monotonic`. SntpError.
+async def ask(host: str, port: int = PORT) -> int:
+    """Milliseconds since 1970, by the server, at the zero of `hal.runtime.now_ms`. SntpError.
 
-    Measured against the monotonic clock, which nobody sets while the answer is on its way.
+    Measured against a clock that nobody sets while the answer is on its way.
     """
     cookie = random_bytes(8)
     try:

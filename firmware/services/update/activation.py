@@ -48,7 +48,7 @@ class Activation(CloudActivation):
             "activated": asked["activated"] or held is not None,
             "code": asked["code"],
             "features": held["features"] if held else [],
-            "expires": iso(held["expires"]) + "Z" if held and held["expires"] is not None else None,
+            "expires": iso(held["expires"] * 1000) + "Z" if held and held["expires"] is not None else None,
         }
 
     async def activate(self, text: str) -> dict:

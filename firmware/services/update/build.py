@@ -18,7 +18,7 @@ def build_updates(device, state_dir: str, settings: shapes.Area) -> tuple[Update
     """Updates, activation, trial and the server that decides on updates, made of what the device has already."""
     updater, identity = device.board.updater, device.identity.full()
     kept = Kept(DocumentStore(state_dir, "update.json"))
-    times = Times(device.board.clock, kept, int(parse_iso(RELEASE_DATE)[0]))
+    times = Times(device.board.clock, kept, parse_iso(RELEASE_DATE)[0] // 1000)
     licences = DocumentStore(state_dir, "licence.json")
     activation = Activation(updater, times, identity, device.registers, device.cloud, licences)
     budget = Budget(settings["download"]["gsmBytesPerDay"], device.is_on_gsm, times.latest, kept)

@@ -21,7 +21,7 @@ class Times:
 
     def now(self) -> int | None:
         """The clock's time, None where it was never set."""
-        now = 0 if self._clock is None else int(self._clock.now())
+        now = 0 if self._clock is None else self._clock.now() // 1000
         return now if now >= self._released else None
 
     def latest(self) -> int:

@@ -3,7 +3,7 @@ become so. What cannot even do that is given up by what starts it."""
 
 import asyncio
 
-from hal.runtime import log, log_exception, monotonic
+from hal.runtime import log, log_exception, now_ms
 from hal.service import Service
 
 LOOK_SEC = 1.0
@@ -24,18 +24,18 @@ class Trial(Service):
             self.spawn(self._run())
 
     async def _run(self) -> None:
-        began = healthy_since = monotonic()
+        began = healthy_since = now_ms()
         while True:
             await asyncio.sleep(LOOK_SEC)
             problems = await self._problems()
-            now = monotonic()
+            now = now_ms()
             if problems:
                 healthy_since = now
-            if now - healthy_since >= self._updater.healthy_sec:
+            if now - healthy_since >= self._updater.healthy_sec * 1000:
                 await self._updater.confirm()
                 log("update: the new firmware is healthy and stays")
                 return
-            if now - began >= self._updater.trial_sec:
+            if now - began >= self._updater.trial_sec * 1000:
                 await self._updater.give_up("it did not become healthy: " + "; ".join(problems or ["not for long"]))
                 self._restart("ROLLED_BACK")
                 return

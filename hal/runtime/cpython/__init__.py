@@ -18,10 +18,19 @@ from hal.runtime.annotations import IO, Any, Awaitable, Callable, Coroutine, T, 
 from hal.runtime.cpython.threads import Threads
 from hal.runtime.logs import log
 
-monotonic = time.monotonic
 _threads = Threads(8)
 _locked: dict = {}  # folder -> the open descriptor whose lock keeps others out
 _encode = json.JSONEncoder(check_circular=False).encode
+
+
+def now_ms() -> int:
+    """Milliseconds since an arbitrary start; never set back, not moved by setting the clock."""
+    return time.monotonic_ns() // 1000000
+
+
+def now_us() -> int:
+    """Microseconds since an arbitrary start, as `now_ms`."""
+    return time.monotonic_ns() // 1000
 
 
 def traceback_text(exc: BaseException) -> str:

@@ -17,17 +17,35 @@ from hal.runtime.annotations import IO, Any, Awaitable, Callable, Coroutine, T, 
 # Collected early, what lives on is not scattered all over the heap, and long answers fit.
 gc.threshold(65536)  # type: ignore[attr-defined]
 
-_ticks_last = time.ticks_ms()  # type: ignore[attr-defined]
-_ticks_sum = 0
+_LONG_MS = 400000  # the ticks of microseconds wrap after 18 minutes on boards, those of milliseconds after 12 days
+
+_ticks: int = time.ticks_ms()  # type: ignore[attr-defined]
+_sum_ms = 0
+_us_ticks: tuple[int, int] = time.ticks_ms(), time.ticks_us()  # type: ignore[attr-defined]
+_sum_us = 0
 
 
-def monotonic() -> float:
-    """Seconds since an arbitrary start; never set back, not moved by setting the clock."""
-    global _ticks_last, _ticks_sum
-    now = time.ticks_ms()  # type: ignore[attr-defined]
-    _ticks_sum += time.ticks_diff(now, _ticks_last)  # type: ignore[attr-defined]
-    _ticks_last = now
-    return _ticks_sum / 1000
+def now_ms() -> int:
+    """Milliseconds since an arbitrary start; never set back, not moved by setting the clock.
+
+    Goes on where the port's ticks wrap, if it is asked once in six days.
+    """
+    global _ticks, _sum_ms
+    ticks: int = time.ticks_ms()  # type: ignore[attr-defined]
+    _sum_ms += time.ticks_diff(ticks, _ticks)  # type: ignore[attr-defined]
+    _ticks = ticks
+    return _sum_ms
+
+
+def now_us() -> int:
+    """Microseconds since an arbitrary start, as `now_ms`."""
+    global _us_ticks, _sum_us
+    ticks: tuple[int, int] = time.ticks_ms(), time.ticks_us()  # type: ignore[attr-defined]
+    passed_ms = time.ticks_diff(ticks[0], _us_ticks[0])  # type: ignore[attr-defined]
+    passed_us = time.ticks_diff(ticks[1], _us_ticks[1])  # type: ignore[attr-defined]
+    _sum_us += passed_us if passed_ms < _LONG_MS else passed_ms * 1000
+    _us_ticks = ticks
+    return _sum_us
 
 
 def traceback_text(exc: BaseException) -> str:

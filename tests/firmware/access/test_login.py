@@ -23,8 +23,8 @@ from firmware.services.errors import Refused
 class Rig:
     def __init__(self, password="secret-word"):
         self.now = 0.0
-        self.sessions = Sessions(600, lambda: self.now)
-        self.service = Login("admin", password, self.sessions, lambda: self.now)
+        self.sessions = Sessions(600, lambda: round(self.now * 1000))
+        self.service = Login("admin", password, self.sessions, lambda: round(self.now * 1000))
 
     async def attempt(self, address="10.0.0.1", user="admin", password="secret-word", salt=None):
         salt = salt or self.service.salt(address)
@@ -97,7 +97,7 @@ async def test_even_the_right_password_must_wait():
 
 def test_the_wait_never_exceeds_a_quarter_of_an_hour():
     now = [0.0]
-    throttle = Throttle(lambda: now[0])
+    throttle = Throttle(lambda: round(now[0] * 1000))
     for _ in range(40):
         throttle.failed("a")
     with pytest.raises(Refused) as caught:
@@ -122,7 +122,7 @@ def test_the_wait_never_exceeds_a_quarter_of_an_hour():
     ],
 )
 def test_an_ipv6_host_is_throttled_by_its_network(one, other, together):
-    throttle = Throttle(lambda: 0.0)
+    throttle = Throttle(lambda: 0)
     for _ in range(5):
         throttle.failed(one)
     if together:
@@ -177,7 +177,7 @@ def test_salts_of_one_second_differ():
 
 
 async def test_a_salt_that_was_used_is_not_given_again_and_serves_no_more_whatever_else_is_asked_for():
-    salts = Salts(lambda: 100.0)
+    salts = Salts(lambda: 100000)
     used = [salts.give("a") for _ in range(SALTS_A_SECOND)]
     for salt in used:
         assert await salts.use("a", lambda other, salt=salt: other == salt)
@@ -198,7 +198,7 @@ def few_salts(monkeypatch):
 
 async def test_no_salt_serves_twice_however_many_have_served_and_the_memory_of_them_is_bounded(few_salts):
     now = [0.0]
-    salts = Salts(lambda: now[0])
+    salts = Salts(lambda: round(now[0] * 1000))
     served = []
     for number in range(600):
         address = f"10.0.{number % 7}.{number % 11}"
@@ -213,7 +213,7 @@ async def test_no_salt_serves_twice_however_many_have_served_and_the_memory_of_t
 
 async def test_one_address_that_logs_in_all_the_time_does_not_shorten_the_life_of_others_salts(few_salts):
     now = [0.0]
-    salts = Salts(lambda: now[0])
+    salts = Salts(lambda: round(now[0] * 1000))
     waiting = salts.give("b")
     for _ in range(SALT_SEC - 1):
         for _ in range(few_salts - 1):
@@ -225,7 +225,7 @@ async def test_one_address_that_logs_in_all_the_time_does_not_shorten_the_life_o
 
 def test_a_flood_of_addresses_does_not_free_one_that_waits():
     now = [0.0]
-    throttle = Throttle(lambda: now[0])
+    throttle = Throttle(lambda: round(now[0] * 1000))
     for _ in range(8):
         throttle.failed("10.0.0.1")
     for number in range(1000):
@@ -236,7 +236,7 @@ def test_a_flood_of_addresses_does_not_free_one_that_waits():
 
 def test_no_number_of_addresses_makes_the_throttle_forget_one_that_is_counted():
     now = [0.0]
-    throttle = Throttle(lambda: now[0])
+    throttle = Throttle(lambda: round(now[0] * 1000))
     throttle.failed("10.0.0.1")
     for number in range(1000):
         throttle.failed(f"10.1.{number // 256}.{number % 256}")
@@ -248,7 +248,7 @@ def test_no_number_of_addresses_makes_the_throttle_forget_one_that_is_counted():
 
 def test_what_is_counted_is_forgotten_in_time_and_makes_room():
     now = [0.0]
-    throttle = Throttle(lambda: now[0])
+    throttle = Throttle(lambda: round(now[0] * 1000))
     for number in range(ADDRESSES_LIMIT):
         throttle.failed(f"10.1.0.{number}")
     now[0] += FORGET_SEC + 1
@@ -260,7 +260,7 @@ def test_what_is_counted_is_forgotten_in_time_and_makes_room():
 
 def test_slow_guesses_are_counted_too():
     now = [0.0]
-    throttle = Throttle(lambda: now[0])
+    throttle = Throttle(lambda: round(now[0] * 1000))
     for _ in range(FREE_TRIES):
         now[0] += FORGET_SEC - 1
         throttle.failed("10.0.0.1")
@@ -270,7 +270,7 @@ def test_slow_guesses_are_counted_too():
 
 def test_making_room_forgets_none_that_has_tried_of_late():
     now = [0.0]
-    throttle = Throttle(lambda: now[0])
+    throttle = Throttle(lambda: round(now[0] * 1000))
     for number in range(ADDRESSES_LIMIT - 1):
         throttle.failed(f"10.1.0.{number}")
     now[0] += FORGET_SEC + 1
@@ -283,7 +283,7 @@ def test_making_room_forgets_none_that_has_tried_of_late():
 
 
 def test_the_last_addresses_that_have_logged_in_are_known():
-    throttle = Throttle(lambda: 0.0)
+    throttle = Throttle(lambda: 0)
     for number in range(KNOWN_LIMIT + 1):
         throttle.succeeded(f"10.0.0.{number}")
         throttle.succeeded(f"10.0.0.{number}")

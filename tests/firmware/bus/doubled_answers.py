@@ -12,7 +12,7 @@ from firmware.services.bus.arbiter import Bus
 from firmware.services.bus.transaction import GATEWAY, INTERACTIVE, Transaction
 from firmware.services.settings.table import SETTINGS
 from tests.hal.rs485.virtual_wire import VirtualPort, frame
-from tests.virtual_time import run
+from tests.virtual_time import milliseconds, run
 
 SERIAL = next(field.default for field in SETTINGS if field.name == "serial")
 UNITS = (1, 2, 3, 4, 5)
@@ -100,7 +100,7 @@ def exchanges(count, seed=1, lump=1, baud_rate=9600):
         devices = Devices(source)
         port = VirtualPort(clock, devices.answer, lump)
         devices.port = port
-        bus = Bus(port, dict(SERIAL, baudRate=baud_rate, healthCheck=False), clock)
+        bus = Bus(port, dict(SERIAL, baudRate=baud_rate, healthCheck=False), milliseconds(clock))
         await bus.start()
         tally = Tally()
         await asyncio.gather(*[client(bus, source, tally, count // 4, name) for name in "abcd"])

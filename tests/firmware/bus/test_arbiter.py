@@ -55,7 +55,7 @@ class Rig:
     def __init__(self, **serial):
         self.now = 100.0
         self.port = ScriptedPort()
-        self.bus = Bus(self.port, dict(SERIAL, **serial), lambda: self.now)
+        self.bus = Bus(self.port, dict(SERIAL, **serial), lambda: int(self.now * 1000))
 
     async def __aenter__(self):
         await self.bus.start()

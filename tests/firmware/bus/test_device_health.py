@@ -8,7 +8,7 @@ from firmware.services.bus.device_health import LONGEST_PAUSE, DeviceHealth
 class Rig:
     def __init__(self, enabled=True):
         self.now = 0.0
-        self.health = DeviceHealth(enabled, lambda: self.now)
+        self.health = DeviceHealth(enabled, lambda: round(self.now * 1000))
 
     def silent(self, times, every=1.0, uid=7):
         for _ in range(times):

@@ -11,7 +11,7 @@ from hal.rs485.framing import Line
 from hal.simulated.rs485 import SimulatedPort
 from tests.firmware.bus.doubled_answers import exchanges
 from tests.hal.rs485.virtual_wire import VirtualPort, frame
-from tests.virtual_time import run
+from tests.virtual_time import milliseconds, run
 
 SERIAL = next(field.default for field in SETTINGS if field.name == "serial")
 
@@ -73,7 +73,7 @@ def test_a_unit_that_doubles_is_left_alone_until_its_copy_has_come_and_others_ar
     async def main(clock):
         port = VirtualPort(clock)
         port.far = lambda data: answer(port, data)
-        bus = Bus(port, SERIAL, clock)
+        bus = Bus(port, SERIAL, milliseconds(clock))
         await bus.start()
         for _ in range(2):
             known = await bus.exchange(1, read(7), GATEWAY, "a")

@@ -11,7 +11,7 @@ from firmware.services.errors import Refused
 from firmware.services.settings.table import SETTINGS
 from hal.rs485.copies import Copies
 from hal.rs485.exchange import Exchange
-from tests.virtual_time import run
+from tests.virtual_time import milliseconds, run
 
 SERIAL = next(field.default for field in SETTINGS if field.name == "serial")
 ANSWER_SEC = 0.01
@@ -72,7 +72,7 @@ class Model:
         self.source = random.Random(seed)
         self.clock = clock
         self.port = Line()
-        self.bus = Bus(self.port, dict(SERIAL, healthCheck=bool(seed % 2)), clock)
+        self.bus = Bus(self.port, dict(SERIAL, healthCheck=bool(seed % 2)), milliseconds(clock))
         self.given = []  # [transaction, set of errors that it may end with]
 
     def submit(self):
@@ -162,7 +162,7 @@ def test_whatever_happens_every_transaction_ends_with_its_own_answer_or_a_cause(
 def test_a_read_is_asked_again_after_the_port_was_lost_while_it_waited():
     async def main(clock):
         port = Line()
-        bus = Bus(port, SERIAL, clock)
+        bus = Bus(port, SERIAL, milliseconds(clock))
         await bus.start()
         bus.submit(Transaction(2, bytes([3, 0, 0, 0, 1]), INTERACTIVE, "slow"))
         await asyncio.sleep(0.001)
@@ -186,7 +186,7 @@ def test_what_is_on_the_line_when_the_bus_stops_ends_too():
     async def main(clock):
         port = Line()
         port.silent = {1}
-        bus = Bus(port, SERIAL, clock)
+        bus = Bus(port, SERIAL, milliseconds(clock))
         await bus.start()
         asked = Transaction(1, bytes([3, 0, 0, 0, 1]), INTERACTIVE, "a", 60.0)
         bus.submit(asked)
@@ -202,7 +202,7 @@ def test_what_is_on_the_line_when_the_bus_stops_ends_too():
 def test_a_fault_in_the_driver_ends_the_request_that_met_it(quiet):
     async def main(clock):
         port = Line()
-        bus = Bus(port, SERIAL, clock)
+        bus = Bus(port, SERIAL, milliseconds(clock))
         await bus.start()
         port.broken = True
         asked = Transaction(1, bytes([3, 0, 0, 0, 1]), INTERACTIVE, "a")

@@ -9,7 +9,7 @@ from firmware.services.routing.forwarding import Forwarding
 from firmware.services.routing.router import ModbusRouter
 from firmware.services.settings.table import SETTINGS
 from tests.hal.rs485.virtual_wire import VirtualPort, frame
-from tests.virtual_time import run
+from tests.virtual_time import milliseconds, run
 
 DEFAULTS = {field.name: field.default for field in SETTINGS}
 ABSENT = 99
@@ -29,7 +29,7 @@ class Rig:
         self.clock = clock
         self.port = VirtualPort(clock)
         self.port.far = lambda data: answer(self.port, data)
-        self.bus = Bus(self.port, dict(DEFAULTS["serial"], healthCheck=False, lateHorizonMs=0), clock)
+        self.bus = Bus(self.port, dict(DEFAULTS["serial"], healthCheck=False, lateHorizonMs=0), milliseconds(clock))
         self.answered = {}  # who -> answers
         self.tasks = []
 
@@ -150,7 +150,7 @@ def test_a_long_wait_ends_with_its_own_timeout():
 def test_a_waiting_request_of_the_gateway_gets_its_exception_before_its_client_gives_up():
     async def main(rig):
         rig.bus._units = {ABSENT: {"restMs": 0, "responseTimeoutMs": 60000, "retries": 0}}
-        router = ModbusRouter(rig.bus, None, Forwarding([]), DEFAULTS["modbusTcp"], clock=rig.clock)
+        router = ModbusRouter(rig.bus, None, Forwarding([]), DEFAULTS["modbusTcp"], clock=milliseconds(rig.clock))
         hog = asyncio.create_task(rig.ask(ABSENT, read(1), INTERACTIVE, "http"))
         await asyncio.sleep(0.1)
         started = rig.clock()
@@ -197,7 +197,7 @@ def test_reads_with_other_retries_or_another_timeout_do_not_share_an_exchange():
 
 def test_a_search_asks_units_that_are_down():
     async def main(rig):
-        bus = Bus(rig.port, dict(DEFAULTS["serial"], lateHorizonMs=0), rig.clock)
+        bus = Bus(rig.port, dict(DEFAULTS["serial"], lateHorizonMs=0), milliseconds(rig.clock))
         await rig.bus.stop()
         await bus.start()
         for _ in range(4):

@@ -11,7 +11,7 @@ from firmware.services.bus.transaction import GATEWAY, INTERACTIVE, SEARCH, Tran
 from firmware.services.settings.table import SETTINGS
 from hal.rs485.framing import Line
 from tests.hal.rs485.virtual_wire import VirtualPort, WorldPort, frame
-from tests.virtual_time import run
+from tests.virtual_time import milliseconds, run
 
 SERIAL = next(field.default for field in SETTINGS if field.name == "serial")
 
@@ -27,7 +27,7 @@ class Rig:
         self.clock = clock
         self.port = WorldPort(clock, baud_rate) if answer is None else VirtualPort(clock)
         self.port.far = None if answer is None else lambda data: answer(self.port, data)
-        self.bus = Bus(self.port, dict(SERIAL, baudRate=baud_rate, **serial), clock, units)
+        self.bus = Bus(self.port, dict(SERIAL, baudRate=baud_rate, **serial), milliseconds(clock), units)
 
     async def ask(self, uid, pdu, lane=GATEWAY, source="a", **more):
         transaction = Transaction(uid, pdu, lane, source, **more)
@@ -178,7 +178,7 @@ def needs_a_pause(seconds):
     state = {"free": 0.0}
 
     def answer(port, data):
-        now = port._clock()
+        now = port.seconds()
         if now >= state["free"]:
             port.deliver(0.01, frame(data[0], bytes([3, 2, 0, data[3]])))
             state["free"] = now + 0.03 + seconds

@@ -201,14 +201,14 @@ async def test_bodies_arrive_whole_however_they_are_cut():
 
 async def test_answers_are_dated_once_the_time_is_known():
     times = {"passed": 0.0, "utc": None}
-    async with Rig(idle_sec=30, utc=lambda: times["utc"], clock=lambda: times["passed"]) as rig:
+    async with Rig(idle_sec=30, utc=lambda: times["utc"], clock=lambda: round(times["passed"] * 1000)) as rig:
         reader, writer = await rig.connect()
         for passed, utc, date in [
             (0.0, None, None),
-            (1.0, 784111777, "sun, 06 nov 1994 08:49:37 gmt"),
-            (1.5, 784111778, "sun, 06 nov 1994 08:49:37 gmt"),
-            (2.0, 784111778.5, "sun, 06 nov 1994 08:49:38 gmt"),
-            (3.0, 1709164800, "thu, 29 feb 2024 00:00:00 gmt"),
+            (1.0, 784111777000, "sun, 06 nov 1994 08:49:37 gmt"),
+            (1.5, 784111778000, "sun, 06 nov 1994 08:49:37 gmt"),
+            (2.0, 784111778500, "sun, 06 nov 1994 08:49:38 gmt"),
+            (3.0, 1709164800000, "thu, 29 feb 2024 00:00:00 gmt"),
             (4.0, None, None),
         ]:
             times.update(passed=passed, utc=utc)
@@ -250,7 +250,7 @@ async def test_deadlines_are_kept_to_the_second_with_the_limits_that_it_has_by_i
     passed = [0.0]
     usual = HttpLimits()
     times = {"head_sec": usual.head_sec, "body_sec": usual.body_sec, "idle_sec": usual.idle_sec}
-    async with Rig(clock=lambda: passed[0], connections=32, **times) as rig:
+    async with Rig(clock=lambda: round(passed[0] * 1000), connections=32, **times) as rig:
         half = await rig.sent(HELLO[:-4])
         await asyncio.sleep(0.05)
         passed[0] = usual.head_sec

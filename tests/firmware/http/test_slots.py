@@ -59,7 +59,7 @@ async def test_long_polls_of_one_address_leave_places_for_others():
 
 async def test_where_all_addresses_have_one_place_each_the_one_that_stalls_longest_gives_way():
     now = 0.0
-    async with Rig(clock=lambda: now, **LONG) as rig:
+    async with Rig(clock=lambda: round(now * 1000), **LONG) as rig:
         halves = []
         for number in range(28):
             halves.append(await rig.sent(HALF, f"127.0.1.{number}"))

@@ -122,7 +122,7 @@ class Day:
 
     def __init__(self, folder):
         self.folder = str(folder)
-        self.utc = 20000 * 86400.0
+        self.utc = 20000 * 86400000
 
     def gsm(self, modem, **settings):
         settings = dict(default("gsm"), enabled=True, **settings)
@@ -181,18 +181,18 @@ async def sent(service, count, text="x"):
 async def test_so_many_messages_a_day_are_sent_over_restarts_and_again_the_next_day(day):
     assert await sent(day.gsm(Scripted(), smsPerDay=3), 2) == 2
     assert await sent(day.gsm(Scripted(), smsPerDay=3), 9) == 1
-    day.utc += 86399
+    day.utc += 86399000
     service = day.gsm(Scripted(), smsPerDay=3)
     with pytest.raises(Refused) as caught:
         await service.sms_test(PHONE, "x")
     assert caught.value.retry_after == 1
-    day.utc += 1
+    day.utc += 1000
     assert await sent(service, 9) == 3
 
 
 async def test_each_part_of_a_long_message_counts_and_so_does_one_that_may_have_gone(day):
     assert await sent(day.gsm(Scripted(), smsPerDay=7), 9, "x" * 400) == 3
-    day.utc += 86400
+    day.utc += 86400000
     failing = day.gsm(Scripted(ModemFailed("silent", "TIMEOUT")), smsPerDay=2)
     assert await sent(failing, 9) == 2
 

@@ -12,7 +12,7 @@ class Rig:
         self.transfer = None
         self.restarts = 0
         settings = dict({"enabled": True, "periodMin": 5, "onlyIdle": True}, **settings)
-        self.service = AutoRestart(settings, lambda: self.transfer, self.restart, lambda: self.now)
+        self.service = AutoRestart(settings, lambda: self.transfer, self.restart, lambda: round(self.now * 1000))
 
     def restart(self):
         self.restarts += 1
@@ -29,7 +29,7 @@ def test_without_a_transfer_it_is_due_after_the_period():
 def test_a_transfer_puts_it_off():
     rig = Rig()
     rig.now += 250
-    rig.transfer = rig.now
+    rig.transfer = round(rig.now * 1000)
     rig.now += 299
     assert not rig.service.is_due()
     rig.now += 1
@@ -39,7 +39,7 @@ def test_a_transfer_puts_it_off():
 def test_counted_from_start_transfers_do_not_matter():
     rig = Rig(onlyIdle=False)
     rig.now += 299
-    rig.transfer = rig.now
+    rig.transfer = round(rig.now * 1000)
     rig.now += 1
     assert rig.service.is_due()
 

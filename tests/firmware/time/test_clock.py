@@ -14,6 +14,7 @@ from firmware.services.time import sntp
 from firmware.services.time.absent import NoClock
 from firmware.services.time.clock import ClockService
 from hal.contracts import NotPermitted
+from hal.runtime import now_ms
 from hal.simulated.clock import SimulatedClock
 
 DEFAULTS = {field.name: field.default for field in SETTINGS}
@@ -58,10 +59,10 @@ class Server(asyncio.DatagramProtocol):
             self.transport.sendto(answer, addr)
 
 
-def service(tmp_path, port, server1="127.0.0.1", server2="", monotonic=time.monotonic, **settings):
+def service(tmp_path, port, server1="127.0.0.1", server2="", clock_ms=now_ms, **settings):
     ntp = dict(DEFAULTS["ntp"], enabled=True, server1=server1, server2=server2)
     clock = SimulatedClock({}, str(tmp_path))
-    return clock, ClockService(clock, dict(DEFAULTS, ntp=ntp, **settings), port, monotonic)
+    return clock, ClockService(clock, dict(DEFAULTS, ntp=ntp, **settings), port, clock_ms)
 
 
 async def test_sync_steps_the_clock_and_keeps_it_over_a_restart(tmp_path):
@@ -71,10 +72,10 @@ async def test_sync_steps_the_clock_and_keeps_it_over_a_restart(tmp_path):
         assert outcome["status"] == "DONE"
         assert outcome["errorCode"] is None
         assert abs(outcome["offsetMs"] - AHEAD * 1000) < 500
-        assert abs(clock.now() - time.time() - AHEAD) < 0.5
+        assert abs(clock.now() / 1000 - time.time() - AHEAD) < 0.5
         assert times.state()["source"] == "SNTP"
         assert times.state()["lastSync"] == times.state()["utc"]
-        assert abs(SimulatedClock({}, str(tmp_path)).now() - clock.now()) < 0.5
+        assert abs(SimulatedClock({}, str(tmp_path)).now() - clock.now()) < 500
         request = server.requests[0]
         assert len(request) == 48
         assert request[0] == 0x23
@@ -107,7 +108,7 @@ async def test_a_server_that_misbehaves_changes_nothing(tmp_path, answer, code):
     async with Server(answer) as server:
         clock, times = service(tmp_path, server.port)
         assert await times.sync() == {"status": "ERROR", "errorCode": code, "offsetMs": None}
-        assert abs(clock.now() - time.time()) < 0.1
+        assert abs(clock.now() / 1000 - time.time()) < 0.1
         assert times.state()["source"] == "RTC"
         assert times.state()["lastSync"] is None
 
@@ -131,7 +132,7 @@ def kiss(code):
 async def test_a_server_that_says_deny_is_not_asked_again(tmp_path):
     async with Server(kiss(b"DENY")) as server:
         now = [0.0]
-        _, times = service(tmp_path, server.port, monotonic=lambda: now[0])
+        _, times = service(tmp_path, server.port, clock_ms=lambda: round(now[0] * 1000))
         assert (await times.sync())["errorCode"] == "KISS_OF_DEATH"
         now[0] += 1e6
         assert (await times.sync())["errorCode"] == "KISS_OF_DEATH"
@@ -141,7 +142,7 @@ async def test_a_server_that_says_deny_is_not_asked_again(tmp_path):
 async def test_a_server_that_was_asked_too_often_has_its_peace_for_a_period(tmp_path):
     async with Server(kiss(b"RATE")) as server:
         now = [0.0]
-        _, times = service(tmp_path, server.port, monotonic=lambda: now[0])
+        _, times = service(tmp_path, server.port, clock_ms=lambda: round(now[0] * 1000))
         assert (await times.sync())["errorCode"] == "KISS_OF_DEATH"
         now[0] += DEFAULTS["ntp"]["periodMin"] * 60 - 1
         assert (await times.sync())["errorCode"] == "KISS_OF_DEATH"
@@ -173,7 +174,7 @@ async def test_a_slow_name_server_does_not_shift_the_time(tmp_path, monkeypatch)
     async with Server(lambda request: good_answer(request, 0)) as server:
         clock, times = service(tmp_path, server.port)
         assert abs((await times.sync())["offsetMs"]) < 80
-        assert abs(clock.now() - time.time()) < 0.08
+        assert abs(clock.now() / 1000 - time.time()) < 0.08
 
 
 @pytest.mark.parametrize("outcome", ["never", "unknown"])
@@ -196,7 +197,7 @@ async def test_a_clock_set_by_hand_while_the_answer_is_on_its_way_gets_the_serve
     async with Server(answer_to_a_clock_set_meanwhile) as server:
         clock, times = service(tmp_path, server.port)
         assert (await times.sync())["status"] == "DONE"
-        assert abs(clock.now() - time.time() - AHEAD) < 0.5
+        assert abs(clock.now() / 1000 - time.time() - AHEAD) < 0.5
         assert times.state()["source"] == "SNTP"
 
 
@@ -217,14 +218,14 @@ async def test_a_clock_that_cannot_store_its_time_keeps_the_one_it_has(tmp_path)
         clock, times = service(tmp_path, server.port)
         (tmp_path / "clock-offset.new").symlink_to("elsewhere")
         assert (await times.sync())["errorCode"] == "PART_FAILED"
-        assert abs(clock.now() - time.time()) < 0.5
+        assert abs(clock.now() / 1000 - time.time()) < 0.5
         assert times.state()["source"] == "RTC"
 
 
 @pytest.mark.parametrize("content", ["", "nan", "-inf", "1e300", "x" * 1000])
 def test_a_damaged_clock_starts_with_the_hosts_time_and_says_so(tmp_path, capsys, content):
     (tmp_path / "clock-offset").write_text(content)
-    assert abs(SimulatedClock({}, str(tmp_path)).now() - time.time()) < 1
+    assert abs(SimulatedClock({}, str(tmp_path)).now() / 1000 - time.time()) < 1
     assert "clock-offset" in capsys.readouterr().err
 
 
@@ -262,7 +263,7 @@ async def test_it_asks_by_itself_after_start_and_again_after_a_failure(tmp_path,
         while times.state()["lastSync"] is None:
             await asyncio.sleep(0.01)
         await times.stop()
-        assert clock.now() - time.time() > AHEAD - 1
+        assert clock.now() / 1000 - time.time() > AHEAD - 1
 
 
 def test_setting_by_hand_takes_local_time_and_zones(tmp_path):

@@ -24,7 +24,8 @@ class VirtualPort(Rs485Port):
     arrive at once."""
 
     def __init__(self, clock, far=None, lump=1):
-        super().__init__(clock)
+        super().__init__(lambda: int(clock() * 1000000))
+        self.seconds = clock
         self.far = far
         self.lump = lump
         self.questions = []  # (time in seconds, bytes)
@@ -40,7 +41,7 @@ class VirtualPort(Rs485Port):
         pass
 
     def _write(self, data):
-        now = self._clock()
+        now = self.seconds()
         self.questions.append((now, data))
         self._busy_until = max(self._busy_until, now) + len(data) * self.line.char_time
         if self.far is not None:
@@ -54,7 +55,7 @@ class VirtualPort(Rs485Port):
 
     def deliver(self, delay, data):
         """Have bytes begin to come `delay` seconds after the question has left, or when the line is free."""
-        start = max(self._clock(), self._busy_until)
+        start = max(self.seconds(), self._busy_until)
         asyncio.get_running_loop().call_at(start + delay, self._begin, data)
 
     def deliver_now(self, data):
@@ -80,15 +81,15 @@ class WorldPort(VirtualPort):
         self._due = None
 
     def fault(self, kind, uid=None, count=1, seconds=0.0, data=b""):
-        self.world.add_fault(Fault(kind, uid, count, seconds, data), self._clock())
+        self.world.add_fault(Fault(kind, uid, count, seconds, data), self.seconds())
         self._plan()
 
     def _arrived(self, data):
         self._received(data)
 
     def _write(self, data):
-        self.questions.append((self._clock(), data))
-        self.world.receive(data, self._clock())
+        self.questions.append((self.seconds(), data))
+        self.world.receive(data, self.seconds())
         self._plan()
 
     def _plan(self):
@@ -98,5 +99,5 @@ class WorldPort(VirtualPort):
         self._due = asyncio.get_running_loop().call_at(due.time, self._run_world) if due else None
 
     def _run_world(self):
-        self.world.run(self._clock() + 1e-9)
+        self.world.run(self.seconds() + 1e-9)
         self._plan()

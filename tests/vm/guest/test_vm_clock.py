@@ -30,7 +30,7 @@ def rtc_seconds():
 
 def test_setting_the_time_moves_the_system_clock_and_the_rtc(run):
     moment = time.time() + 400 * DAY
-    make().set(moment)
+    make().set(int(moment * 1000))
     assert 0 <= time.time() - moment < 5
     assert abs(rtc_seconds() - time.time()) <= 1
     assert run("hwclock", "--show", "--utc").startswith(time.strftime("%Y-%m-%d", time.gmtime(moment)))
@@ -38,7 +38,7 @@ def test_setting_the_time_moves_the_system_clock_and_the_rtc(run):
 
 def test_times_around_a_leap_day_and_new_year_come_back_from_the_rtc():
     for moment in (1835395199, 1861919999, 1735689599, 4102444700):  # 2028-02-28, 2028-12-31, 2024-12-31, 2099-12-31
-        make().set(moment)
+        make().set(moment * 1000)
         assert 0 <= rtc_seconds() - moment <= 2
 
 
@@ -47,7 +47,7 @@ async def test_a_system_clock_behind_the_rtc_catches_up_at_start():
     time.clock_settime(time.CLOCK_REALTIME, moment - 1000 * DAY)
     clock = make()
     await clock.start()
-    assert abs(clock.now() - moment) < 5
+    assert abs(clock.now() / 1000 - moment) < 5
     assert re.search("RTC [+-][01] s", await clock.probe())
 
 
@@ -71,7 +71,7 @@ import asyncio
 from hal.contracts import NotPermitted
 from hal.linux.clock import LinuxClock
 clock = LinuxClock(LinuxClock.OPTIONS.check({"rtc": "/dev/rtc0"}), "")
-for work in (lambda: asyncio.run(clock.start()), lambda: clock.set(1900000000)):
+for work in (lambda: asyncio.run(clock.start()), lambda: clock.set(1900000000000)):
     try:
         work()
         print("done")

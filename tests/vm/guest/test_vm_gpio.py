@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from hal.debounce import DEBOUNCE_SEC
+from hal.debounce import DEBOUNCE_MS
 from hal.linux.button import GpioButton
 from hal.linux.gpio import OutputPin, PinFailed
 
@@ -122,7 +122,7 @@ async def test_contacts_that_bounce_make_one_press(pressed):
         await asyncio.sleep(0.1)
         longest = max(longest, finger.bounce(False))
         await asyncio.sleep(0.1)
-        if longest < DEBOUNCE_SEC / 2:  # or else the machine was too slow to play a bounce
+        if longest < DEBOUNCE_MS / 2000:  # or else the machine was too slow to play a bounce
             assert len(presses) == 1
             return
     pytest.skip("the machine is too slow to bounce")
