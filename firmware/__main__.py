@@ -3,9 +3,9 @@
 Exit codes: 0 stopped by a signal, or done; 1 a failure at run time; 2 wrong arguments or a wrong board config.
 """
 
+import argparse
 import asyncio
 import sys
-from argparse import Namespace
 
 from firmware.command_line import BadArgument, parse, parse_address
 from firmware.device import Device
@@ -18,7 +18,7 @@ ALL_ADDRESSES = "0.0.0.0"
 LOCK_TRIES = 3  # a second apart
 
 
-def build(options: Namespace) -> Device:
+def build(options: argparse.Namespace) -> Device:
     """The device that the options ask for. BadBoard."""
     board = load_board(options.board, options.state_dir)
     try:
@@ -48,7 +48,7 @@ async def hold_state_dir(path: str) -> None:
     raise PartError(f"--state-dir {path}: is in use by another mc252")
 
 
-async def serve(options: Namespace) -> None:
+async def serve(options: argparse.Namespace) -> None:
     """Run the device until it is told to stop, or restarts: then the board takes over."""
     http = parse_address(options.http) if options.http else None
     modbus_tcp = parse_address(options.modbus_tcp) if options.modbus_tcp else None
@@ -94,7 +94,7 @@ def require_linux(command: str) -> None:
         raise BadArgument(f"{command}: is for Linux; on MicroPython the board config has the factory login")
 
 
-async def check(options: Namespace) -> None:
+async def check(options: argparse.Namespace) -> None:
     """Print what works on the board and what does not; exit code 1 where something does not."""
     require_linux("check")
     from tempfile import TemporaryDirectory
@@ -106,7 +106,7 @@ async def check(options: Namespace) -> None:
             sys.exit(1)  # the table has said what and why
 
 
-async def provision(options: Namespace) -> None:
+async def provision(options: argparse.Namespace) -> None:
     """Make the factory login and print it; nothing where there is one already."""
     require_linux("provision")
     make_state_dir(options.state_dir)
@@ -117,7 +117,7 @@ async def provision(options: Namespace) -> None:
         print(f"login {login[0]} / {login[1]}")
 
 
-async def licence(options: Namespace) -> None:
+async def licence(options: argparse.Namespace) -> None:
     """Make a licence, or show what one says."""
     require_linux("licence")
     from firmware.maker.licences import answer
