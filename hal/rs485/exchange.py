@@ -23,6 +23,11 @@ class Exchange:
     `raw` is what was heard where there was none. `owed` says that the unit's answer may still come, `hurried` that it
     was not waited for to the end; `elapsed` is seconds from the first byte sent to the end, `latency` from the last one
     sent to the first of the answer, or to the end where there was none.
+
+    `began`, `first` and `ended` are the microseconds in which the question began to leave, in which the first byte of
+    its answer (or of what came instead) was handed over, and of the end; 0 where there was none. `thrown` holds what
+    has been heard since the exchange before and is not this one's answer: ("late", "foreign", "noise", "echo" or
+    "copy", bytes as they came). `line` has the settings that it was asked at.
     """
 
     def __init__(self, error: str | None, pdu: bytes = b"", frames: list | None = None, owed: bool = False):
@@ -36,6 +41,11 @@ class Exchange:
         self.hurried = False
         self.elapsed = 0.0
         self.latency = 0.0
+        self.began = 0
+        self.first = 0
+        self.ended = 0
+        self.thrown: tuple = ()
+        self.line: Line | None = None
 
     @property
     def heard(self) -> list[int]:
@@ -70,6 +80,7 @@ class Inquiry:
         self.copies: list = []  # those that the unit had sent before
         self.copy = b""  # the last answer that was put aside as a copy of an earlier one, perhaps
         self.copy_at = 0
+        self.thrown: tuple = ()  # (reason, bytes) of what is not the answer; "": its frames tell the reason
         self._arrivals: list = []  # [index of the first byte, microsecond] of each chunk, oldest first
         self._scanner = scanner
         self._frame = frame
@@ -133,6 +144,7 @@ class Inquiry:
         """An answer that is older than the question, a copy perhaps: look for another one behind it."""
         start, end, pdu, fits = match
         self._note(self._own_bytes_before(start))
+        self._throw("copy" if copy else "late", self.data[start:end])
         if copy and fits:
             self._note_copy()
             self.copy = pdu
@@ -152,8 +164,12 @@ class Inquiry:
         start, _, pdu, _ = match
         self._note(self._own_bytes_before(start))
         self._note_copy()
+        if self.echoed:
+            self._throw("echo", self._frame)
         exchange = Exchange(None, pdu, self.frames)
         exchange.copies = self.copies
+        exchange.thrown = self.thrown
+        exchange.first = self.arrived(start)
         exchange.latency = (self.arrived(start) - self.sent_until) / 1000000
         return exchange
 
@@ -170,12 +186,16 @@ class Inquiry:
         self._note_copy()
         rest = self.data
         echo = rest[: len(self._frame)] == self._frame and match is None
+        first = self.arrived(len(self._frame) if echo else 0) if self.data else 0
         if echo:
             rest = rest[len(self._frame) :]
+            self._throw("echo", self._frame)
         self._note(rest if match is None else rest[: match[0]] + rest[match[1] :])
         exchange = self._failed(rest, echo, match)
         exchange.copies = self.copies
         exchange.raw = rest[:RAW_LIMIT]
+        exchange.thrown = self.thrown
+        exchange.first = first if rest else 0
         return exchange
 
     def _failed(self, rest: bytes, echo: bool, match: tuple | None) -> Exchange:
@@ -193,8 +213,12 @@ class Inquiry:
     def _own_bytes_before(self, start: int) -> bytes:
         return self.data[len(self._frame) if self.echoed else 0 : start]
 
+    def _throw(self, reason: str, data: bytes) -> None:
+        self.thrown += ((reason, data[:RAW_LIMIT]),)
+
     def _note(self, data: bytes) -> None:
         if data:
+            self._throw("", data)
             self.frames += [(uid, pdu) for _, uid, pdu in self._scanner.frames(data)]
 
     def _drop(self, count: int) -> None:

@@ -23,6 +23,7 @@ from hal.rs485.framing import (
 from hal.runtime import log, now_us, wait_until
 from hal.service import Pauses, Trouble
 
+THROWN_LIMIT = 8  # pieces told of what came between two exchanges
 STRAY_LIMIT = RTU_FRAME_MAX  # bytes kept of what arrives while nothing was asked: none belongs to a longer frame
 REOPEN_PAUSES = (0.25, 0.5, 1, 2, 3)  # seconds between tries to open a lost port; the last one repeats
 PACED_AFTER = 3  # answers in a row that came as slowly as the line carries them: then none can be early
@@ -45,6 +46,7 @@ class Rs485Port(Part):
         self.on_frame = (
             None  # called with (unit id, PDU) of each whole frame that is no answer; true: it was waited for
         )
+        self.on_bytes = None  # called with (bytes, microsecond) of all that arrives while the line is only listened to
         self.busy_time = 0.0  # seconds in which the line carried a frame, kept a silence or waited for an answer
         self._clock = clock
         self._scanner: RtuScanner | AsciiScanner = RtuScanner(self._crc)
@@ -53,6 +55,7 @@ class Rs485Port(Part):
         self._changed = asyncio.Event()
         self._stray = b""
         self._unasked: list[tuple[int, bytes]] = []  # frames since the last exchange
+        self._thrown: tuple = ()  # (reason, bytes) of what came since then
         self._quiet_since = 0  # microsecond in which the last byte is or was on the line, ours or not
         self._echoes: bool | None = None  # whether the line gives our own bytes back; None: not seen yet
         self._paced = 0  # answers in a row that came at the line's pace
@@ -131,6 +134,8 @@ class Rs485Port(Part):
             self.copies.heard(uid, first.pdu, self._now())
         exchange.elapsed += first.elapsed
         exchange.frames = first.frames + exchange.frames
+        exchange.began = first.began
+        exchange.thrown = first.thrown + exchange.thrown
         return exchange
 
     async def _ask(self, uid: int, pdu: bytes, timeout: float, again: bool) -> Exchange:
@@ -194,6 +199,9 @@ class Rs485Port(Part):
         """Bytes have arrived."""
         now = self._now()
         self._quiet_since = max(self._quiet_since, now)
+        if self.on_bytes is not None:
+            self.on_bytes(data, now)
+            return
         inquiry = self._inquiry
         if inquiry is None:
             self.stray_bytes += len(data)
@@ -272,7 +280,9 @@ class Rs485Port(Part):
             if self._quiet_since == quiet_since or end == latest:
                 break
         heard, self._unasked = self._unasked, []
-        self._stray = b""
+        if self._stray:
+            self._throw("noise", self._stray)
+            self._stray = b""
         return heard
 
     async def _sleep_until(self, moment: int) -> None:
@@ -375,10 +385,16 @@ class Rs485Port(Part):
         assert self.line is not None
         for uid, pdu in exchange.copies:
             self.copies.heard(uid, pdu, self._now())
-        self._tell(exchange.frames)
+        reason = self._tell(exchange.frames)
+        if exchange.thrown or self._thrown:
+            exchange.thrown = self._thrown + tuple([(why or reason, data) for why, data in exchange.thrown])
+            self._thrown = ()
         exchange.frames += exchange.copies
         exchange.frames = heard + exchange.frames
-        exchange.elapsed = (self._now() - started) / 1000000
+        exchange.line = self.line
+        exchange.began = started
+        exchange.ended = self._now()
+        exchange.elapsed = (exchange.ended - started) / 1000000
         self.busy_time += exchange.elapsed + self.line.silence
         return exchange
 
@@ -388,15 +404,24 @@ class Rs485Port(Part):
         self._stray = (self._stray + data)[-STRAY_LIMIT:]
         frames = self._scanner.frames(self._stray)
         if frames:
-            self._stray = self._stray[frames[-1][0] :]
+            end = frames[-1][0]
+            gone, self._stray = self._stray[:end], self._stray[end:]
             found = [(uid, pdu) for _, uid, pdu in frames]
             self._unasked += found
-            self._tell(found)
+            self._throw(self._tell(found), gone)
 
-    def _tell(self, frames: list[tuple[int, bytes]]) -> None:
+    def _throw(self, reason: str, data: bytes) -> None:
+        if len(self._thrown) < THROWN_LIMIT:
+            self._thrown += ((reason, data),)
+
+    def _tell(self, frames: list[tuple[int, bytes]]) -> str:
+        """Tell of frames that are no answers; why they were thrown away."""
+        reason = "foreign" if frames else "noise"
         for uid, pdu in frames:
             awaited = self.on_frame is not None and self.on_frame(uid, pdu)
             if awaited:
                 self.copies.answered(uid, None, pdu, self._now())
-            else:
-                self.copies.heard(uid, pdu, self._now())
+                reason = "late"
+            elif self.copies.heard(uid, pdu, self._now()) and reason != "late":
+                reason = "copy"
+        return reason

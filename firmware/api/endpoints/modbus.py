@@ -59,7 +59,7 @@ def _modbus_result() -> Object:
 
 async def modbus_req(call: Call) -> dict:
     """POST /api/modbus/req/"""
-    return call.services.modbus_requests.submit(call.body, call.token or call.address)
+    return call.services.modbus_requests.submit(call.body, call.token or call.address, "http " + call.address)
 
 
 async def modbus_resp(call: Call) -> dict:

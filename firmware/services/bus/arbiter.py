@@ -15,7 +15,7 @@ import asyncio
 
 from firmware.services import shapes
 from firmware.services.bus.absent import NoBus
-from firmware.services.bus.debts import Debts
+from firmware.services.bus.debts import Debt, Debts
 from firmware.services.bus.device_health import DeviceHealth
 from firmware.services.bus.exchange_times import ExchangeTimes
 from firmware.services.bus.lanes import Lane, Shares
@@ -49,6 +49,7 @@ class Bus(NoBus):
         self._port = port
         self._serial = serial
         self._clock = clock
+        self.on_exchange: Callable[[Transaction, bytes, Exchange | None], None] | None = None  # what traces them
         self._line = Line.of(dict(serial))
         self._units = {uid: row for row in units or () for uid in range(row["uidFrom"], row["uidTo"] + 1)}
         self._lanes = tuple(Lane(weight) for weight in WEIGHTS)
@@ -94,7 +95,8 @@ class Bus(NoBus):
         """
         if not self._serves or not self._port.is_open:
             raise Refused("NO_PORT", "the serial port is not there", 2)
-        transaction.latest = self._now() + int(transaction.wait * 1000)
+        transaction.queued = self._now()
+        transaction.latest = transaction.queued + int(transaction.wait * 1000)
         if self._share(transaction):
             return
         lane = self._lanes[transaction.lane]
@@ -117,6 +119,7 @@ class Bus(NoBus):
     ) -> Transaction:
         """Submit a strict transaction and wait for its end; Refused as `submit`."""
         transaction = Transaction(uid, pdu, lane, source, timeout, 0, line, strict=True)
+        transaction.origin = "search"
         self.submit(transaction)
         try:
             await transaction.done.wait()
@@ -358,6 +361,8 @@ class Bus(NoBus):
         if exchange.error is not None:
             trace(BUS_ERRORS, f"bus: unit {uid}, function {pdu[0]}: {exchange.error}")
         self._times.add(int(exchange.elapsed * 1000))
+        transaction.asked = self._asked_at
+        self._traced(transaction, pdu, exchange)
         cost = int(exchange.elapsed * 1000) + 1
         lane = self._lanes[transaction.lane]
         lane.charge(transaction.source, cost)
@@ -472,6 +477,7 @@ class Bus(NoBus):
         else:
             self.health.answered(uid, late, debt.transaction.key, debt.pdu)
             debt.transaction.elapsed = late
+            self._traced_late(debt.transaction, debt, pdu)
             self._answer(debt.transaction, pdu)
         self._wake.set()
         return True
@@ -490,8 +496,25 @@ class Bus(NoBus):
         else:
             self._end(transaction, error)
 
+    def _traced(self, transaction: Transaction, pdu: bytes, exchange: Exchange | None) -> None:
+        """Show an exchange, or that there was none, to whoever keeps them."""
+        if self.on_exchange is not None:
+            self.on_exchange(transaction, pdu, exchange)
+
+    def _traced_late(self, transaction: Transaction, debt: Debt, pdu: bytes) -> None:
+        """The exchange of a question whose answer came when the line had been given free."""
+        now = self._now()
+        exchange = Exchange(None, pdu)
+        exchange.latency = (now - debt.asked) / 1000
+        exchange.began = 1000 * debt.asked
+        exchange.first = exchange.ended = 1000 * now
+        self._traced(transaction, debt.pdu, exchange)
+
     def _end(self, transaction: Transaction, error: str | None) -> None:
         """End a transaction and those that share it, once; nobody joins it from now on."""
+        if error == "DEVICE_DOWN":
+            transaction.error = error
+            self._traced(transaction, transaction.pdu, None)
         self._forget_offer(transaction)
         sharers, transaction.sharers = transaction.sharers, []
         for sharer in sharers:
@@ -508,6 +531,8 @@ class Bus(NoBus):
         if any(lane.remove(transaction) for lane in self._lanes) or self._debts.release(transaction):
             self._forget_offer(transaction)
             transaction.finish(error, self._clock())
+            if error == "BUS_BUSY":
+                self._traced(transaction, transaction.pdu, None)
 
     def _fail_all(self, error: str) -> None:
         for transaction in self._debts.clear():

@@ -44,7 +44,10 @@ class Transaction:
         self.line = line
         self.strict = strict
         self.wait = wait
-        self.latest = 0  # millisecond by which it must have been asked
+        self.origin = ""  # who asks, in words for the trace: "http 10.0.0.5"
+        self.queued = 0  # millisecond in which it was submitted
+        self.asked = 0  # and in which it was asked, at last
+        self.latest = 0  # by which it must have been asked
         self.repeated = False  # whether it was asked again since another unit's late answer fell into its exchange
         self.error: str | None = None
         self.exception: int | None = None

@@ -34,7 +34,7 @@ RECONNECT_WAIT_SEC = 5  # how long a caller of `reconnect` waits for the connect
 
 class CloudConnection(Service):
     """One outbound connection. `settings` is the active value of cbCloud, ownSrv or rmSrv; `to_cloud` lets the far end
-    write the activation code."""
+    write the activation code, `name` is what the trace calls it."""
 
     def __init__(
         self,
@@ -43,7 +43,9 @@ class CloudConnection(Service):
         settings: shapes.CbCloud,
         to_cloud: bool = True,
         clock=now_ms,
+        name: str = "cloud",
     ):
+        self._name = name
         self._router = router
         self._registers = registers
         self._settings = settings
@@ -119,7 +121,7 @@ class CloudConnection(Service):
             log_exception(exc)
             return
         keep_alive(writer, self._settings["keepAliveSec"])
-        self._session = ModbusSession(MbapStream(reader), writer, self._router, self._to_cloud, self._clock)
+        self._session = ModbusSession(MbapStream(reader), writer, self._router, self._to_cloud, self._clock, self._name)
         self._since = self._clock()
         self._last_error = None
         self._connected.set()
@@ -162,7 +164,8 @@ class CloudConnections(Service):
     def __init__(self, router: ModbusRouter, registers: OwnRegisters, settings: shapes.Area):
         self.cloud = CloudConnection(router, registers, settings["cbCloud"])
         self._others = {
-            name: CloudConnection(router, registers, settings[name], to_cloud=False) for name in ("ownSrv", "rmSrv")
+            name: CloudConnection(router, registers, settings[name], to_cloud=False, name=name)
+            for name in ("ownSrv", "rmSrv")
         }
 
     async def start(self) -> None:

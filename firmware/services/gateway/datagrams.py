@@ -54,7 +54,7 @@ class ModbusDatagrams:
             if answer is not None:
                 self._send(frame(tid, uid, answer), address)
 
-        self._router.ask(uid, pdu, source, answered)
+        self._router.ask(uid, pdu, source, answered, origin="udp " + host)
 
     def _has_room(self, source) -> bool:
         return len(self._waiting) < IN_FLIGHT_LIMIT and list(self._waiting.values()).count(source) < SOURCE_LIMIT

@@ -98,7 +98,7 @@ class ModbusGateway(Service):
         if not self._admits(address) or not self._has_room(origin):
             abort_stream(writer)
             return
-        session = ModbusSession(frames, writer, self._router, clock=self._clock)
+        session = ModbusSession(frames, writer, self._router, clock=self._clock, origin="tcp " + address)
         self._sessions[session] = asyncio.current_task()
         self._origins[session] = origin
         try:

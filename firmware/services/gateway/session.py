@@ -14,11 +14,15 @@ class PeerIsServer(Exception):
 class ModbusSession:
     """Reads requests from a stream, has them answered by the router, several at once, and writes the answers.
 
-    `frames` cuts the stream: an MbapStream or an RtuStream. `from_cloud`: the other end may write the activation code.
+    `frames` cuts the stream: an MbapStream or an RtuStream. `from_cloud`: the other end may write the activation code;
+    `origin` names it in the trace.
     """
 
-    def __init__(self, frames, writer, router: ModbusRouter, from_cloud: bool = False, clock=now_ms):
+    def __init__(
+        self, frames, writer, router: ModbusRouter, from_cloud: bool = False, clock=now_ms, origin: str = "tcp"
+    ):
         self.from_cloud = from_cloud
+        self._origin = origin
         self.end_reason = "CLOSED"  # why serving ended: CLOSED by the other end, BAD_FRAME, PEER_IS_SERVER, LOST
         self._used = clock()  # millisecond of the last whole request or answer
         self._call: tuple | None = None  # the frame that was sent unasked
@@ -97,7 +101,7 @@ class ModbusSession:
             if answer is not None:
                 self._send(tid, uid, answer)
 
-        handle = self._router.ask(uid, pdu, self, answered, self.from_cloud)
+        handle = self._router.ask(uid, pdu, self, answered, self.from_cloud, self._origin)
         if number in self._handles:
             self._handles[number] = handle
         while len(self._handles) >= self._frames.in_flight:

@@ -20,12 +20,13 @@ class ModbusRequests:
         self._entries: dict = {}  # tid -> (transaction, (count, type, order) of the values of a typed read or None)
         self._last_tid = 0
 
-    def submit(self, fields: dict, source: str) -> dict:
+    def submit(self, fields: dict, source: str, origin: str = "http") -> dict:
         """Queue a request of the API's fields; {"tid", "status": "QUEUED"}. BadField, Refused NO_PORT or BUS_BUSY."""
         pdu = build(fields)
         timeout = None if fields["timeoutMs"] is None else fields["timeoutMs"] / 1000
         strict = fields["data"] is None
         transaction = Transaction(fields["uid"], pdu, INTERACTIVE, source, timeout, fields["retries"], strict=strict)
+        transaction.origin = origin
         self._router.submit(transaction)
         self._make_room()
         self._last_tid += 1

@@ -13,6 +13,7 @@ from firmware.services.transfers import Transfers
 from hal.fields import BadField
 from hal.rs485.framing import READ_ONLY
 from hal.runtime import now_ms
+from hal.runtime.annotations import Callable
 
 SERVER_BUSY = 6  # exception code of the application protocol specification, section 7
 CLIENT_MARGIN_SEC = 0.1  # an exception is on its way so long before its client gives up
@@ -38,6 +39,7 @@ class ModbusRouter:
         self._transfers = transfers or Transfers(clock)
         self._clock = clock
         self._turn = asyncio.Lock()
+        self.on_forwarded: Callable[[Transaction], None] | None = None  # called with each forwarded one that has ended
 
     def own_uid(self) -> int:
         """The device's own unit id, 0 where it has none."""
@@ -56,6 +58,8 @@ class ModbusRouter:
         if uid != 0 and uid == self._settings["ownUid"]:
             transaction.answered(self._registers.answer(transaction.pdu, from_cloud), self._clock())
         elif self._forwarding.covers(uid):
+            transaction.queued = self._clock()
+            transaction.on_end = lambda: self._has_been_forwarded(transaction, on_end)
             self._forwarding.ask(transaction)
         else:
             self._bus.submit(transaction)
@@ -71,6 +75,11 @@ class ModbusRouter:
         if on_end is not None:
             on_end()
 
+    def _has_been_forwarded(self, transaction: Transaction, on_end) -> None:
+        if self.on_forwarded is not None:
+            self.on_forwarded(transaction)
+        self._ended(transaction, on_end)
+
     # Modbus TCP
 
     async def turn(self) -> None:
@@ -79,13 +88,16 @@ class ModbusRouter:
         async with self._turn:
             await asyncio.sleep(0)
 
-    def ask(self, uid: int, pdu: bytes, source, answer, from_cloud: bool = False) -> Transaction | None:
+    def ask(
+        self, uid: int, pdu: bytes, source, answer, from_cloud: bool = False, origin: str = ""
+    ) -> Transaction | None:
         """As `submit` for a request over TCP: `answer(pdu)` is called once, now or later, with None where none is to be
         sent. Returns what `cancel` takes, or None where there was nothing to wait for.
         """
         settings = self._settings
         wait = settings["clientTimeoutMs"] / 1000 - CLIENT_MARGIN_SEC
         transaction = Transaction(uid, pdu, GATEWAY, source, wait=wait)
+        transaction.origin = origin
         if uid not in (0, settings["ownUid"]) and not settings["uidFrom"] <= uid <= settings["uidTo"]:
             answer(_exception(pdu, settings["excDenied"]))
             return None

@@ -355,3 +355,36 @@ async def test_state_counts():
         state = rig.bus.state()
         counts = {name: state[name] for name in ("sent", "ok", "exceptions", "timeouts", "crcErrors", "queued")}
         assert counts == {"sent": 4, "ok": 1, "exceptions": 1, "timeouts": 1, "crcErrors": 1, "queued": 0}
+
+
+async def test_every_exchange_is_shown_to_who_keeps_them_and_so_is_what_was_not_asked():
+    async with Rig() as rig:
+        shown = []
+        rig.bus.on_exchange = lambda transaction, pdu, exchange: shown.append(
+            (transaction.uid, transaction.error, exchange and exchange.error)
+        )
+        await rig.release(rig.submit(1))
+        rig.port.script = lambda uid, pdu: Exchange("TIMEOUT")
+        await rig.release(rig.submit(2, pdu=WRITE))
+        await rig.hold()
+        late = rig.submit(3, wait=0.2)
+        rig.now += 1
+        await asyncio.wait_for(late.done.wait(), 5)
+        rig.port.gate.set()
+        assert shown[:3] == [(1, None, None), (2, None, "TIMEOUT"), (3, "BUS_BUSY", None)]
+
+
+async def test_the_answer_that_came_after_the_line_was_given_free_is_shown_as_an_exchange():
+    async with Rig() as rig:
+        shown = []
+        rig.bus.on_exchange = lambda transaction, pdu, exchange: shown.append((exchange.error, exchange.pdu))
+        hurried = Exchange("TIMEOUT")
+        hurried.hurried = True
+        rig.port.script = lambda uid, pdu: hurried
+        waiting = rig.submit(1)
+        while not shown:
+            await asyncio.sleep(0)
+        answer = bytes([3, 2, 0, 1])
+        while not rig.port.on_frame(1, answer):
+            await asyncio.sleep(0)
+        assert (waiting.error, shown) == (None, [("TIMEOUT", b""), (None, answer)])

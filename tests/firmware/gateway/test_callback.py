@@ -177,7 +177,7 @@ async def test_a_far_end_that_waits_for_its_answer_is_not_hung_up_on():
     async with Server() as server:
         rig = Rig(server.port, sendId=False)
         answers = []
-        rig.router.ask = lambda uid, pdu, source, answer, from_cloud: answers.append(answer)
+        rig.router.ask = lambda uid, pdu, source, answer, from_cloud, origin: answers.append(answer)
         rig.connection._clock = lambda: round(clock[0] * 1000)
         async with rig:
             reader, writer = await server.call()

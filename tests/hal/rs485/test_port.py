@@ -371,3 +371,38 @@ async def test_an_adapter_unplugged_for_longer_than_the_pauses_last_comes_back(t
     far.reply = lambda data: far.send(value(port, 3))
     assert (await port.transact(1, READ, 1)).error is None
     await port.stop()
+
+
+async def test_what_was_thrown_away_is_told_with_its_reason(far, port):
+    port.on_frame = lambda uid, pdu: uid == 5  # unit 5 owes an answer
+    far.send(b"\x55\xaa" + value(port, 7, 5))
+    await asyncio.sleep(0.05)
+    far.send(b"\x01\x02")
+    await asyncio.sleep(0.05)
+    far.reply = lambda data: far.send(data + value(port, 3, 9) + value(port, 1234))
+    exchange = await port.transact(1, READ, 1.0)
+    question = frame(port, 1, READ)
+    assert exchange.error is None
+    assert exchange.thrown[0] == ("late", b"\x55\xaa" + value(port, 7, 5))
+    assert exchange.thrown[1] == ("noise", b"\x01\x02")
+    assert set(exchange.thrown[2:]) == {("echo", question), ("foreign", value(port, 3, 9))}
+    far.reply = lambda data: far.send(data + value(port, 1234))
+    assert (await port.transact(1, READ, 1.0)).thrown == (("echo", question),)
+
+
+async def test_an_exchange_tells_when_it_began_when_the_first_byte_came_and_when_it_ended(far, port):
+    far.reply = lambda data: far.later(0.03, value(port, 1234))
+    exchange = await port.transact(1, READ, 1.0)
+    assert 30000 <= exchange.first - exchange.began <= exchange.ended - exchange.began
+    assert (exchange.line.baud_rate, exchange.thrown) == (115200, ())
+    silent = await port.transact(2, READ, 0.02)
+    assert (silent.first, silent.ended - silent.began >= 20000) == (0, True)
+
+
+async def test_all_bytes_go_to_who_only_listens(far, port):
+    heard = []
+    port.on_bytes = lambda data, now: heard.append((data, now))
+    far.send(value(port, 1))
+    while not heard:
+        await asyncio.sleep(0.001)
+    assert (heard[0][0], port.stray_bytes) == (value(port, 1), 0)
