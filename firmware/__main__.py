@@ -71,7 +71,7 @@ async def serve(options: argparse.Namespace) -> None:
         await device.stop()
         unlock_folder(options.state_dir)  # at once, even where the kernel holds the process's end up
     if device.restart_reason is not None:
-        device.board.system.restart(device.restart_reason)
+        device.restart()
 
 
 def announce(http_host: str, http_port: int, modbus_host: str, modbus_port: int | None, notices: list[str]) -> None:

@@ -48,6 +48,7 @@ from hal.trace import TRACE
 
 SETTINGS_FILE = "settings.json"
 STOP_SEC = 20  # for one service to stop
+OF_UPDATES = ("UPDATE", "ROLLED_BACK")  # reasons of a restart into another firmware
 
 
 class CannotServe(OSError):
@@ -93,7 +94,7 @@ class Device(Services):
         self._build_updates(state_dir, settings)
         self._build_state()
         self._build_server(settings["httpd"])
-        self.watchdog = Watchdog(board.system, self._ended_services)
+        self.watchdog = Watchdog(board.system, self.health)
 
     async def start(
         self, http: tuple[str, int], modbus_tcp: tuple[str, int] | None, http_is_fixed: bool = True
@@ -147,6 +148,14 @@ class Device(Services):
         """Have the device stop and the board restart it."""
         self.restart_reason = reason
         self.ended.set()
+
+    def restart(self) -> None:
+        """Have the board restart as it was requested; the firmware alone, where an update has replaced no more."""
+        updater, reason = self.board.updater, self.restart_reason or ""
+        if reason in OF_UPDATES and updater is not None and updater.firmware_alone:
+            self.board.system.restart_firmware(reason)
+        else:
+            self.board.system.restart(reason)
 
     # Composition
 
@@ -235,7 +244,7 @@ class Device(Services):
         self._run(self.cloud)
 
     def _build_updates(self, state_dir: str, settings: shapes.Area) -> None:
-        self.health = Health(self._ended_services, lambda: self.server.port, self.bus.is_open)
+        self.health = Health(self._ended_services, self._http_address, self.bus.is_open, self.settings.lost)
         if self.board.updater is None:
             self.updates = NoUpdates()
             self.activation = CloudActivation(self.registers, self.cloud)
@@ -299,6 +308,9 @@ class Device(Services):
 
     def _ended_services(self) -> list[str]:
         return [type(service).__name__ for service, _ in self._services if not service.is_alive()]
+
+    def _http_address(self) -> tuple[str, int]:
+        return self._http[0], self.server.port
 
     def _last_transfer(self) -> int | None:
         return self.transfers.last

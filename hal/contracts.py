@@ -255,6 +255,10 @@ class System(Part):
         """Restart the device now; does not return where the board restarts the process itself."""
         raise NotImplementedError
 
+    def restart_firmware(self, reason: str) -> None:
+        """Have the firmware alone start anew, where the board can do so; the rest of the machine goes on."""
+        self.restart(reason)
+
 
 class Updater(Part):
     """What installs another firmware, and falls back to the one before it where that does not come up healthy.
@@ -264,6 +268,7 @@ class Updater(Part):
 
     healthy_sec = 60  # a new firmware is confirmed when it has been healthy so long
     trial_sec = 300  # and given up when it has not become so by then
+    firmware_alone = False  # whether it replaces the firmware and nothing else of the machine
 
     def device(self) -> dict:
         """{"compatible": the board's name for bundles, "architecture": what modules must have been built for}."""

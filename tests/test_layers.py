@@ -20,8 +20,9 @@ FLOORS = (  # lowest first
     ("firmware.services",),
     ("firmware.api",),
     ("firmware.maker",),
-    ("firmware.board_check", "firmware.command_line"),
+    ("firmware.command_line",),
     ("firmware.device",),
+    ("firmware.board_check",),
     ("firmware.__main__",),
 )
 BACKENDS = FLOORS[4]

@@ -7,10 +7,8 @@ from hal.configured_system import ConfiguredSystem
 from hal.contracts import NotPermitted, PartError
 from hal.linux.host.device_key import public_key
 from hal.linux.host.restart_reason import keep_reason, note_end, take_reason
-from hal.linux.host.supervisor import SupervisedSystem
+from hal.linux.host.supervisor import SupervisedSystem, restart_exit
 from hal.simulated.control import ControlSocket
-
-RESTART_EXIT = "MC252_RESTART_EXIT"  # variable: the exit code by which hal/linux/update/supervisor.py starts it anew
 
 
 class SimulatedSystem(SupervisedSystem, ConfiguredSystem):
@@ -43,11 +41,11 @@ class SimulatedSystem(SupervisedSystem, ConfiguredSystem):
 
     def restart(self, reason: str) -> None:
         """Execute the process anew, under the same process id; end it where somebody waits to start it anew."""
+        if restart_exit() is not None:
+            self.restart_firmware(reason)
         keep_reason(self._state_dir, reason)
         sys.stdout.flush()
         sys.stderr.flush()
-        if RESTART_EXIT in os.environ:
-            sys.exit(int(os.environ[RESTART_EXIT]))
         try:
             os.execv(sys.executable, [sys.executable, "-m", "firmware", *sys.argv[1:]])
         except OSError as exc:

@@ -16,6 +16,7 @@ import pytest
 
 from firmware.services.settings.values import with_factory_login
 from firmware.services.system import state as state_module
+from firmware.services.system.health import Health
 from firmware.services.system.state import State
 from firmware.services.system.watchdog import Watchdog
 from hal import board
@@ -113,7 +114,7 @@ class WatchedSystem(System):
 async def test_the_watchdog_is_fed_only_while_every_service_lives(capsys):
     ended = []
     system = WatchedSystem(0.003)
-    watchdog = Watchdog(system, lambda: ended)
+    watchdog = Watchdog(system, Health(lambda: ended, None, None, False))
     await watchdog.start()
     await asyncio.sleep(0.05)
     assert system.told[:3] == ["ready", "fed", "fed"]
@@ -128,7 +129,7 @@ async def test_the_watchdog_is_fed_only_while_every_service_lives(capsys):
 
 async def test_nobody_is_fed_where_nobody_watches():
     system = WatchedSystem(None)
-    watchdog = Watchdog(system, list)
+    watchdog = Watchdog(system, Health(list, None, None, False))
     await watchdog.start()
     await asyncio.sleep(0.01)
     assert system.told == ["ready"]
@@ -284,8 +285,9 @@ def test_a_check_of_the_simulated_board_finds_every_part(tmp_path):
     outcome = command("check", "--board", str(BOARD))
     assert (outcome.returncode, outcome.stderr) == (0, "")
     lines = outcome.stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["board", *board.PARTS]
+    assert [line.split()[0] for line in lines] == ["board", *board.PARTS, "health"]
     assert "opens at 9600 bit/s" in outcome.stdout
+    assert "every service lives, HTTP answers" in lines[-1]
     assert "FAILS" not in outcome.stdout
 
 
@@ -461,7 +463,7 @@ async def test_the_watchdog_is_fed_while_the_device_stops_and_a_service_that_nev
 
     whole = composition.Device(board.load_board(str(BOARD), str(tmp_path)), str(tmp_path))
     system = WatchedSystem(0.003)
-    whole.watchdog = Watchdog(system, whole._ended_services)
+    whole.watchdog = Watchdog(system, whole.health)
     await whole.start(("127.0.0.1", 0), None)
     monkeypatch.setattr(composition, "STOP_SEC", 0.3)
     monkeypatch.setattr(ClockService, "stop", never)

@@ -50,7 +50,7 @@ async def program(call: Call) -> JsonResponse:
     result = await call.services.updates.program(_older_allowed(call))
     answer = JsonResponse(result)
     if result["status"] == "DONE":
-        answer.after_sent = lambda: call.services.request_restart("UPDATE")
+        answer.after_sent = call.services.updates.restart_when_installed
     return answer
 
 

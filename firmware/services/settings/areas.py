@@ -56,7 +56,8 @@ class Settings(Service):
         document, problems = store.load()
         self.saved, unusable = restored(document or {}, self._factory)
         self.notices = stored_notices(document or {})
-        if store.lost:
+        self.lost = store.lost  # whether there were settings that could not be read
+        if self.lost:
             self.saved = closed(self.saved)
             unusable.append(
                 "Modbus TCP and the VPN stay off until they are switched on again by hand: the password may "

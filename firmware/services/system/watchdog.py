@@ -2,21 +2,21 @@
 
 import asyncio
 
+from firmware.services.system.health import Health
 from hal.contracts import System
 from hal.runtime import log
-from hal.runtime.annotations import Callable
 from hal.service import Service
 
 _FEEDS_PER_PERIOD = 3  # so that a busy moment is no alarm
 
 
 class Watchdog(Service):
-    """Feeds the board's watchdog from the event loop. `ended()` gives the names of services that have ended by
-    themselves: from then on it is fed no more, and the board restarts the device."""
+    """Feeds the board's watchdog from the event loop until something is wrong that `health` sees there: from then on it
+    is fed no more, and the board restarts the device."""
 
-    def __init__(self, system: System, ended: Callable[[], list[str]]) -> None:
+    def __init__(self, system: System, health: Health) -> None:
         self._system = system
-        self._ended = ended
+        self._health = health
 
     async def start(self) -> None:
         """Say that the device serves, and feed from now on where somebody watches."""
@@ -27,9 +27,9 @@ class Watchdog(Service):
 
     async def _run(self, pause: float) -> None:
         while True:
-            ended = self._ended()
-            if ended:
-                log("no longer fed to the watchdog, for these have ended: " + ", ".join(ended))
+            problems = self._health.problems_inside()
+            if problems:
+                log("no longer fed to the watchdog: " + ", ".join(problems))
                 return
             self._system.feed()
             await asyncio.sleep(pause)

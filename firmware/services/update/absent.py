@@ -21,6 +21,9 @@ class NoUpdates(Service):
         """Refused NOT_ON_THIS_BOARD."""
         return await self.download()
 
+    def restart_when_installed(self) -> None:
+        """Nothing is ever installed."""
+
 
 class CloudActivation(Service):
     """Activation by the cloud alone: there are no keys that a licence could be checked with."""

@@ -30,7 +30,7 @@ def build_updates(device, state_dir: str, settings: shapes.Area) -> tuple[Update
         (lambda: server.look_now()) if _has_server(settings) else None,  # type: ignore[attr-defined]
     )
     if _has_server(settings):
-        server = _hawkbit(settings["download"], updates, updater, kept, identity, device.request_restart)
+        server = _hawkbit(settings["download"], updates, updater, kept, identity)
     return updates, activation, Trial(updater, device.health, kept, device.request_restart), server
 
 
@@ -38,11 +38,11 @@ def _has_server(settings: shapes.Area) -> bool:
     return settings["download"]["enabled"] and settings["download"]["hawkbitUrl"] != ""
 
 
-def _hawkbit(download: shapes.Download, updates: Updates, updater, kept: Kept, identity: dict, restart) -> Service:
+def _hawkbit(download: shapes.Download, updates: Updates, updater, kept: Kept, identity: dict) -> Service:
     from firmware.services.update.sources.hawkbit import Hawkbit
     from firmware.services.update.sources.hawkbit_updates import HawkbitUpdates
 
     controller = identity["mac"].replace(":", "")
     server = Hawkbit(download["hawkbitUrl"], controller, download["hawkbitToken"] or "", download["hawkbitTokenKind"])
     attributes = {"device": identity["device"], "mac": identity["mac"], "version": VERSION}
-    return HawkbitUpdates(server, updates, updater, kept, attributes, restart)
+    return HawkbitUpdates(server, updates, updater, kept, attributes)

@@ -42,7 +42,7 @@ class Trial(Service):
 
     async def _problems(self) -> list[str]:
         try:
-            return await self._health.problems(bool(self._kept.number("busWasOpen")))
+            return await self._health.problems({name: self._kept.number(name) for name in self._health.now()})
         except Exception as exc:
             log_exception(exc)
             return [f"its health cannot be judged: {exc}"]

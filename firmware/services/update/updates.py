@@ -46,6 +46,7 @@ class Updates(NoUpdates):
         self._error: str | None = None
         self._message: str | None = None
         self._available: str | None = None
+        self.is_installed = False  # another firmware, which the next start begins with
 
     async def start(self) -> None:
         """A bundle that was downloaded before a restart is still ready, or goes on when it is asked for."""
@@ -91,10 +92,28 @@ class Updates(NoUpdates):
         return await self._do(self._find_and_bring(allow_older))
 
     async def program(self, allow_older: bool = False) -> dict:
-        """Install the bundle that is ready: {"status", "errorCode"}; after DONE the caller has the device restart."""
+        """Install the bundle that is ready: {"status", "errorCode"}; after DONE it is, or that is under way: the caller
+        then calls `restart_when_installed`."""
+        return await self._program(allow_older, ANSWER_SEC)
+
+    async def install(self) -> dict:
+        """Install the bundle that is ready, however long it takes: the result as of `program`."""
+        return await self._program(False, None)
+
+    def restart_when_installed(self) -> None:
+        """Start into what was installed, once it is."""
+        self.spawn(self._restart_into_it())
+
+    async def _restart_into_it(self) -> None:
+        if self._work is not None:
+            await asyncio.wait([self._work])
+        if self.is_installed:
+            self._restart("UPDATE")
+
+    async def _program(self, allow_older: bool, seconds: float | None) -> dict:
         if self._work is None and not self._download().is_whole():
             raise Refused("UPDATE_NONE", "no update is ready: download one first")
-        return await self._do(self._install(allow_older))
+        return await self._do(self._install(allow_older), seconds)
 
     async def bring(self, source, entry: dict) -> dict:
         """Bring one bundle, however long it takes: the result as of `download`."""
@@ -149,8 +168,8 @@ class Updates(NoUpdates):
                 await self.download()
                 while self._work is not None:
                     await asyncio.wait([self._work])
-                if self._status == "READY" and (await self.program())["status"] == "DONE":
-                    self._restart("UPDATE")
+                if self._status == "READY" and (await self.install())["status"] == "DONE":
+                    self.restart_when_installed()
             except _FAILURES as exc:
                 log(f"update: {exc}")
 
@@ -189,7 +208,7 @@ class Updates(NoUpdates):
 
     async def _install(self, allow_older: bool) -> None:
         self._status, self._progress = "PROGRAMMING", 0
-        await self._kept.keep(busWasOpen=int(self._health.is_bus_open()))
+        await self._kept.keep(**self._health.now())
         download = self._download()
         try:
             await self._updater.install(download.path, self._times.moment(), allow_older, self._tell)
@@ -198,6 +217,7 @@ class Updates(NoUpdates):
             raise
         await offload(download.discard)
         self._progress = 100
+        self.is_installed = True
 
     def _tell(self, percent: int) -> None:
         self._progress = percent

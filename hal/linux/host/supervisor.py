@@ -5,13 +5,19 @@ Without a service manager every function does nothing.
 
 import os
 import socket
+import sys
 
 from hal.contracts import System
+from hal.linux.host.restart_reason import keep_reason
 from hal.runtime import log
+
+RESTART_EXIT = "MC252_RESTART_EXIT"  # variable: the exit code by which hal/linux/update/supervisor.py starts it anew
 
 
 class SupervisedSystem(System):
     """A system whose process a service manager may have started and watches."""
+
+    _state_dir: str
 
     def watchdog_sec(self) -> float | None:
         """What the service manager wants."""
@@ -24,6 +30,24 @@ class SupervisedSystem(System):
     def feed(self) -> None:
         """Tell the service manager."""
         notify("WATCHDOG=1")
+
+    def restart_firmware(self, reason: str) -> None:
+        """End the process where somebody waits to start it anew."""
+        code = restart_exit()
+        if code is None:
+            self.restart(reason)
+        else:
+            keep_reason(self._state_dir, reason)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            sys.exit(code)
+
+
+def restart_exit() -> int | None:
+    """Exit code after which this process is started anew; None: nobody does that."""
+    if RESTART_EXIT in os.environ:
+        return int(os.environ[RESTART_EXIT])
+    return 0 if "NOTIFY_SOCKET" in os.environ else None  # the unit has Restart=always
 
 
 def notify(state: str) -> None:

@@ -55,6 +55,7 @@ class FoldersUpdater(KeyedUpdater):
     """Two folders of which one starts, chosen and checked at every start by hal/linux/update/supervisor.py."""
 
     OPTIONS = OPTIONS
+    firmware_alone = True
 
     def __init__(self, options: dict, state_dir: str):
         super().__init__(options["keys"])

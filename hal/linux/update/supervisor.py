@@ -23,6 +23,7 @@ from firmware import VERSION
 from hal.contracts import UpdateRefused
 from hal.fields import BadField
 from hal.json_text import json_loads
+from hal.linux.host.supervisor import RESTART_EXIT
 from hal.linux.update.folders import OPTIONS, SYSTEM_VERSION, architecture, slots_folder
 from hal.runtime import log
 from hal.update.keys import read_keyring
@@ -30,7 +31,7 @@ from hal.update.signed import Keyring, Moment
 from hal.update.slots import SYSTEM, TRIAL_STARTS, Slots
 from hal.update.version import version_key
 
-RESTART_EXIT = 75  # exit code of a firmware that wants to be started anew
+RESTART_CODE = 75  # exit code of a firmware that wants to be started anew
 WATCHDOG_SEC = 20.0  # between two of its WATCHDOG=1
 
 # A slot is its own world: no module comes from elsewhere, nothing is compiled into it, no variable changes its path.
@@ -113,7 +114,7 @@ class Watch:
             os.environ,
             NOTIFY_SOCKET=self._folder.name + "/notify",
             WATCHDOG_USEC=str(int(WATCHDOG_SEC * 1e6)),
-            MC252_RESTART_EXIT=str(RESTART_EXIT),
+            **{RESTART_EXIT: str(RESTART_CODE)},
         )
         environment.pop("WATCHDOG_PID", None)
         self._child = subprocess.Popen(words, env=environment)
@@ -146,9 +147,9 @@ def stay(slots: Slots | None, keyring: Keyring, ready_sec: float, arguments: lis
     while True:
         chosen = Chosen(SYSTEM, False) if slots is None else choose(slots, keyring)
         code = watch.run(command(slots, chosen.slot, arguments))
-        if watch.stopping or (code != RESTART_EXIT and not chosen.trial):
+        if watch.stopping or (code != RESTART_CODE and not chosen.trial):
             return code if code >= 0 else 128 - code
-        if code != RESTART_EXIT:
+        if code != RESTART_CODE:
             log(f"the firmware on trial ended with {code}")
 
 

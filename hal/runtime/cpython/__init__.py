@@ -244,10 +244,10 @@ async def in_time(awaitable: Awaitable[T], seconds: float) -> T:
         return await awaitable
 
 
-def http_answers(port: int, seconds: float) -> bool:
-    """Whether something on this machine answers an HTTP request on a port; blocks, so it is for a thread."""
+def http_answers(host: str, port: int, seconds: float) -> bool:
+    """Whether something on this machine answers an HTTP request; blocks, so it is for a thread."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=seconds) as sock:
+        with socket.create_connection((host, port), timeout=seconds) as sock:
             sock.sendall(b"HEAD / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
             return sock.recv(9) == b"HTTP/1.1 "
     except OSError:

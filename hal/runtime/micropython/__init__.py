@@ -238,6 +238,6 @@ async def in_time(awaitable: Awaitable[T], seconds: float) -> T:
     return await asyncio.wait_for(awaitable, seconds)
 
 
-def http_answers(port: int, seconds: float) -> bool:
+def http_answers(host: str, port: int, seconds: float) -> bool:
     """True: there are no threads here, and the loop cannot ask itself from outside."""
     return True

@@ -1,6 +1,5 @@
 """Bundles come whole or not at all: over broken links, changed servers, restarts, and from the SD card."""
 
-import base64
 import hashlib
 import random
 
@@ -9,21 +8,10 @@ import pytest
 from firmware.services.errors import Refused
 from firmware.services.update.sources.download import Download, Source
 from firmware.services.update.sources.fetch import Url
+from tests.firmware.update.rig import Card
 from tests.firmware.update.web import Web
 
 DATA = random.Random(7).randbytes(300_000)
-
-
-class Card:
-    """The card service, with files of a dict."""
-
-    def __init__(self, files):
-        self.files = files
-
-    async def read(self, path, block):
-        data = self.files[path]
-        text = base64.b64encode(data[block * 1024 : block * 1024 + 1024]).decode()
-        return {"blockIdx": block, "blockCount": -(-len(data) // 1024), "data": text}
 
 
 class Free:

@@ -29,8 +29,8 @@ class Clock:
 
 
 class Health:
-    def is_bus_open(self):
-        return False
+    def now(self):
+        return {"busWasOpen": 0}
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ class Device:
             *(self.updater, SETTINGS, identity, times, budget, kept, None, Health(), None), self.restarts.append
         )
         server = Hawkbit(ddi.url, CONTROLLER, "secret", "target")
-        self.service = HawkbitUpdates(server, self.updates, self.updater, kept, {"version": "1"}, self.restarts.append)
+        self.service = HawkbitUpdates(server, self.updates, self.updater, kept, {"version": "1"})
 
     async def start(self):
         await self.updater.start()

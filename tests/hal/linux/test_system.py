@@ -165,6 +165,21 @@ def test_without_systemd_the_kernel_restarts_after_everything_is_written_out(mac
     assert machine.reboots == ["sync", "reboot(2)"]
 
 
+@pytest.mark.parametrize(("name", "value", "code"), [("MC252_RESTART_EXIT", "75", 75), ("NOTIFY_SOCKET", "/x", 0)])
+async def test_the_firmware_alone_starts_anew_where_somebody_waits_for_its_end(machine, monkeypatch, name, value, code):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as caught:
+        machine.system().restart_firmware("UPDATE")
+    assert (caught.value.code, machine.reboots) == (code, [])
+    assert await started(machine) == "UPDATE"
+
+
+async def test_where_nobody_waits_the_machine_restarts_for_another_firmware_too(machine):
+    machine.system().restart_firmware("UPDATE")
+    assert machine.reboots == ["sync", "reboot(2)"]
+    assert await started(machine) == "UPDATE"
+
+
 @pytest.mark.parametrize("with_systemd", [False, True])
 async def test_a_restart_that_is_not_allowed_says_what_is_missing(machine, with_systemd):
     if with_systemd:

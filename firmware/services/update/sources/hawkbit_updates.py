@@ -33,15 +33,14 @@ class HawkbitSource:
 
 class HawkbitUpdates(Service):
     """`updates` brings and installs, `updater` knows what became of it, `kept` holds the action over restarts;
-    `attributes` are told the server once, `restart(reason)` has the device start anew."""
+    `attributes` are told the server once."""
 
-    def __init__(self, server: Hawkbit, updates, updater, kept, attributes: dict, restart):
+    def __init__(self, server: Hawkbit, updates, updater, kept, attributes: dict):
         self._server = server
         self._updates = updates
         self._updater = updater
         self._kept = kept
         self._attributes = attributes
-        self._restart = restart
         self._trouble = Trouble("update: hawkBit")
         self._pauses = Pauses(FAILURE_PAUSES)
         self._bringing: asyncio.Task | None = None
@@ -84,10 +83,12 @@ class HawkbitUpdates(Service):
     async def _tell_outcome(self) -> bool:
         """Say how the last installation went, once that is known."""
         action, last = self._kept.text("hawkbitAction"), self._updater.last()
-        if self._updater.running()["trial"] or not last["result"]:
+        if self._updater.running()["trial"] or self._updates.is_installed:
             return False
         if last["result"] == "DONE":
             await self._close(action, "success", f"{VERSION} runs and is healthy")
+        elif not last["result"]:
+            await self._kept.keep(hawkbitAction="")  # nothing is known of it any more: it may come again
         else:
             await self._close(action, "failure", f"back from {last['rolledBackFrom']}: {last['error']}")
         return True
@@ -122,10 +123,10 @@ class HawkbitUpdates(Service):
         if self._action != action:
             return  # it was cancelled meanwhile
         if result["status"] == "DONE":
-            await self._kept.keep(hawkbitAction=action)
-            result = await self._updates.program()
+            result = await self._updates.install()
         if result["status"] == "DONE":
-            self._restart("UPDATE")
+            await self._kept.keep(hawkbitAction=action)  # not earlier: a power cut leaves nothing to wait for
+            self._updates.restart_when_installed()
         elif result["errorCode"] in FOR_NOW:
             self._trouble.tell(f"{result['errorCode']}: it is tried again")
         elif result["status"] == "ERROR":

@@ -1,0 +1,97 @@
+"""The service of updates as a board has it, with a folder of updates on a card of a dict; its clock obeys the test."""
+
+import base64
+
+from deploy.updates.publish import entry_of
+from firmware.services.settings.document_store import DocumentStore
+from firmware.services.update.budget import Budget
+from firmware.services.update.kept import Kept
+from firmware.services.update.quiet import QuietHours
+from firmware.services.update.times import Times
+from firmware.services.update.updates import Updates
+from hal.linux.update.folders import FoldersUpdater
+from tests.hal.update.keys import DAY, NOW, Maker
+
+MAC = "02:00:00:00:02:52"
+
+
+class Card:
+    """The card service, with files of a dict."""
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        self.files = files
+
+    async def read(self, path: str, block: int) -> dict:
+        data = self.files[path]
+        text = base64.b64encode(data[block * 1024 : block * 1024 + 1024]).decode()
+        return {"blockIdx": block, "blockCount": -(-len(data) // 1024), "data": text}
+
+
+class Clock:
+    """Whole seconds since 1970."""
+
+    def __init__(self, seconds: int) -> None:
+        self.seconds = seconds
+
+    def now(self) -> int:
+        return self.seconds
+
+
+class WellHealth:
+    """Nothing is wrong with this device."""
+
+    def now(self) -> dict:
+        return {"busWasOpen": 1, "settingsWereRead": 1}
+
+
+class Rig:
+    """One device; `start` it, as often as it restarts. `minute` is the local time, minutes since midnight."""
+
+    def __init__(self, folder, released: int = NOW - 30 * DAY, **firmware: object) -> None:
+        self.folder = folder
+        self.maker = Maker(folder / "keys", NOW - 300 * DAY, NOW + 300 * DAY)
+        self.card = Card({})
+        self.clock = Clock(NOW)
+        self.minute: int | None = 12 * 60
+        self.released = released
+        self.serial = 0
+        self.restarts: list[str] = []
+        self.settings = {
+            "download": {"url": "card:/updates/", "enabled": True},
+            "firmware": {"channel": "stable", "autoUpdate": False, **firmware},
+        }
+
+    async def start(self) -> Updates:
+        """The service, anew."""
+        options = {"keys": str(self.maker.keyring_path), "compatible": "simulated"}
+        self.updater = FoldersUpdater(FoldersUpdater.OPTIONS.check(options), str(self.folder))
+        kept = Kept(DocumentStore(str(self.folder), "update.json"))
+        self.times = Times(self.clock, kept, self.released)
+        self.updates = Updates(
+            *(self.updater, self.settings, {"mac": MAC}, self.times),
+            *(Budget(0, lambda: False, self.times.latest, kept), kept, self.card, WellHealth()),
+            *(QuietHours(MAC, lambda: self.minute), self.restarts.append),
+        )
+        await self.updater.start()
+        await self.updates.start()
+        return self.updates
+
+    def publish(self, maker: Maker | None = None, index: dict | None = None, **header: object) -> None:
+        """Put a bundle and its index on the card; `index` overrides members of the index."""
+        maker = maker or self.maker
+        path = maker.bundle(self.folder / "made.bundle", **header)
+        entry = dict(entry_of(path), channel="stable", rollout=100, notBefore=0)
+        self.serial += 1
+        payload = {"serial": self.serial, "issued": self.clock.now(), "expires": self.clock.now() + 30 * DAY}
+        self.card.files["/updates/made.bundle"] = path.read_bytes()
+        self.sign_index(dict(payload, bundles=[entry], **(index or {})), maker)
+
+    def sign_index(self, payload: dict, maker: Maker | None = None) -> None:
+        """Put an index on the card."""
+        from hal.runtime import json_dumps
+
+        self.card.files["/updates/index.json"] = json_dumps((maker or self.maker).document("index", payload)).encode()
+
+    def left(self) -> list[str]:
+        """What is in the folder of both slots."""
+        return sorted(path.name for path in (self.folder / "slots").iterdir())
