@@ -32,6 +32,7 @@ REQUESTS = (
     ("GET", "/api/identify/", None),
     ("GET", "/api/state/get/?ethernet&bus&access", None),
     ("GET", "/metrics", None),
+    ("GET", "/api/log/?since=0", None),
     ("GET", "/api/settings/active/get/?serial", None),
     ("POST", "/api/settings/saved/set/", {"serial": {"baudRate": 19200}, "language": "pl"}),
     ("GET", "/api/settings/saved/get/?protect&language", None),
@@ -72,6 +73,7 @@ _STEADY = {  # member -> what stands in place of what differs from machine to ma
     "mac": "02:00:5e:10:00:01",
     "ip": "192.168.1.20",
     "pubKey": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+    "utc": "2030-06-01T12:00:00Z",
     "datetime": "2030-06-01T12:00:00",
     "elapsedMs": 12,
 }

@@ -7,12 +7,14 @@ import argparse
 import asyncio
 import sys
 
+from firmware import VERSION
 from firmware.command_line import BadArgument, parse, parse_address
 from firmware.device import Device
 from hal.board import BadBoard, load_board, make_factory_login
 from hal.contracts import PartError
 from hal.fields import BadField
-from hal.runtime import MICROPYTHON, flush_output, lock_folder, make_folder, on_stop_signal, run, unlock_folder
+from hal.runtime import MICROPYTHON, flush_output, lock_folder, log, make_folder, on_stop_signal, run, unlock_folder
+from hal.runtime.logs import INFO, LEVELS, LOG
 
 ALL_ADDRESSES = "0.0.0.0"
 LOCK_TRIES = 3  # a second apart
@@ -48,10 +50,18 @@ async def hold_state_dir(path: str) -> None:
     raise PartError(f"--state-dir {path}: is in use by another mc252")
 
 
+def log_level(name: str) -> int:
+    """The priority up to which is logged. BadArgument."""
+    if name not in LEVELS:
+        raise BadArgument(f"--log-level {name}: must be one of " + ", ".join(LEVELS))
+    return LEVELS[name]
+
+
 async def serve(options: argparse.Namespace) -> None:
     """Run the device until it is told to stop, or restarts: then the board takes over."""
     http = parse_address(options.http) if options.http else None
     modbus_tcp = parse_address(options.modbus_tcp) if options.modbus_tcp else None
+    LOG.level = log_level(options.log_level)
     await hold_state_dir(options.state_dir)
     device = build(options)
     on_stop_signal(device.ended.set)
@@ -66,11 +76,13 @@ async def serve(options: argparse.Namespace) -> None:
         if settings["protect"]["password"] is None:
             notices.append("no login yet: mc252 provision, or the button")
         announce(http[0], ports[0], modbus_tcp[0], ports[1], notices)
+        LOG.keep(f"started: firmware {VERSION}, {device.board.system.start_reason()}", INFO)
         await device.ended.wait()
     finally:
         await device.stop()
         unlock_folder(options.state_dir)  # at once, even where the kernel holds the process's end up
     if device.restart_reason is not None:
+        log(f"restarting: {device.restart_reason}", INFO)
         device.restart()
 
 

@@ -48,6 +48,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--http", default="", help="HOST:PORT of the HTTP API; default: setting httpd, all addresses")
     parser.add_argument("--modbus-tcp", default="", help="HOST:PORT of Modbus TCP; default: setting modbusTcp")
+    parser.add_argument("--log-level", default="info", help="error, warning or info: what is logged; default: info")
 
 
 def _add_commands(parser: argparse.ArgumentParser) -> None:

@@ -43,6 +43,7 @@ from hal.board import Board
 from hal.contracts import NotPermitted
 from hal.runtime import in_time, log, log_exception, now_ms
 from hal.runtime.annotations import Any, Callable, Coroutine
+from hal.runtime.logs import ERROR
 from hal.service import Service
 from hal.trace import TRACE
 
@@ -120,7 +121,7 @@ class Device(Services):
             try:
                 await in_time(service.stop(), STOP_SEC)
             except Exception as exc:  # costs no other one its stop
-                log(f"{type(service).__name__} could not be stopped")
+                log(f"{type(service).__name__} could not be stopped", ERROR)
                 log_exception(exc)
         await self.watchdog.stop()
 

@@ -13,6 +13,7 @@ from hal.json_text import json_loads
 from hal.runtime import in_time, log, log_exception, wait_until
 from hal.runtime.annotations import Any
 from hal.runtime.files import real_path
+from hal.runtime.logs import ERROR, INFO
 from hal.service import Pauses, Service
 
 MYPY = False
@@ -95,7 +96,7 @@ class Board(Service):
             if self._is_starting:
                 self._refusal = exc
             else:  # too late to be told at the start
-                log(f"{name}: {exc}")
+                log(f"{name}: {exc}", ERROR)
         self._untried -= 1
         if self._untried == 0 or self._refusal is not None:
             self._all_tried.set()
@@ -107,7 +108,7 @@ class Board(Service):
         except NotPermitted:
             raise
         except Exception as exc:  # what one part does not expect costs no other one
-            log(f"{name}: could not be started")
+            log(f"{name}: could not be started", ERROR)
             log_exception(exc)
 
     async def stop(self) -> None:
@@ -121,9 +122,9 @@ class Board(Service):
         try:
             await in_time(part.stop(), STOP_SEC)
         except asyncio.TimeoutError:
-            log(f"{name}: does not stop within {STOP_SEC:g} s")
+            log(f"{name}: does not stop within {STOP_SEC:g} s", ERROR)
         except Exception as exc:
-            log(f"{name}: could not be stopped")
+            log(f"{name}: could not be stopped", ERROR)
             log_exception(exc)
 
     def is_alive(self) -> bool:
@@ -142,10 +143,10 @@ async def _bring_up(name: str, part: Part) -> bool:
     except NotPermitted:
         raise
     except asyncio.TimeoutError:
-        log(f"{name}: does not start within {START_SEC:g} s")
+        log(f"{name}: does not start within {START_SEC:g} s", ERROR)
         return False
     except PartError as exc:
-        log(f"{name}: {exc}")
+        log(f"{name}: {exc}", ERROR)
         return False
     return True
 
@@ -156,7 +157,7 @@ async def _keep_trying(name: str, part: Part) -> None:
         await asyncio.sleep(pauses.next())
         try:
             if await _bring_up(name, part):
-                log(f"{name}: has come up")
+                log(f"{name}: has come up", INFO)
                 return
         except Exception as exc:
             log_exception(exc)

@@ -4,6 +4,7 @@ import asyncio
 
 from hal.runtime import log, run_task
 from hal.runtime.annotations import Any, Coroutine
+from hal.runtime.logs import INFO
 
 RETRY_PAUSES = (1, 2, 5, 10, 30, 60)  # seconds between tries; the last one repeats
 
@@ -85,5 +86,5 @@ class Trouble:
     def end(self, word: str = "") -> None:
         """It works; `word`, where there is one, is logged if it did not before."""
         if word and self.reason is not None:
-            log(f"{self._about}: {word}")
+            log(f"{self._about}: {word}", INFO)
         self.reason = None

@@ -5,6 +5,7 @@ import asyncio
 from firmware.http.server import HttpServer
 from hal.contracts import Network
 from hal.runtime import log, log_exception, wait_until
+from hal.runtime.logs import INFO
 from hal.service import Service, Trouble
 
 LOOK_SEC = 30.0  # after these it is looked again even where the kernel has told nothing
@@ -70,11 +71,11 @@ class VpnListener(Service):
             await self._server.listen_on(sock, lambda address: self._level_of(name, index, address)),
         )
         self._troubles[name].end()
-        log(f"VPN: listening on {name}")
+        log(f"VPN: listening on {name}", INFO)
 
     def _close(self, name: str) -> None:
         self._server.close_listener(self._open.pop(name)[1])
-        log(f"VPN: listening on {name} no more")
+        log(f"VPN: listening on {name} no more", INFO)
 
     def _level_of(self, name: str, index: int, address: str) -> int:
         """The level of who calls from an address, judged when he comes: the interface may have become another one.

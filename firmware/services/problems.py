@@ -1,6 +1,7 @@
 """What is wrong with the device: services report it here, and the state key `system` lists it."""
 
 from hal.runtime import log
+from hal.runtime.logs import ERROR
 
 LIMIT = 64  # of what is kept
 
@@ -21,7 +22,7 @@ class Problems:
                 del self._texts[self._order.pop(0)]
             self._order.append(key)
         self._texts[key] = text
-        log(text)
+        log(text, ERROR)
 
     def withdraw(self, key: str) -> None:
         """What was reported under this key, if anything, is no longer so."""

@@ -7,6 +7,7 @@ from hal.debounce import Debounce
 from hal.fields import Object
 from hal.linux.gpio import LINE_FIELDS, EdgePin, PinFailed, check_line
 from hal.runtime import log, now_ms
+from hal.runtime.logs import INFO
 from hal.service import Pauses
 
 
@@ -114,6 +115,6 @@ class GpioButton(Button):
                 self._listen()
             except PinFailed:
                 continue
-            log("button: GPIO line found again")
+            log("button: GPIO line found again", INFO)
             self._retrying = None
             return

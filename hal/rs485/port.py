@@ -21,6 +21,7 @@ from hal.rs485.framing import (
     question_key,
 )
 from hal.runtime import log, now_us, wait_until
+from hal.runtime.logs import ERROR, INFO
 from hal.service import Pauses, Trouble
 
 THROWN_LIMIT = 8  # pieces told of what came between two exchanges
@@ -219,7 +220,7 @@ class Rs485Port(Part):
         self.is_open = False
         self._close()
         self._changed.set()
-        log("rs485: port lost: " + reason)
+        log("rs485: port lost: " + reason, ERROR)
         if self._reopening is None:
             self._reopening = self.spawn(self._reopen())
 
@@ -247,7 +248,7 @@ class Rs485Port(Part):
         while True:
             await asyncio.sleep(pauses.next())
             if await self._try_open():
-                log("rs485: port open")
+                log("rs485: port open", INFO)
                 self._reopening = None
                 return
 

@@ -11,6 +11,7 @@ MINUTE = 60000  # milliseconds
 EQUAL_LINES = 5  # that many of one text are written in a minute
 LINES = 100  # that many are written at once, then so many a minute
 ERROR, WARNING, INFO = 3, 4, 6  # priorities: syslog(3)
+LEVELS = {"error": ERROR, "warning": WARNING, "info": INFO}
 KEPT = 32 if sys.implementation.name == "micropython" else 200  # last lines that are kept
 KEPT_LENGTH = 500  # characters of one that are kept
 _TEXTS = 32  # texts that are remembered
@@ -30,8 +31,9 @@ class Log:
     def __init__(self, clock=_now_ms):
         self._clock = clock
         self._marked = hasattr(os, "getenv") and bool(os.getenv("JOURNAL_STREAM"))  # sd-daemon(3)
-        self._kept: list = []  # (number, priority, text)
-        self._count = 0
+        self.level = INFO  # lines of a priority beyond it are left out
+        self._kept: list = []  # (number, when, priority, text)
+        self.count = 0
         self.forget()
 
     def forget(self) -> None:
@@ -43,6 +45,8 @@ class Log:
 
     def write(self, text: str, priority: int = WARNING) -> None:
         """Write a text, or leave it out."""
+        if priority > self.level:
+            return
         now = self._clock()
         left_out = self._is_repeated(text, now)
         if left_out is None or not self._has_room(now):
@@ -79,14 +83,21 @@ class Log:
 
     def put(self, text: str, priority: int) -> None:
         """Write a text whatever was written before. The service manager is told the priority of each of its lines."""
-        self._count += 1
-        self._kept = self._kept[1 - KEPT :] + [(self._count, priority, text[:KEPT_LENGTH])]
+        if priority > self.level:
+            return
+        self.keep(text, priority)
         for line in text.split("\n") if self._marked else (text,):
             print(f"<{priority}>{line}" if self._marked else line, file=sys.stderr)
 
+    def keep(self, text: str, priority: int) -> None:
+        """Keep a text that is written elsewhere."""
+        self.count += 1
+        self._kept = self._kept[1 - KEPT :] + [(self.count, self._clock(), priority, text[:KEPT_LENGTH])]
+
     def since(self, number: int) -> list:
-        """The kept lines after a number, each (number, priority, text), the oldest first."""
-        return [line for line in self._kept if line[0] > number]
+        """The kept lines after a number, each (number, milliseconds since then, priority, text), the oldest first."""
+        now = self._clock()
+        return [(count, max(0, now - at), priority, text) for count, at, priority, text in self._kept if count > number]
 
 
 LOG = Log()

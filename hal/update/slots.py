@@ -17,6 +17,7 @@ from hal.json_text import json_loads
 from hal.runtime import json_dumps, log, make_folder
 from hal.runtime.archive import remove_tree
 from hal.runtime.files import list_folder
+from hal.runtime.logs import ERROR
 from hal.small_file import write_whole
 from hal.update.bundle import Bundle, checked_header, file_digest, unpack
 from hal.update.signed import Keyring, Moment, open_signed
@@ -122,7 +123,7 @@ class Slots:
 
     def give_up(self, version: str, why: str) -> dict:
         """The trial has failed: the slot before it starts again."""
-        log(f"update: back from {version or 'an unknown version'}: {why}")
+        log(f"update: back from {version or 'an unknown version'}: {why}", ERROR)
         return self.change(trial=SYSTEM, starts=0, result="ROLLED_BACK", error=why[:200], rolledBackFrom=version[:11])
 
 

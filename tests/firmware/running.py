@@ -18,13 +18,14 @@ class Running:
 
     module = "firmware"
 
-    def __init__(self, state, board=None, http="127.0.0.1:0", modbus_tcp="127.0.0.1:0", prefix=()):
+    def __init__(self, state, board=None, http="127.0.0.1:0", modbus_tcp="127.0.0.1:0", prefix=(), arguments=()):
         self.state = pathlib.Path(state)
         path = self.state / "board.json"
         path.write_text(json.dumps(board or BOARD))
         self.arguments = ["--board", str(path), "--state-dir", str(self.state), "--http", http]
         if modbus_tcp:
             self.arguments += ["--modbus-tcp", modbus_tcp]
+        self.arguments += arguments
         self.process = subprocess.Popen(
             [*prefix, sys.executable, "-m", self.module, *self.arguments],
             cwd=ROOT,

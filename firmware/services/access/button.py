@@ -1,6 +1,7 @@
 """The front-panel button: a press lets everybody in for some minutes."""
 
 from hal.runtime import log, now_ms
+from hal.runtime.logs import INFO
 
 
 class ButtonAccess:
@@ -14,7 +15,7 @@ class ButtonAccess:
     def press(self) -> None:
         """The button was pressed: the time begins anew."""
         self._until = self._clock() + self._seconds * 1000
-        log(f"button: access without login for {self._seconds // 60} min")
+        log(f"button: access without login for {self._seconds // 60} min", INFO)
 
     def seconds_left(self) -> int:
         """Whole seconds for which guests have level 1, 0 when they have not."""

@@ -14,7 +14,7 @@ from firmware.services.problems import Problems
 from firmware.services.routing.mbap import MbapStream
 from firmware.services.routing.router import ModbusRouter
 from hal.ip_addresses import lies_in, parse_network, source_of
-from hal.runtime import abort_stream, bind_datagrams, listen, log_exception, now_ms, peer_address
+from hal.runtime import abort_stream, bind_datagrams, listen, log, log_exception, now_ms, peer_address
 from hal.service import Service
 
 GRACE_SEC = 5  # who asked within so many seconds gives way only to an address that has fewer connections
@@ -96,6 +96,8 @@ class ModbusGateway(Service):
         address = peer_address(writer)
         origin = self._origin(address)
         if not self._admits(address) or not self._has_room(origin):
+            why = "no place for" if self._admits(address) else "setting modbusTcp.allow does not let in"
+            log(f"Modbus TCP: {why} {address}")
             abort_stream(writer)
             return
         session = ModbusSession(frames, writer, self._router, clock=self._clock, origin="tcp " + address)

@@ -9,6 +9,7 @@ from firmware.services.system.absent import NoNetworking
 from hal.contracts import Network, NotManaged, PartError
 from hal.fields import BadField
 from hal.runtime import log
+from hal.runtime.logs import INFO
 from hal.service import Pauses
 
 RETRY_PAUSES = (5, 10, 30, 60, 300)  # seconds between tries to apply the settings; the last one repeats
@@ -61,7 +62,7 @@ class Networking(NoNetworking):
         while True:
             await asyncio.sleep(pauses.next())
             if await self._apply():
-                log("the network settings are applied now")
+                log("the network settings are applied now", INFO)
                 return
 
     def ethernet(self) -> dict | None:

@@ -22,6 +22,7 @@ from firmware.services.settings.values import (
 from hal.fields import BadField
 from hal.runtime import log, offload
 from hal.runtime.annotations import Any, Awaitable, Callable
+from hal.runtime.logs import ERROR
 from hal.service import Service
 from hal.trace import CHANGES, trace
 
@@ -192,7 +193,7 @@ class Settings(Service):
                     follow(before, values, author)
                 await self._offload(self._store.mark)
         except OSError as exc:
-            log(f"settings: could not be stored: {exc}")
+            log(f"settings: could not be stored: {exc}", ERROR)
             outcome.append(Refused("STORAGE_FAILED", "the settings could not be stored; nothing has changed"))
         except Exception as exc:
             outcome.append(exc)

@@ -5,6 +5,7 @@ import asyncio
 from firmware.services.system.health import Health
 from hal.contracts import System
 from hal.runtime import log
+from hal.runtime.logs import ERROR
 from hal.service import Service
 
 _FEEDS_PER_PERIOD = 3  # so that a busy moment is no alarm
@@ -29,7 +30,7 @@ class Watchdog(Service):
         while True:
             problems = self._health.problems_inside()
             if problems:
-                log("no longer fed to the watchdog: " + ", ".join(problems))
+                log("no longer fed to the watchdog: " + ", ".join(problems), ERROR)
                 return
             self._system.feed()
             await asyncio.sleep(pause)

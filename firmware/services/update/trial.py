@@ -4,6 +4,7 @@ become so. What cannot even do that is given up by what starts it."""
 import asyncio
 
 from hal.runtime import log, log_exception, now_ms
+from hal.runtime.logs import INFO
 from hal.service import Service
 
 LOOK_SEC = 1.0
@@ -33,7 +34,7 @@ class Trial(Service):
                 healthy_since = now
             if now - healthy_since >= self._updater.healthy_sec * 1000:
                 await self._updater.confirm()
-                log("update: the new firmware is healthy and stays")
+                log("update: the new firmware is healthy and stays", INFO)
                 return
             if now - began >= self._updater.trial_sec * 1000:
                 await self._updater.give_up("it did not become healthy: " + "; ".join(problems or ["not for long"]))

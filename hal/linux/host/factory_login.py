@@ -7,6 +7,7 @@ from hal.contracts import PartError
 from hal.fields import BadField, Field, Object, Text
 from hal.json_text import json_loads
 from hal.runtime import log, random_bytes
+from hal.runtime.logs import ERROR
 from hal.small_file import read_whole, write_whole
 
 USERNAME = "admin"
@@ -25,7 +26,7 @@ def read_login(state_dir: str) -> tuple[str, str] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, BadField) as exc:
-        log(f"the factory login cannot be read, only the button lets in: {exc}")
+        log(f"the factory login cannot be read, only the button lets in: {exc}", ERROR)
         return None
 
 

@@ -16,6 +16,7 @@ from hal.linux.storage.mounts import Watch, mounted_at
 from hal.runtime import in_time, log, log_exception, wait_until
 from hal.runtime.annotations import Callable, T, Ts, Unpack
 from hal.runtime.files import serial_offload
+from hal.runtime.logs import INFO
 from hal.service import Pauses, Trouble
 
 LOOK_PAUSE = 10.0  # seconds: it is looked again after these even where the kernel has told nothing
@@ -265,7 +266,7 @@ class LinuxCard(Card):
         self._failure = None
         self._works()
         self.insertions += 1
-        log(f"SD card: mounted at {self._folder}")
+        log(f"SD card: mounted at {self._folder}", INFO)
 
     def _works(self) -> None:
         self._trouble.end()
@@ -274,7 +275,7 @@ class LinuxCard(Card):
     def _gone(self) -> None:
         if self._mount is not None:
             self._mount = None
-            log("SD card: gone")
+            log("SD card: gone", INFO)
 
     async def _call(self, function: Callable[[Unpack[Ts]], T], *args: Unpack[Ts]) -> T:
         return await self._call_within(ANSWER_SEC, function, *args)

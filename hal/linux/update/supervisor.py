@@ -26,6 +26,7 @@ from hal.json_text import json_loads
 from hal.linux.host.supervisor import RESTART_EXIT
 from hal.linux.update.folders import OPTIONS, SYSTEM_VERSION, architecture, slots_folder
 from hal.runtime import log
+from hal.runtime.logs import ERROR
 from hal.update.keys import read_keyring
 from hal.update.signed import Keyring, Moment
 from hal.update.slots import SYSTEM, TRIAL_STARTS, Slots
@@ -124,7 +125,7 @@ class Watch:
             if said:
                 deadline = time.monotonic() + WATCHDOG_SEC
             elif time.monotonic() > deadline and not self.stopping:
-                log("the firmware hangs and is ended")
+                log("the firmware hangs and is ended", ERROR)
                 self._child.kill()
                 self._child.wait()
         return self._child.returncode
@@ -150,7 +151,7 @@ def stay(slots: Slots | None, keyring: Keyring, ready_sec: float, arguments: lis
         if watch.stopping or (code != RESTART_CODE and not chosen.trial):
             return code if code >= 0 else 128 - code
         if code != RESTART_CODE:
-            log(f"the firmware on trial ended with {code}")
+            log(f"the firmware on trial ended with {code}", ERROR)
 
 
 def read_options(path: str) -> dict | None:

@@ -8,6 +8,7 @@ from firmware.services.update.sources.download import web_stream
 from firmware.services.update.sources.hawkbit import Hawkbit
 from hal.contracts import PartError, UpdateRefused
 from hal.runtime import log, random_bytes, wait_until
+from hal.runtime.logs import INFO
 from hal.service import Pauses, Service, Trouble
 
 JITTER = 10  # percent by which a pause is stretched at most, so that a fleet does not come all at once
@@ -134,7 +135,7 @@ class HawkbitUpdates(Service):
 
     async def _cancel(self, action: str) -> None:
         if self._action == action and self._updates.break_off():
-            log(f"update: action {action} was cancelled")
+            log(f"update: action {action} was cancelled", INFO)
             self._action = ""
         elif self._kept.text("hawkbitAction") == action or self._updates.is_installing():
             await self._server.say(action, "rejected", "none", "it is installed already", cancel=True)
