@@ -9,9 +9,10 @@ BOARD ?= board-configs/simulated.json
 SEED ?= 1
 COUNT ?= 15
 RATES ?= 9600 19200 115200
+SITE := firmware/web/site/files.json
 
 .DEFAULT_GOAL := run
-.PHONY: run bundle run-micropython test test-vm kill-settings kill-update doubled-answers generated-requests mutate lint format bench docs examples deb clean
+.PHONY: run console bundle run-micropython test test-vm kill-settings kill-update doubled-answers generated-requests mutate lint format bench docs examples deb clean
 
 $(VENV)/.made: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -26,16 +27,22 @@ $(VENV)/.made-bench: $(VENV)/.made-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	touch $@
 
-run: $(VENV)/.made build/keys/keyring.json
+run: $(VENV)/.made build/keys/keyring.json $(SITE)
 	exec $(BIN)/python -m hal.linux.update.supervisor --board $(BOARD) --state-dir $(STATE) \
 	  --http 127.0.0.1:$(PORT) --modbus-tcp 127.0.0.1:$(MODBUS_PORT)
+
+# The page at `/`: docs/console.md. Without a network nothing is made but the reason, and the device runs all the same.
+$(SITE): $(VENV)/.made $(shell find firmware/web deploy/console -name site -prune -o -type f -print)
+	$(BIN)/python -m deploy.console.build
+
+console: $(SITE)
 
 # Keys for signing updates, for development: docs/updates.md says how real ones are kept.
 build/keys/keyring.json: $(VENV)/.made
 	$(BIN)/python -m deploy.updates.keys build/keys --name development
 
 # An update bundle of this checkout for machines like this one, in dist/.
-bundle: $(VENV)/.made build/keys/keyring.json
+bundle: $(VENV)/.made build/keys/keyring.json console
 	$(BIN)/python -m deploy.updates.bundle --keys build/keys --compatible simulated --compatible raspberry-pi
 
 # MicroPython on a simulated board: its UART leads to the simulated Modbus world, its heap is what such a board has.
@@ -43,7 +50,7 @@ run-micropython: $(VENV)/.made-dev
 	exec $(BIN)/python -m tests.machine.starter $(STATE) -- -m firmware --board board-configs/micropython-unix.json \
 	  --state-dir $(STATE) --http 127.0.0.1:$(PORT) --modbus-tcp 127.0.0.1:$(MODBUS_PORT)
 
-test: $(VENV)/.made-dev build/keys/keyring.json lint
+test: $(VENV)/.made-dev build/keys/keyring.json $(SITE) lint
 	$(BIN)/python -m pytest
 
 # The hardware layer and the package on the interfaces of a real kernel, in a virtual machine: docs/vm-tests.md.

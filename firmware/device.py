@@ -5,7 +5,7 @@ import asyncio
 from firmware.api.call import Services
 from firmware.api.errors import error_answer
 from firmware.api.guard import ADMINISTRATOR, GUEST, Guard
-from firmware.api.routes import add_routes
+from firmware.api.routes import add_console, add_routes
 from firmware.http.front_door import FrontDoor
 from firmware.http.limits import HttpLimits
 from firmware.http.server import HttpServer
@@ -48,6 +48,7 @@ from hal.service import Service
 from hal.trace import TRACE
 
 SETTINGS_FILE = "settings.json"
+CONSOLE = "/".join(__file__.split("/")[:-1] + ["web", "site"])
 STOP_SEC = 20  # for one service to stop
 OF_UPDATES = ("UPDATE", "ROLLED_BACK")  # reasons of a restart into another firmware
 
@@ -293,6 +294,7 @@ class Device(Services):
         self.front_door = FrontDoor(self.server, GUEST, self.problems.report, self.problems.withdraw)
         self._run(self.front_door)
         add_routes(self.server, self, Guard(self.sessions, self.button, self._own_names(), httpd["metricsAllow"]))
+        add_console(self.server, CONSOLE)
         interfaces = self.networking.vpn_interfaces
         if self.board.network is not None and interfaces:
             from firmware.http.vpn_listener import VpnListener

@@ -24,6 +24,7 @@ from hal.update.bundle import MAGIC
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TREES = ("firmware", "hal")
+LEFT_OUT = ("__pycache__", "micropython", "*.js", "*.css", "*.html")  # of the console its built site goes in
 PROJECT = "mc252-firmware"
 
 
@@ -47,7 +48,7 @@ def packages(name: str = PROJECT, seen: "set[str] | None" = None) -> "set[str]":
 def collect(folder: pathlib.Path, root: pathlib.Path = ROOT) -> None:
     """Put the firmware and its packages into an empty folder, compiled."""
     for tree in TREES:
-        shutil.copytree(root / tree, folder / tree, ignore=shutil.ignore_patterns("__pycache__", "micropython"))
+        shutil.copytree(root / tree, folder / tree, ignore=shutil.ignore_patterns(*LEFT_OUT))
     for name in sorted(packages()):
         for file in importlib.metadata.distribution(name).files or []:
             if ".." in file.parts or "__pycache__" in file.parts:

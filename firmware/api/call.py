@@ -3,6 +3,7 @@
 from microdot import Request
 
 from firmware.api.kinds import Anything
+from firmware.services.access.button import ButtonAccess
 from firmware.services.access.login import Login
 from firmware.services.access.sessions import Sessions
 from firmware.services.card.absent import NoCardFiles
@@ -26,6 +27,7 @@ class Services:
     """What handlers may use of the device, which builds them; a board that lacks a part has a service that refuses."""
 
     activation: CloudActivation
+    button: ButtonAccess
     card_files: NoCardFiles
     clock: NoClock
     cloud: CloudConnections
@@ -49,14 +51,16 @@ class Services:
 class Call:
     """What a handler gets: the device's services, who calls, the checked query and body.
 
-    `token` is that of the caller's session or None; `by_button`, whether the button alone has let him in; `welcome()`
-    says that he has proved to be a user, who then finds a place among any crowd of strangers.
+    `arrival` is the level that comes of where he arrived; `token` is that of the caller's session or None; `by_button`,
+    whether the button alone has let him in; `welcome()` says that he has proved to be a user, who then finds a place
+    among any crowd of strangers.
     """
 
     def __init__(self, services: Services, request: Request, level: int, query: Any, body: Any) -> None:
         self.services = services
         self.address = request.client_addr[0]
         self.level = level
+        self.arrival: int = request.g.level
         self.token: str | None = request.g.token
         self.by_button: bool = request.g.by_button
         self.welcome = request.g.welcome

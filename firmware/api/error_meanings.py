@@ -48,6 +48,7 @@ MEANINGS = {
     "HEADERS_TOO_LARGE": "the headers are longer than their limit",
     "INTERNAL": "an unexpected error, written to the device's log",
     "NOT_IMPLEMENTED": "the request asks of HTTP what is not spoken here",
+    "NOT_BUILT": "this firmware was made without it",
     "NOT_ON_THIS_BOARD": "this board lacks what it takes",
     "BUSY": "too many connections",
     "BUS_BUSY": "the queue of the RS-485 line is full",

@@ -51,6 +51,7 @@ ERRORS = {
     "HEADERS_TOO_LARGE": (431, None),
     "INTERNAL": (500, None),
     "NOT_IMPLEMENTED": (501, None),
+    "NOT_BUILT": (501, None),
     "NOT_ON_THIS_BOARD": (501, None),
     "BUSY": (503, 1),
     "BUS_BUSY": (503, 1),

@@ -7,6 +7,7 @@ from firmware.api.endpoint import Endpoint
 from firmware.api.endpoints import ENDPOINTS
 from firmware.api.errors import error_answer
 from firmware.api.guard import Guard
+from firmware.http.files import add_files
 from firmware.http.messages.answers import JsonResponse, Stream
 from firmware.http.server import HttpServer
 from firmware.services.errors import Refused
@@ -22,6 +23,27 @@ def add_routes(server: HttpServer, services: Services, guard: Guard) -> None:
     for endpoint in ENDPOINTS:
         server.add(endpoint.method, endpoint.path, _route(endpoint, services, guard), _body_limit(endpoint, guard))
     server.add("GET", OPENAPI_PATH, _openapi)
+
+
+def add_console(server: HttpServer, folder: str) -> None:
+    """Serve the console at `/` from a built site's folder; without one `/` says why."""
+    try:
+        add_files(server, folder)
+    except (OSError, ValueError):
+        reason = _reason(folder)
+
+        async def say_why(request: Request) -> JsonResponse:
+            return error_answer("NOT_BUILT", f"there is no console, only the API under /api: {reason}")
+
+        server.add("GET", "/", say_why)
+
+
+def _reason(folder: str) -> str:
+    try:
+        with open(folder + "/why-not.txt") as file:
+            return file.read().strip()
+    except OSError:
+        return "it was not built; make console does that"
 
 
 async def _openapi(request: Request) -> Stream:

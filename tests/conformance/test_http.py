@@ -108,7 +108,6 @@ def test_a_wrong_method_names_the_right_ones(device):
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
         "/api",
         "/api/",
         "/api/versions",

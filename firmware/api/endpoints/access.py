@@ -3,12 +3,21 @@
 from firmware.api.call import Call
 from firmware.api.endpoint import Endpoint
 from firmware.api.kinds import UINT32, nothing
-from hal.fields import Choice, Field, Object, Text
+from hal.fields import Boolean, Choice, Field, Object, Text
 
 _LOGIN = Object(
     Field("username", Text(64, 1)),
     Field("password", Text(40, 40), help="lower-case hexadecimal SHA-1 of user name + password + salt"),
 )
+
+
+def _salt() -> Object:
+    """What a login begins with."""
+    return Object(
+        Field("salt", Text(40, 40)),
+        Field("open", Boolean(), None, help="true where no login is needed: after a press of the button, over the VPN"),
+        Field("firstStart", Boolean(), None, help="true while the device has no password: set one after its button"),
+    )
 
 
 def _session() -> Object:
@@ -22,7 +31,12 @@ def _session() -> Object:
 
 async def login_salt(call: Call) -> dict:
     """GET /api/login/salt/"""
-    return {"salt": call.services.login.salt(call.address)}
+    answer: dict = {"salt": call.services.login.salt(call.address)}
+    if not call.services.login.has_password():
+        answer["firstStart"] = True
+    if call.arrival or call.services.button.seconds_left():
+        answer["open"] = True
+    return answer
 
 
 async def login(call: Call) -> dict:
@@ -46,7 +60,7 @@ ENDPOINTS = (
         0,
         "Salt for password hashing",
         login_salt,
-        lambda: Object(Field("salt", Text(40, 40))),
+        _salt,
         errors=("TOO_MANY_ATTEMPTS",),
     ),
     Endpoint(

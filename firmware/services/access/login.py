@@ -31,6 +31,10 @@ class Login:
         self._failures_told = 0
         self._told_at: int | None = None
 
+    def has_password(self) -> bool:
+        """Whether anybody can log in at all."""
+        return self._password is not None
+
     def salt(self, address: str) -> str:
         """A salt for one login within 60 s, 40 characters [A-Za-z0-9]. Refused TOO_MANY_ATTEMPTS."""
         return self._salts.give(address)

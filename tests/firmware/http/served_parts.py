@@ -1,10 +1,12 @@
-"""A server of bodies in parts, which the tests run on MicroPython: prints its port."""
+"""A server of bodies in parts, and of a site's files, which the tests run on MicroPython: prints its port."""
 
 import asyncio
+import sys
 
 from microdot import Response
 
 from firmware.api.errors import error_answer
+from firmware.http.files import add_files
 from firmware.http.limits import HttpLimits
 from firmware.http.server import HttpServer
 
@@ -49,6 +51,8 @@ async def main():
     server = HttpServer(HttpLimits(), error_answer)
     for path, handler in (("/iterator", iterator), ("/events", events), ("/endless", endless), ("/file", file)):
         server.add("GET", path, handler)
+    if len(sys.argv) > 1:
+        add_files(server, sys.argv[1])
     for port in range(20000, 21000):
         try:
             await server.listen("127.0.0.1", port, 0)

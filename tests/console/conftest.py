@@ -1,0 +1,111 @@
+"""A real browser on the console of a running simulated board."""
+
+import shutil
+
+import pytest
+
+from deploy.console.build import SITE
+from tests.firmware.running import Running
+
+CHROMIUM = shutil.which("chromium")
+NAME = "mc252.local"  # no secure context to a browser, as no device is
+ARGUMENTS = [
+    f"--host-resolver-rules=MAP {NAME} 127.0.0.1",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+WIDTHS = (360, 1280)
+
+
+def pytest_collection_modifyitems(items):
+    """Skip where there is no browser, or no console."""
+    if CHROMIUM is None:
+        reason = "no chromium here"
+    elif not (SITE / "files.json").exists():
+        reason = "the console is not built: make console"
+    else:
+        return
+    for item in items:
+        if item.path.parent.name == "console":
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="package")
+def chromium():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="package")
+def device(tmp_path_factory):
+    """A device that all share who do not restart it."""
+    with Running(tmp_path_factory.mktemp("console")) as running:
+        yield running
+
+
+@pytest.fixture
+def own_device(tmp_path):
+    """A device for one test alone."""
+    with Running(tmp_path) as running:
+        yield running
+
+
+class Console:
+    """A page of a browser on a device; `said` is what the browser's console has told of errors."""
+
+    def __init__(self, browser, device, width=1280, locale="en-GB", **options):
+        self.device = device
+        self.context = browser.new_context(viewport={"width": width, "height": 800}, locale=locale, **options)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(10000)
+        self.said: list = []
+        self.page.on("console", self._hear)
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        port = device.line.split(",")[0].rstrip("/").rpartition(":")[2]
+        self.url = f"http://{NAME}:{port}/"
+
+    def _hear(self, message):
+        if message.type in ("error", "warning"):
+            self.said.append(f"{message.text} {message.location['url']}")
+
+    def open(self, path=""):
+        self.page.goto(f"{self.url}#/{path}")
+        return self
+
+    def login(self, password="mc252-sim"):
+        self.open()
+        self.page.get_by_label("Password").fill(password)
+        self.page.get_by_role("button", name="Log in").click()
+        return self
+
+    def go(self, page):
+        self.page.get_by_role("navigation").get_by_role("link", name=page).click()
+        return self
+
+    def is_too_wide(self):
+        """Whether the page has to be pushed sideways to be read."""
+        return self.page.evaluate("document.documentElement.scrollWidth > innerWidth")
+
+
+@pytest.fixture
+def console(chromium, device):
+    """Makes consoles; none of them may end with an error in the browser's console."""
+    made = []
+
+    def make(other=None, **options):
+        made.append(Console(chromium, other or device, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.context.close()
+    assert [text for one in made for text in one.said] == []

@@ -1,0 +1,58 @@
+"""Getting in, seen in a browser: by login on plain HTTP, by the button, and out again."""
+
+import hashlib
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.console.conftest import WIDTHS
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_one_logs_in_where_the_browser_gives_no_cryptography(console, width):
+    one = console(width=width).login()
+    expect(one.page.get_by_role("navigation")).to_be_visible()
+    assert one.page.evaluate("isSecureContext") is False
+    assert one.page.evaluate("crypto.subtle") is None
+    expect(one.page.get_by_text("by login")).to_be_visible()
+    expect(one.page.get_by_role("heading", name="RS-485 line")).to_be_visible()
+    assert not one.is_too_wide()
+    one.page.reload()
+    expect(one.page.get_by_role("navigation")).to_be_visible()
+
+
+@pytest.mark.parametrize("text", ["", "abc", "é" * 40, "x" * 55, "x" * 56, "x" * 64, "пароль" * 40])
+def test_sha1_of_the_page_is_sha1(console, text):
+    one = console().open()
+    found = one.page.evaluate(
+        """async (text) => {
+            const base = document.querySelector("script[type=module]").src;
+            return (await import(new URL("sha1.js", base).href)).sha1(text);
+        }""",
+        text,
+    )
+    assert found == hashlib.sha1(text.encode()).hexdigest()
+
+
+def test_a_wrong_password_is_said_where_it_was_typed(console):
+    one = console().login("not the password")
+    expect(one.page.get_by_role("alert")).to_contain_text("User name or password is wrong")
+    assert [text for text in one.said if "401" not in text] == []
+    one.said.clear()  # the browser notes each 401 by itself
+
+
+def test_the_button_lets_in_with_the_minutes_that_are_left(own_device, console):
+    one = console(own_device).open()
+    expect(one.page.get_by_text("Or press the button")).to_be_visible()
+    own_device.control("button press")
+    expect(one.page.get_by_text("by the button")).to_be_visible()
+    expect(one.page.get_by_text("9:5")).to_be_visible()
+
+
+def test_logging_out_ends_it_at_the_device_too(console, device):
+    one = console().login()
+    token = one.page.evaluate("sessionStorage.getItem('token')")
+    one.page.get_by_role("button", name="Log out").click()
+    expect(one.page.get_by_label("Password")).to_be_visible()
+    answer = device.client.get("api/identify/", headers={"Authorization": "Bearer " + token})
+    assert answer.status_code == 401
