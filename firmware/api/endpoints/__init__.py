@@ -5,10 +5,10 @@ area has a file with its rows beside their handlers; the table is put together h
 """
 
 from firmware.api.endpoints.access import ENDPOINTS as ACCESS
+from firmware.api.endpoints.bus.modbus import ENDPOINTS as MODBUS
+from firmware.api.endpoints.bus.search import ENDPOINTS as SEARCH
 from firmware.api.endpoints.card import ENDPOINTS as CARD
 from firmware.api.endpoints.gsm import ENDPOINTS as GSM
-from firmware.api.endpoints.modbus import ENDPOINTS as MODBUS
-from firmware.api.endpoints.search import ENDPOINTS as SEARCH
 from firmware.api.endpoints.settings import ENDPOINTS as SETTINGS
 from firmware.api.endpoints.state import ENDPOINTS as STATE
 from firmware.api.endpoints.system import ENDPOINTS as SYSTEM

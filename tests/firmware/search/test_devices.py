@@ -6,7 +6,7 @@ import time
 import pytest
 
 from firmware.api.endpoints import ENDPOINTS
-from firmware.api.endpoints.search import search_of
+from firmware.api.endpoints.bus.search import search_of
 from firmware.services.bus.arbiter import Bus
 from firmware.services.bus.transaction import INTERACTIVE, Transaction
 from firmware.services.gateway.rtu import crc

@@ -1,0 +1,1 @@
+"""Endpoints of the RS-485 line: requests, searches, the trace."""
