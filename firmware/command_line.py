@@ -8,6 +8,7 @@ import os
 
 from firmware import VERSION
 from hal.runtime import MICROPYTHON
+from hal.runtime.annotations import Any
 
 INSTALLED_BOARD = "/etc/mc252/board.json"
 SIMULATED_BOARD = "board-configs/simulated.json"
@@ -63,7 +64,7 @@ def _add_commands(parser: argparse.ArgumentParser) -> None:
     add_arguments(_command(commands, "licence", "for the maker: make a licence for a device, or show what one says"))
 
 
-def _command(commands, name: str, purpose: str) -> argparse.ArgumentParser:
+def _command(commands: Any, name: str, purpose: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=purpose, description=purpose.capitalize() + ".")
     parser.set_defaults(command=name)
     return parser

@@ -254,7 +254,20 @@ class Device(Services):
         else:
             from firmware.services.update.build import build_updates
 
-            made = build_updates(self, state_dir, settings)
+            made = build_updates(
+                state_dir,
+                settings,
+                self.board.updater,
+                self.board.clock,
+                self.identity.full(),
+                self.registers,
+                self.cloud,
+                self.clock,
+                self.card_files,
+                self.health,
+                self.is_on_gsm,
+                self.request_restart,
+            )
             self.updates, self.activation, self.trial, self.update_server = made
         self._run(self.activation)
         self._run(self.updates)

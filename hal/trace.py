@@ -1,6 +1,7 @@
 """What is logged besides errors, by topic, as setting logFlags asks for it."""
 
 from hal.runtime import now_ms
+from hal.runtime.annotations import Callable
 from hal.runtime.logs import INFO, LOG
 
 TOPICS = (  # bit of setting logFlags, what it logs
@@ -20,7 +21,7 @@ LINES_A_SEC = 100  # what is more is counted; somebody has asked for these lines
 class Trace:
     """Writes the lines of the topics that are selected. `topics` is a bit mask."""
 
-    def __init__(self, clock=now_ms):
+    def __init__(self, clock: Callable[[], int] = now_ms):
         self.topics = 0
         self._clock = clock
         self._second = 0

@@ -47,7 +47,7 @@ _BOOT_LINES = (  # whole lines: a modem tells of much else that begins alike
 class GsmModem(Modem):
     """Base of all GSM backends: they implement `_open`. The modem may be plugged in later, and be pulled out."""
 
-    def __init__(self, state_dir: str, clock=now_ms):
+    def __init__(self, state_dir: str, clock: Callable[[], int] = now_ms):
         self._clock = clock
         self._memory = PinMemory(state_dir)
         self._wanted: tuple | None = None  # APN, user, password, PIN

@@ -7,6 +7,7 @@ from hal.debounce import Debounce
 from hal.fields import Object
 from hal.linux.gpio import LINE_FIELDS, EdgePin, PinFailed, check_line
 from hal.runtime import log, now_ms
+from hal.runtime.annotations import Callable
 from hal.runtime.logs import INFO
 from hal.service import Pauses
 
@@ -16,7 +17,7 @@ class GpioButton(Button):
 
     OPTIONS = Object(*LINE_FIELDS)
 
-    def __init__(self, options: dict, state_dir: str, clock=now_ms):
+    def __init__(self, options: dict, state_dir: str, clock: Callable[[], int] = now_ms):
         super().__init__()
         check_line("button", options)
         self._options = options

@@ -62,7 +62,7 @@ class AtModem(GsmModem):
         Field("baudRate", Integer(1200, 4000000), 115200, help="bit/s; modems on USB do not care"),
     )
 
-    def __init__(self, options: dict, state_dir: str, clock=now_ms):
+    def __init__(self, options: dict, state_dir: str, clock: Callable[[], int] = now_ms):
         super().__init__(state_dir, clock)
         self._path = options["port"]
         self._baud_rate = options["baudRate"]

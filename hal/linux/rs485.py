@@ -25,6 +25,7 @@ from hal.linux.gpio import LINE_FIELDS, OutputPin, check_line
 from hal.rs485.framing import ASCII, Line
 from hal.rs485.port import PortFailed, Rs485Port
 from hal.runtime import log, now_us
+from hal.runtime.annotations import Callable
 
 _DECODER = DecodePDU(False)
 _RTU = FramerRTU(_DECODER)
@@ -78,7 +79,7 @@ class TtyPort(Rs485Port):
         rule=_direction_rule,
     )
 
-    def __init__(self, options: dict, state_dir: str, clock=now_us):
+    def __init__(self, options: dict, state_dir: str, clock: Callable[[], int] = now_us):
         super().__init__(clock)
         self.path = options["port"]
         self._options = options

@@ -21,6 +21,7 @@ from hal.rs485.framing import (
     question_key,
 )
 from hal.runtime import log, now_us, wait_until
+from hal.runtime.annotations import Callable
 from hal.runtime.logs import ERROR, INFO
 from hal.service import Pauses, Trouble
 
@@ -39,15 +40,15 @@ class PortFailed(PartError):
 class Rs485Port(Part):
     """Base of all RS-485 backends: they implement the hooks `_open` to `_lrc` and call `_received` and `_lost`."""
 
-    def __init__(self, clock=now_us):
+    def __init__(self, clock: Callable[[], int] = now_us):
         self.is_open = False
         self.line: Line | None = None
         self.stray_bytes = 0  # bytes that arrived while nothing was asked, or beside an answer
         self.copies = Copies()
-        self.on_frame = (
-            None  # called with (unit id, PDU) of each whole frame that is no answer; true: it was waited for
-        )
-        self.on_bytes = None  # called with (bytes, microsecond) of all that arrives while the line is only listened to
+        # called with (unit id, PDU) of each whole frame that is no answer; true: it was waited for
+        self.on_frame: Callable[[int, bytes], bool] | None = None
+        # called with (bytes, microsecond) of all that arrives while the line is only listened to
+        self.on_bytes: Callable[[bytes, int], None] | None = None
         self.busy_time = 0.0  # seconds in which the line carried a frame, kept a silence or waited for an answer
         self._clock = clock
         self._scanner: RtuScanner | AsciiScanner = RtuScanner(self._crc)

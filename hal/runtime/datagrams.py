@@ -5,6 +5,7 @@ import errno
 import socket
 
 from hal.runtime import in_time, now_ms, receive_datagram, resolve
+from hal.runtime.annotations import Callable
 
 DATAGRAM_LIMIT = 512  # bytes of an answer that are read
 
@@ -13,7 +14,9 @@ class NoSuchHost(OSError):
     """No address was found for a host name, or not in time."""
 
 
-async def datagram_exchange(host: str, port: int, payload: bytes, timeout: float, fits) -> tuple | None:
+async def datagram_exchange(
+    host: str, port: int, payload: bytes, timeout: float, fits: Callable[[bytes], bool]
+) -> tuple[bytes, int, int] | None:
     """Send a datagram and wait for one from there that `fits(data)`: (data, when it was sent and came by `now_ms`).
 
     None where none comes in time. NoSuchHost; OSError where nothing can be sent there.
@@ -34,7 +37,9 @@ async def datagram_exchange(host: str, port: int, payload: bytes, timeout: float
         sock.close()
 
 
-async def _answer(sock, sent: int, end: int, fits) -> tuple | None:
+async def _answer(
+    sock: socket.socket, sent: int, end: int, fits: Callable[[bytes], bool]
+) -> tuple[bytes, int, int] | None:
     while now_ms() < end:
         try:
             data = await in_time(receive_datagram(sock, DATAGRAM_LIMIT), (end - now_ms()) / 1000)

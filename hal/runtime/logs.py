@@ -7,6 +7,8 @@ import os
 import sys
 import time
 
+from hal.runtime.annotations import Callable
+
 MINUTE = 60000  # milliseconds
 EQUAL_LINES = 5  # that many of one text are written in a minute
 LINES = 100  # that many are written at once, then so many a minute
@@ -28,7 +30,7 @@ def _now_ms() -> int:
 class Log:
     """Writes lines, but no floods: neither of one text nor of all. What was left out is counted and told later."""
 
-    def __init__(self, clock=_now_ms):
+    def __init__(self, clock: Callable[[], int] = _now_ms):
         self._clock = clock
         self._marked = hasattr(os, "getenv") and bool(os.getenv("JOURNAL_STREAM"))  # sd-daemon(3)
         self.level = INFO  # lines of a priority beyond it are left out

@@ -5,6 +5,7 @@ from hal.linux.rs485 import TtyPort
 from hal.rs485.framing import Line
 from hal.rs485.port import PortFailed
 from hal.runtime import now_us
+from hal.runtime.annotations import Callable
 from hal.simulated.control import join
 from hal.simulated.world.client import World, WorldGone
 
@@ -18,7 +19,7 @@ class SimulatedPort(TtyPort):
 
     OPTIONS = Object()
 
-    def __init__(self, options: dict, state_dir: str, clock=now_us):
+    def __init__(self, options: dict, state_dir: str, clock: Callable[[], int] = now_us):
         self.world = World(state_dir)
         super().__init__(TtyPort.OPTIONS.check({"port": self.world.port}), state_dir, clock)
         join(state_dir, "rs485", self.control)

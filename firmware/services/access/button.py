@@ -1,13 +1,14 @@
 """The front-panel button: a press lets everybody in for some minutes."""
 
 from hal.runtime import log, now_ms
+from hal.runtime.annotations import Callable
 from hal.runtime.logs import INFO
 
 
 class ButtonAccess:
     """Counts the time since the last press, which the board's part tells of by `press`."""
 
-    def __init__(self, minutes: int, clock=now_ms):
+    def __init__(self, minutes: int, clock: Callable[[], int] = now_ms):
         self._seconds = minutes * 60
         self._clock = clock
         self._until: int | None = None

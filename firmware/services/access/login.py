@@ -7,6 +7,7 @@ from firmware.services.access.sessions import Sessions
 from firmware.services.access.throttle import Throttle
 from firmware.services.errors import Refused
 from hal.runtime import constant_time_equal, log, now_ms, sha1_hex
+from hal.runtime.annotations import Callable
 from hal.trace import LOGINS, trace
 
 LOG_SEC = 60  # wrong logins are logged at most so often, those in between as a number
@@ -18,7 +19,7 @@ class Login:
     `user` and `password` are the active setting `protect`; a password of None lets nobody in.
     """
 
-    def __init__(self, user: str, password: str | None, sessions: Sessions, clock=now_ms):
+    def __init__(self, user: str, password: str | None, sessions: Sessions, clock: Callable[[], int] = now_ms):
         self._user = user
         self._password = password
         self._sessions = sessions

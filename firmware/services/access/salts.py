@@ -22,7 +22,7 @@ class Salts:
     too many, the oldest salts of everybody end early, so that none serves twice.
     """
 
-    def __init__(self, clock=now_ms):
+    def __init__(self, clock: Callable[[], int] = now_ms):
         self._clock = clock
         self._key = random_bytes(32)
         self._given: dict = {}  # second -> numbers given in it

@@ -1,6 +1,7 @@
 """The session table: who is logged in."""
 
 from hal.runtime import now_ms, random_text, sha256
+from hal.runtime.annotations import Callable
 
 TOKEN_LENGTH = 48
 SESSIONS_LIMIT = 32
@@ -14,7 +15,7 @@ class Sessions:
     Tokens are kept as their SHA-256 only: looking one up takes a time that says nothing about the others.
     """
 
-    def __init__(self, ttl_sec: int, clock=now_ms):
+    def __init__(self, ttl_sec: int, clock: Callable[[], int] = now_ms):
         self.ttl_sec = ttl_sec
         self._clock = clock
         self._ends: dict = {}  # SHA-256 of a token -> millisecond of its end

@@ -3,6 +3,7 @@
 from firmware.services.errors import Refused
 from hal.ip_addresses import source_of
 from hal.runtime import MICROPYTHON, now_ms
+from hal.runtime.annotations import Callable
 
 FREE_TRIES = 5  # wrong logins of an address before it has to wait
 FIRST_PAUSE = 2  # seconds; doubles with every further wrong login
@@ -22,7 +23,7 @@ class Throttle:
     from many addresses do not keep out who comes for the first time. Who has logged in before depends on neither.
     """
 
-    def __init__(self, clock=now_ms):
+    def __init__(self, clock: Callable[[], int] = now_ms):
         self._clock = clock
         self._entries: dict = {}  # source -> [wrong logins, millisecond of the last, barred until]
         self._known: list = []  # sources that have logged in, the last one at the end
@@ -66,7 +67,7 @@ class Throttle:
         is_new = source not in self._entries and len(self._entries) < ADDRESSES_LIMIT
         return self._all_new if is_new else self._all_wrong
 
-    def _has_room(self, now) -> bool:
+    def _has_room(self, now: int) -> bool:
         """Whether one more address can be counted, those forgotten that have kept still for long."""
         if len(self._entries) >= ADDRESSES_LIMIT:
             self._entries = {
@@ -78,18 +79,18 @@ class Throttle:
 class _Tries:
     """How many wrong logins are left; they come back one by one."""
 
-    def __init__(self, now):
+    def __init__(self, now: int):
         self._left = ALL_FREE_TRIES
         self._counted_at = now
 
-    def left(self, now) -> int:
+    def left(self, now: int) -> int:
         """How many there are now."""
         gained = (now - self._counted_at) // (ALL_PAUSE * 1000)
         self._left = min(ALL_FREE_TRIES, self._left + gained)
         self._counted_at += gained * ALL_PAUSE * 1000
         return self._left
 
-    def take(self, now) -> None:
+    def take(self, now: int) -> None:
         """One has been used."""
         self._left = max(0, self.left(now) - 1)
 

@@ -44,7 +44,11 @@ class Bus(NoBus):
     """Owner of the RS-485 port. `serial` and `units` are the active values of the settings of these names."""
 
     def __init__(
-        self, port: Rs485Port, serial: shapes.Serial, clock=now_ms, units: list[shapes.UnitsItem] | None = None
+        self,
+        port: Rs485Port,
+        serial: shapes.Serial,
+        clock: Callable[[], int] = now_ms,
+        units: list[shapes.UnitsItem] | None = None,
     ):
         self._port = port
         self._serial = serial

@@ -91,7 +91,7 @@ class Gaps:
 class DeviceHealth:
     """Counts and judges exchanges. `enabled` is the setting serial.healthCheck; without it no unit is ever down."""
 
-    def __init__(self, enabled: bool, clock=now_ms):
+    def __init__(self, enabled: bool, clock: Callable[[], int] = now_ms):
         self._enabled = enabled
         self._clock = clock
         self._units: dict = {}  # unit id -> Unit

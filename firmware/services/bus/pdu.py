@@ -5,6 +5,7 @@ Source: "MODBUS Application Protocol Specification V1.1b3", section 6.
 
 from firmware.services.bus.registers import encode, numbers, width
 from hal.fields import BadField
+from hal.runtime.annotations import Any
 
 READ_BITS = (1, 2)
 READ_REGISTERS = (3, 4)
@@ -48,7 +49,7 @@ def read_values(func: int, count: int, pdu: bytes, kind: str | None = None, orde
     return words if kind is None else numbers(kind, order, words)
 
 
-def _need(fields: dict, name: str):
+def _need(fields: dict, name: str) -> Any:
     if fields[name] is None:
         raise BadField(f"{name}: is missing for function {fields['func']}")
     return fields[name]
@@ -97,13 +98,13 @@ def _width(fields: dict, has_numbers: bool) -> int:
     return width(fields["type"])
 
 
-def _bit(value, where: str) -> bool:
+def _bit(value: object, where: str) -> bool:
     if value in (0, 1):  # true and false are equal to these
         return bool(value)
     raise BadField(f"{where}: must be true, false, 1 or 0")
 
 
-def _register(fields: dict, value, where: str) -> bytes:
+def _register(fields: dict, value: object, where: str) -> bytes:
     """The bytes of a number; one without a type fits a register, signed or not."""
     if fields["type"] is not None:
         return encode(fields["type"], fields["order"] or "ABCD", value, where)

@@ -35,7 +35,13 @@ class CardFiles(NoCardFiles):
     NOT_FOUND and NOT_DIRECTORY where they fit, and what its own line says.
     """
 
-    def __init__(self, card: Card, local_iso, clock=now_ms, transfers: Transfers | None = None):
+    def __init__(
+        self,
+        card: Card,
+        local_iso: Callable[[int], str],
+        clock: Callable[[], int] = now_ms,
+        transfers: Transfers | None = None,
+    ):
         self._card = card
         self._transfers = transfers or Transfers(clock)
         self._worker = CardWorker(clock)

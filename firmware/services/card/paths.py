@@ -4,6 +4,7 @@ import os
 
 from firmware.services.errors import Refused
 from hal.runtime import ENOENT, MICROPYTHON, now_ms
+from hal.runtime.annotations import Callable
 from hal.runtime.files import folder_stamp, link_status, list_folder, real_path, translate
 
 PATH_MAX = 1024  # characters of a whole path
@@ -92,7 +93,7 @@ class CardTree:
     names of its folder, of which those of the last few are kept.
     """
 
-    def __init__(self, root: str, clock=now_ms):
+    def __init__(self, root: str, clock: Callable[[], int] = now_ms):
         self.root = real_path(root)
         self._clock = clock
         self._listings: list = []  # the one used last at the end

@@ -1,6 +1,6 @@
 """Files on the SD card that stay open between two blocks which are read."""
 
-from hal.runtime.annotations import BinaryIO
+from hal.runtime.annotations import BinaryIO, Callable
 
 _READERS_MAX = 4
 _READER_AGE = 2000  # milliseconds: then it is looked up anew, somebody else may have put another file in its place
@@ -9,7 +9,7 @@ _READER_AGE = 2000  # milliseconds: then it is looked up anew, somebody else may
 class Readers:
     """The files read last, by their path."""
 
-    def __init__(self, clock):
+    def __init__(self, clock: Callable[[], int]):
         self._clock = clock
         self._open: list = []  # (names of the path, when it was opened, file), the one opened last at the end
 

@@ -35,7 +35,7 @@ class CardSlot:
     Its methods must not overlap. They raise Refused, and BadField where an operation does.
     """
 
-    def __init__(self, card: Card, local_iso, clock):
+    def __init__(self, card: Card, local_iso: Callable[[int], str], clock: Callable[[], int]):
         self._card = card
         self._local_iso = local_iso
         self._clock = clock

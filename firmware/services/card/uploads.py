@@ -28,7 +28,7 @@ class Uploads:
     """The uploads under way. A `key` is a path in the form in which equal names are equal; `tidy()` is called whenever
     one has ended."""
 
-    def __init__(self, clock, tidy):
+    def __init__(self, clock: Callable[[], int], tidy: Callable[[], None]):
         self._clock = clock
         self._tidy = tidy
         self._under_way: list = []

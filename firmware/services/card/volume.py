@@ -6,9 +6,10 @@ from firmware.services.card.paths import UPLOADS_FOLDER, CardTree, fold, is_fold
 from firmware.services.card.readers import Readers
 from firmware.services.card.uploads import BLOCK, Part, Upload, Uploads
 from firmware.services.errors import Refused
-from hal.contracts import PartError
+from hal.contracts import Card, PartError
 from hal.fields import BadField
 from hal.runtime import ENOENT, MICROPYTHON, log
+from hal.runtime.annotations import Callable
 from hal.runtime.files import link_status, list_folder, open_regular, sync_folder
 
 ITEMS_MAX = 64 if MICROPYTHON else 1000  # of a folder in one answer
@@ -21,7 +22,7 @@ class Volume:
     the card's own errors as they come.
     """
 
-    def __init__(self, card, root: str, local_iso, clock):
+    def __init__(self, card: Card, root: str, local_iso: Callable[[int], str], clock: Callable[[], int]):
         self._card = card
         self._local_iso = local_iso
         self._tree = CardTree(root, clock)

@@ -18,7 +18,7 @@ class CardWorker:
     What has begun cannot be ended: it may go on after its caller was refused. What has not begun by then never begins.
     """
 
-    def __init__(self, clock=now_ms):
+    def __init__(self, clock: Callable[[], int] = now_ms):
         self._offload = serial_offload()
         self._clock = clock
         self._waiting = 0

@@ -22,6 +22,7 @@ from hal.runtime import (
     random_bytes,
     wait_until,
 )
+from hal.runtime.annotations import Callable
 from hal.service import Pauses, Service
 from hal.trace import NETWORK, trace
 
@@ -42,7 +43,7 @@ class CloudConnection(Service):
         registers: OwnRegisters,
         settings: shapes.CbCloud,
         to_cloud: bool = True,
-        clock=now_ms,
+        clock: Callable[[], int] = now_ms,
         name: str = "cloud",
     ):
         self._name = name

@@ -6,6 +6,7 @@ from firmware.services.routing.mbap import frame, parse
 from firmware.services.routing.router import ModbusRouter
 from hal.ip_addresses import source_of
 from hal.runtime import log_exception, receive_from
+from hal.runtime.annotations import Callable, Socket
 
 IN_FLIGHT_LIMIT = 32  # requests that wait for their answers; further ones are dropped, as datagrams may be
 SOURCE_LIMIT = 8  # of them from one address
@@ -16,7 +17,7 @@ _SIZE_LIMIT = 300  # bytes of a datagram that are read: more than a frame has
 class ModbusDatagrams:
     """Serves on a bound socket; `admits(address)` says who may ask."""
 
-    def __init__(self, sock, router: ModbusRouter, admits):
+    def __init__(self, sock: Socket, router: ModbusRouter, admits: Callable[[str], bool]):
         self._sock = sock
         self._router = router
         self._admits = admits
@@ -39,7 +40,7 @@ class ModbusDatagrams:
             except Exception as exc:
                 log_exception(exc)
 
-    def _take(self, data: bytes, host: str, address) -> None:
+    def _take(self, data: bytes, host: str, address: tuple) -> None:
         request = parse(data)
         source = source_of(host)
         if request is None or not 1 <= request[2][0] <= 127 or not self._admits(host) or not self._has_room(source):
@@ -56,10 +57,10 @@ class ModbusDatagrams:
 
         self._router.ask(uid, pdu, source, answered, origin="udp " + host)
 
-    def _has_room(self, source) -> bool:
+    def _has_room(self, source: int | str) -> bool:
         return len(self._waiting) < IN_FLIGHT_LIMIT and list(self._waiting.values()).count(source) < SOURCE_LIMIT
 
-    def _send(self, data: bytes, address) -> None:
+    def _send(self, data: bytes, address: tuple) -> None:
         try:
             self._sock.sendto(data, address)
         except OSError:

@@ -15,6 +15,7 @@ from firmware.services.routing.mbap import MbapStream
 from firmware.services.routing.router import ModbusRouter
 from hal.ip_addresses import lies_in, parse_network, source_of
 from hal.runtime import abort_stream, bind_datagrams, listen, log, log_exception, now_ms, peer_address
+from hal.runtime.annotations import Awaitable, Callable, Iterable
 from hal.service import Service
 
 GRACE_SEC = 5  # who asked within so many seconds gives way only to an address that has fewer connections
@@ -31,8 +32,8 @@ class ModbusGateway(Service):
         router: ModbusRouter,
         settings: shapes.ModbusTcp,
         problems: Problems | None = None,
-        clock=now_ms,
-        tunnel: "list[str] | tuple" = (),
+        clock: Callable[[], int] = now_ms,
+        tunnel: Iterable[str] = (),
     ):
         self._router = router
         self._settings = settings
@@ -75,16 +76,22 @@ class ModbusGateway(Service):
         """Clients connected now."""
         return len(self._sessions)
 
-    async def _open(self, name: str, host: str, port: int, listen_there) -> Door:
+    async def _open(
+        self,
+        name: str,
+        host: str,
+        port: int,
+        listen_there: Callable[[str, int], Awaitable[asyncio.Server | ModbusDatagrams]],
+    ) -> Door:
         door = Door(name, f"{host}:{port}", lambda: listen_there(host, port), self._problems)
         self._doors.append(door)
         await door.open()
         return door
 
-    async def _listen_tcp(self, host: str, port: int):
+    async def _listen_tcp(self, host: str, port: int) -> asyncio.Server:
         return await listen(lambda reader, writer: self._accept(MbapStream(reader), writer), host, port)
 
-    async def _listen_rtu(self, host: str, port: int):
+    async def _listen_rtu(self, host: str, port: int) -> asyncio.Server:
         return await listen(lambda reader, writer: self._accept(RtuStream(reader), writer), host, port)
 
     async def _listen_udp(self, host: str, port: int) -> ModbusDatagrams:
@@ -92,7 +99,7 @@ class ModbusGateway(Service):
         self.keep_running(datagrams.serve())
         return datagrams
 
-    async def _accept(self, frames: MbapStream | RtuStream, writer) -> None:
+    async def _accept(self, frames: MbapStream | RtuStream, writer: asyncio.StreamWriter) -> None:
         address = peer_address(writer)
         origin = self._origin(address)
         if not self._admits(address) or not self._has_room(origin):

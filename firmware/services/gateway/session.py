@@ -2,9 +2,11 @@
 
 import asyncio
 
-from firmware.services.routing.mbap import BadFrame
+from firmware.services.gateway.rtu import RtuStream
+from firmware.services.routing.mbap import BadFrame, MbapStream
 from firmware.services.routing.router import ModbusRouter
 from hal.runtime import CONNECTION_ERRORS, abort_stream, close_stream, now_ms
+from hal.runtime.annotations import Callable
 
 
 class PeerIsServer(Exception):
@@ -19,7 +21,13 @@ class ModbusSession:
     """
 
     def __init__(
-        self, frames, writer, router: ModbusRouter, from_cloud: bool = False, clock=now_ms, origin: str = "tcp"
+        self,
+        frames: MbapStream | RtuStream,
+        writer: asyncio.StreamWriter,
+        router: ModbusRouter,
+        from_cloud: bool = False,
+        clock: Callable[[], int] = now_ms,
+        origin: str = "tcp",
     ):
         self.from_cloud = from_cloud
         self._origin = origin

@@ -58,7 +58,12 @@ class RemoteServer(Service):
     `row` is the first row of the setting forwarding that names it; `connect(host, port)` opens the connection.
     """
 
-    def __init__(self, row: shapes.ForwardingItem, connect=dial, clock=now_ms):
+    def __init__(
+        self,
+        row: shapes.ForwardingItem,
+        connect: Callable[[str, int], Awaitable[tuple]] = dial,
+        clock: Callable[[], int] = now_ms,
+    ):
         self._host = row["host"]
         self._port = row["port"]
         self._in_flight = row["inFlight"]

@@ -6,6 +6,7 @@ from firmware.services.errors import Refused
 from firmware.services.routing.router import ModbusRouter
 from hal.rs485.framing import answer_fits
 from hal.runtime import b64encode, now_ms, wait_until
+from hal.runtime.annotations import Callable
 
 RESULTS_LIMIT = 256
 RESULT_SEC = 60  # how long a result can be read
@@ -14,7 +15,7 @@ RESULT_SEC = 60  # how long a result can be read
 class ModbusRequests:
     """Accepts requests and keeps their results."""
 
-    def __init__(self, router: ModbusRouter, clock=now_ms):
+    def __init__(self, router: ModbusRouter, clock: Callable[[], int] = now_ms):
         self._router = router
         self._clock = clock
         self._entries: dict = {}  # tid -> (transaction, (count, type, order) of the values of a typed read or None)

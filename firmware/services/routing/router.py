@@ -30,7 +30,7 @@ class ModbusRouter:
         forwarding: Forwarding,
         settings: shapes.ModbusTcp,
         transfers: Transfers | None = None,
-        clock=now_ms,
+        clock: Callable[[], int] = now_ms,
     ):
         self._bus = bus
         self._registers = registers
@@ -45,7 +45,9 @@ class ModbusRouter:
         """The device's own unit id, 0 where it has none."""
         return self._settings["ownUid"]
 
-    def submit(self, transaction: Transaction, on_end=None, from_cloud: bool = False) -> None:
+    def submit(
+        self, transaction: Transaction, on_end: Callable[[], None] | None = None, from_cloud: bool = False
+    ) -> None:
         """Have a request answered, now or later: by the device itself, by a remote server or by a unit on the line.
 
         `on_end()` is called when the transaction has ended. BadField for a question to all units; Refused NO_PORT,
@@ -69,13 +71,13 @@ class ModbusRouter:
         if not self._forwarding.cancel(transaction):
             self._bus.cancel(transaction)
 
-    def _ended(self, transaction: Transaction, on_end) -> None:
+    def _ended(self, transaction: Transaction, on_end: Callable[[], None] | None) -> None:
         if transaction.error in (None, "EXCEPTION"):
             self._transfers.mark()
         if on_end is not None:
             on_end()
 
-    def _has_been_forwarded(self, transaction: Transaction, on_end) -> None:
+    def _has_been_forwarded(self, transaction: Transaction, on_end: Callable[[], None] | None) -> None:
         if self.on_forwarded is not None:
             self.on_forwarded(transaction)
         self._ended(transaction, on_end)
@@ -89,7 +91,13 @@ class ModbusRouter:
             await asyncio.sleep(0)
 
     def ask(
-        self, uid: int, pdu: bytes, source, answer, from_cloud: bool = False, origin: str = ""
+        self,
+        uid: int,
+        pdu: bytes,
+        source: object,
+        answer: Callable[[bytes | None], None],
+        from_cloud: bool = False,
+        origin: str = "",
     ) -> Transaction | None:
         """As `submit` for a request over TCP: `answer(pdu)` is called once, now or later, with None where none is to be
         sent. Returns what `cancel` takes, or None where there was nothing to wait for.

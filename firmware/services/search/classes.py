@@ -14,6 +14,7 @@ from firmware.services.search.templates import SIZE_LIMIT, holds, parse
 from firmware.services.search.verdicts import FIRST_UID, LAST_UID
 from hal.rs485.framing import Line
 from hal.runtime import now_ms
+from hal.runtime.annotations import Awaitable, Callable
 
 TRIES = 3  # of a question whose answer was lost or spoilt, of a unit that has answered already
 REFUSALS = (1, 2, 3)  # exceptions by which a device says that it has no such registers: it is of another class
@@ -27,7 +28,13 @@ class TemplateSearch(LineSearch, NoTemplateSearch):
     `read_file(path, limit)` fetches a file from the SD card, `serial` is the active setting of that name.
     """
 
-    def __init__(self, bus: Bus, read_file, serial: shapes.Serial, clock=now_ms):
+    def __init__(
+        self,
+        bus: Bus,
+        read_file: Callable[[str, int], Awaitable[bytes]],
+        serial: shapes.Serial,
+        clock: Callable[[], int] = now_ms,
+    ):
         super().__init__(bus, clock)
         self._read_file = read_file
         self._serial = serial

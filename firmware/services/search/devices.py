@@ -17,6 +17,7 @@ from firmware.services.search.job import LineSearch
 from firmware.services.search.verdicts import ANSWER, BAD_LINK, COLLISION, EXCEPTION, ODD, Search
 from hal.rs485.framing import Line
 from hal.runtime import now_ms
+from hal.runtime.annotations import Callable
 
 PROBES = (read(3, 0, 1), read(4, 0, 1), read(1, 0, 1), READ_DEVICE_ID, REPORT_SERVER_ID)
 FEW_PROBES = 2  # of them where not all are asked for
@@ -54,7 +55,7 @@ class Pass:
 class Discovery(LineSearch, NoDiscovery):
     """The search for devices. `serial` is the active setting of that name."""
 
-    def __init__(self, bus: Bus, serial: shapes.Serial, clock=now_ms):
+    def __init__(self, bus: Bus, serial: shapes.Serial, clock: Callable[[], int] = now_ms):
         super().__init__(bus, clock)
         self._serial = serial
         self._own_line = Line.of(dict(serial))

@@ -14,7 +14,7 @@ from hal.service import Service
 class LineSearch(Service):
     """Base of the searches. A search walks a plan of `planned` seconds, of which `walked` lie behind."""
 
-    def __init__(self, bus: Bus, clock=now_ms):
+    def __init__(self, bus: Bus, clock: Callable[[], int] = now_ms):
         self._bus = bus
         self._clock = clock
         self._status = "IDLE"

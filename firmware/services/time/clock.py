@@ -9,6 +9,7 @@ from firmware.services.time.local_time import DAY, iso, parse_moment
 from firmware.services.time.sun import NOON, sun_times
 from hal.contracts import Clock, PartError
 from hal.runtime import log, log_exception, now_ms
+from hal.runtime.annotations import Callable
 
 NEVER_SET = 1704067200000  # 1 January 2024: clocks that were never set begin long before
 FIRST_SYNC_SEC = 2  # after start
@@ -21,7 +22,13 @@ KISS_SLOWER = "RATE"  # it was asked too often
 class ClockService(NoClock):
     """`clock` is the board's part. `settings` is the active area: timeGmt, tsMode, tsManual, astro and ntp."""
 
-    def __init__(self, clock: Clock, settings: shapes.Area, ntp_port: int = sntp.PORT, clock_ms=now_ms):
+    def __init__(
+        self,
+        clock: Clock,
+        settings: shapes.Area,
+        ntp_port: int = sntp.PORT,
+        clock_ms: Callable[[], int] = now_ms,
+    ):
         super().__init__(settings)
         self._clock = clock
         self._astro = settings["astro"]

@@ -3,9 +3,14 @@
 import asyncio
 
 from firmware.services.errors import Refused
+from firmware.services.gateway.callback import CloudConnections
+from firmware.services.routing.own_registers import OwnRegisters
+from firmware.services.settings.document_store import DocumentStore
 from firmware.services.time.local_time import iso
 from firmware.services.update import licence
 from firmware.services.update.absent import CloudActivation, short
+from firmware.services.update.times import Times
+from hal.contracts import Updater
 from hal.runtime import log, offload
 
 KEEP_SEC = 600  # between two looks at whether the highest time is worth a write
@@ -14,7 +19,15 @@ KEEP_SEC = 600  # between two looks at whether the highest time is worth a write
 class Activation(CloudActivation):
     """`registers` are the device's own Modbus registers, by which the cloud activates, `cloud` is its connection."""
 
-    def __init__(self, updater, times, identity: dict, registers, cloud, store):
+    def __init__(
+        self,
+        updater: Updater,
+        times: Times,
+        identity: dict,
+        registers: OwnRegisters,
+        cloud: CloudConnections,
+        store: DocumentStore,
+    ):
         super().__init__(registers, cloud)
         self._updater = updater
         self._times = times

@@ -3,6 +3,7 @@
 import asyncio
 
 from firmware.services.update.kept import Kept
+from hal.runtime.annotations import Callable
 
 DAY = 86400
 LOOK_SEC = 60  # while the budget is spent
@@ -12,7 +13,7 @@ KEEP_BYTES = 65536  # flash memory wears: the count is stored so often at most
 class Budget:
     """Counts bytes by UTC day: `limit` a day, while `counts()` says that they cost; `now()` is seconds since 1970."""
 
-    def __init__(self, limit: int, counts, now, kept: Kept):
+    def __init__(self, limit: int, counts: Callable[[], bool], now: Callable[[], int], kept: Kept):
         self._limit = limit
         self._counts = counts
         self._now = now

@@ -2,13 +2,14 @@
 
 import asyncio
 
+from firmware.services.settings.document_store import DocumentStore
 from hal.runtime import log, offload
 
 
 class Kept:
     """A document of names and plain values. `store` is a DocumentStore; a damaged one counts as empty."""
 
-    def __init__(self, store):
+    def __init__(self, store: DocumentStore):
         self._store = store
         self._values: dict = store.load()[0] or {}
         self._turn = asyncio.Lock()

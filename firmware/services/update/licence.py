@@ -4,10 +4,12 @@ A licence is a signed document (hal/update/signed.py) of use "licence", handed o
 """
 
 from firmware.services.errors import Refused
-from hal.contracts import UpdateRefused
+from hal.contracts import Updater, UpdateRefused
 from hal.fields import BadField, Field, Integer, ListOf, Nullable, Object, Text
 from hal.json_text import json_loads
 from hal.runtime import b64decode
+from hal.runtime.annotations import Any
+from hal.update.signed import Moment
 
 PAYLOAD = Object(
     Field("serial", Text(64, 1), help="the maker's number of the licence"),
@@ -18,7 +20,7 @@ PAYLOAD = Object(
 )
 
 
-def read_text(text: str) -> object:
+def read_text(text: str) -> Any:
     """The signed document in a licence's text. Refused BAD_LICENCE."""
     try:
         return json_loads(b64decode("".join(text.split())).decode())
@@ -26,7 +28,7 @@ def read_text(text: str) -> object:
         raise Refused("BAD_LICENCE", "this is no licence: Base64 text as the maker gave it") from None
 
 
-def check(document: object, updater, moment, identity: dict, latest_time: int) -> dict:
+def check(document: object, updater: Updater, moment: Moment, identity: dict, latest_time: int) -> dict:
     """The members of a licence for this device. Refused BAD_LICENCE says why it is none."""
     try:
         licence = PAYLOAD.check(updater.open_document(document, "licence", moment), "licence")

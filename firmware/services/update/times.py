@@ -5,6 +5,7 @@ highest time ever seen is kept.
 """
 
 from firmware.services.update.kept import Kept
+from hal.contracts import Clock
 from hal.update.signed import Moment
 
 KEEP_SEC = 3600  # flash memory wears: the highest time is stored so often at most
@@ -13,7 +14,7 @@ KEEP_SEC = 3600  # flash memory wears: the highest time is stored so often at mo
 class Times:
     """`clock` is the board's part or None, `released` is when this firmware was made; whole seconds since 1970."""
 
-    def __init__(self, clock, kept: Kept, released: int):
+    def __init__(self, clock: Clock | None, kept: Kept, released: int):
         self._clock = clock
         self._kept = kept
         self._released = released

@@ -3,7 +3,11 @@ become so. What cannot even do that is given up by what starts it."""
 
 import asyncio
 
+from firmware.services.system.health import Health
+from firmware.services.update.kept import Kept
+from hal.contracts import Updater
 from hal.runtime import log, log_exception, now_ms
+from hal.runtime.annotations import Callable
 from hal.runtime.logs import INFO
 from hal.service import Service
 
@@ -13,7 +17,7 @@ LOOK_SEC = 1.0
 class Trial(Service):
     """`kept` holds what the firmware before this one noted; `restart(reason)` has the device start anew."""
 
-    def __init__(self, updater, health, kept, restart):
+    def __init__(self, updater: Updater, health: Health, kept: Kept, restart: Callable[[str], None]):
         self._updater = updater
         self._health = health
         self._kept = kept

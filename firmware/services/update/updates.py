@@ -6,12 +6,20 @@ do that is given up by what starts it (hal/update/slots.py, or RAUC).
 
 import asyncio
 
+from firmware.services import shapes
+from firmware.services.card.absent import NoCardFiles
 from firmware.services.errors import Refused
+from firmware.services.system.health import Health
 from firmware.services.update.absent import NoUpdates
-from firmware.services.update.sources.download import Download, Source
+from firmware.services.update.budget import Budget
+from firmware.services.update.kept import Kept
+from firmware.services.update.quiet import QuietHours
+from firmware.services.update.sources.download import BundleSource, Download, Source
 from firmware.services.update.sources.index import check_index, choose
-from hal.contracts import PartError, UpdateRefused
+from firmware.services.update.times import Times
+from hal.contracts import PartError, Updater, UpdateRefused
 from hal.runtime import log, log_exception, offload
+from hal.runtime.annotations import Any, Callable, Coroutine
 
 WAITS = "waits until tomorrow: the bytes that may come over GSM in a day are spent"
 ANSWER_SEC = 20  # a request is answered after so long at the latest; what it has begun goes on
@@ -23,11 +31,22 @@ class Updates(NoUpdates):
     """The work of both endpoints and the state key `fwUpdate`.
 
     `times` knows what time it may be, `budget` what may be downloaded, `kept` the number of the last index, `card` the
-    files on the card; `health` looks at what runs, `quiet` knows the quiet hours, `restart(reason)` starts anew;
-    `ask_server()`, where there is one, has the server asked that decides on updates.
+    files on the card; `health` looks at what runs, `quiet` knows the quiet hours, `restart(reason)` starts anew.
     """
 
-    def __init__(self, updater, settings, identity, times, budget, kept, card, health, quiet, restart, ask_server=None):
+    def __init__(
+        self,
+        updater: Updater,
+        settings: shapes.Area,
+        identity: dict,
+        times: Times,
+        budget: Budget,
+        kept: Kept,
+        card: NoCardFiles,
+        health: Health,
+        quiet: QuietHours,
+        restart: Callable[[str], None],
+    ):
         self._updater = updater
         self._download_setting = settings["download"]
         self._channel = settings["firmware"]["channel"]
@@ -39,7 +58,7 @@ class Updates(NoUpdates):
         self._card = card
         self._health = health
         self._quiet = quiet
-        self._ask_server = ask_server
+        self.ask_server: Callable[[], None] | None = None  # where a server decides on updates: has it asked now
         self._restart = restart
         self._work: asyncio.Task | None = None  # what is under way
         self._status, self._progress = "IDLE", 0
@@ -84,8 +103,8 @@ class Updates(NoUpdates):
     async def download(self, allow_older: bool = False) -> dict:
         """Look for a newer bundle and bring it: {"status", "errorCode"}. DONE: it is there or on its way, or there is
         none; BUSY: something is under way already."""
-        if self._download_setting["enabled"] and self._ask_server is not None:
-            self._ask_server()
+        if self._download_setting["enabled"] and self.ask_server is not None:
+            self.ask_server()
             return {"status": "DONE", "errorCode": None}
         if not self._download_setting["enabled"] or not self._download_setting["url"]:
             raise Refused("UPDATE_DISABLED", "setting download says neither where updates come from nor that they may")
@@ -115,7 +134,7 @@ class Updates(NoUpdates):
             raise Refused("UPDATE_NONE", "no update is ready: download one first")
         return await self._do(self._install(allow_older), seconds)
 
-    async def bring(self, source, entry: dict) -> dict:
+    async def bring(self, source: BundleSource, entry: dict) -> dict:
         """Bring one bundle, however long it takes: the result as of `download`."""
         return await self._do(self._bring(source, entry, False), None)
 
@@ -130,7 +149,7 @@ class Updates(NoUpdates):
         self._work.cancel()
         return True
 
-    async def _do(self, work, seconds: float | None = ANSWER_SEC) -> dict:
+    async def _do(self, work: Coroutine[Any, Any, None], seconds: float | None = ANSWER_SEC) -> dict:
         if self._work is not None:
             work.close()
             return {"status": "BUSY", "errorCode": None}
@@ -139,7 +158,7 @@ class Updates(NoUpdates):
         failed = self._status == "ERROR"
         return {"status": "ERROR" if failed else "DONE", "errorCode": self._error if failed else None}
 
-    async def _run_work(self, work) -> None:
+    async def _run_work(self, work: Coroutine[Any, Any, None]) -> None:
         self._error = self._message = None
         try:
             await work
@@ -185,7 +204,7 @@ class Updates(NoUpdates):
             return
         await self._bring(source, entry, allow_older)
 
-    async def _bring(self, source, entry: dict, allow_older: bool) -> None:
+    async def _bring(self, source: BundleSource, entry: dict, allow_older: bool) -> None:
         self._available = entry["version"]
         self._status = "DOWNLOADING"
         download = self._download()

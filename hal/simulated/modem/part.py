@@ -6,6 +6,7 @@ from hal.contracts import NoModem
 from hal.fields import Field, Nullable, Object, Text
 from hal.linux.modem import AtModem
 from hal.runtime import now_ms
+from hal.runtime.annotations import Callable
 from hal.simulated.control import join
 from hal.simulated.modem.fake import FakeModem
 
@@ -17,7 +18,7 @@ class SimulatedModem(AtModem):
         Field("pin", Nullable(Text(8, 4)), None, help="PIN that the SIM card asks for; null: it asks for none"),
     )
 
-    def __init__(self, options: dict, state_dir: str, clock=now_ms):
+    def __init__(self, options: dict, state_dir: str, clock: Callable[[], int] = now_ms):
         self._link = os.path.join(state_dir, "modem")
         self.fake = FakeModem(self._link, pin=options["pin"])
         super().__init__(AtModem.OPTIONS.check({"port": self._link}), state_dir, clock)

@@ -7,12 +7,15 @@ end.
 
 import os
 
+from firmware.services.card.absent import NoCardFiles
 from firmware.services.errors import Refused
-from firmware.services.update.sources.fetch import Url, get
+from firmware.services.update.budget import Budget
+from firmware.services.update.sources.fetch import Answer, Url, get
 from firmware.services.update.sources.index import FILE, SIZE_LIMIT
 from hal.contracts import PartError
 from hal.json_text import json_loads
 from hal.runtime import b64decode, fsync_file, json_dumps, log, offload
+from hal.runtime.annotations import IO, Callable
 from hal.small_file import write_whole
 from hal.update.bundle import file_digest
 
@@ -22,10 +25,18 @@ BLOCK_BYTES = 1024  # of the card service
 TRIES = 8  # connections that one download may use without a byte more
 
 
-class Source:
+class BundleSource:
+    """Where a bundle comes from."""
+
+    async def open(self, name: str, offset: int, validator: str) -> "WebStream | CardStream":
+        """A file from a byte on; from its begin where it is not the one that `validator` stands for. Refused."""
+        raise NotImplementedError
+
+
+class Source(BundleSource):
     """The folder that an index and its bundles lie in; `card` is the service for files on the card."""
 
-    def __init__(self, url: str, card):
+    def __init__(self, url: str, card: NoCardFiles):
         folder = url if url.endswith("/") else url + "/"
         self._card_folder = folder[len(CARD) :] if folder.startswith(CARD) else None
         self._url = Url(folder) if self._card_folder is None else None
@@ -56,7 +67,7 @@ class Source:
         return web_stream(await get(url, headers), offset, name)
 
 
-def web_stream(answer, offset: int, name: str) -> "WebStream":
+def web_stream(answer: Answer, offset: int, name: str) -> "WebStream":
     """What an answer holds of a file from a byte on. Refused UPDATE_SERVER."""
     if answer.status not in (200, 206):
         answer.close()
@@ -67,7 +78,7 @@ def web_stream(answer, offset: int, name: str) -> "WebStream":
 class WebStream:
     """A file that comes from a web server, from the byte `offset` on."""
 
-    def __init__(self, answer, offset: int):
+    def __init__(self, answer: Answer, offset: int):
         self.offset = offset
         tag = answer.headers.get("etag", "")
         self.validator = tag if tag[:1] == '"' else answer.headers.get("last-modified", "")  # weak tags do not do here
@@ -80,7 +91,7 @@ class CardStream:
 
     validator = ""
 
-    def __init__(self, card, path: str, offset: int):
+    def __init__(self, card: NoCardFiles, path: str, offset: int):
         self._card = card
         self._path = path
         self._block = offset // BLOCK_BYTES
@@ -102,7 +113,7 @@ class CardStream:
         """Nothing is held."""
 
 
-def _first_byte(answer, wanted: int) -> int:
+def _first_byte(answer: Answer, wanted: int) -> int:
     """The byte that an answer begins with (RFC 9110 section 14.4)."""
     if answer.status == 200:
         return 0
@@ -117,7 +128,7 @@ def _first_byte(answer, wanted: int) -> int:
 class Download:
     """The file that a bundle grows in, and the record of what it is to be."""
 
-    def __init__(self, path: str, budget):
+    def __init__(self, path: str, budget: Budget):
         self.path = path
         self._record_path = path + ".json"
         self._budget = budget
@@ -151,11 +162,8 @@ class Download:
         record = self.record()
         return bool(record) and self.size() == record.get("size")
 
-    async def fetch(self, source, entry: dict, room: int, progress) -> None:
-        """Have the whole bundle of an index entry in the file. Refused; `progress(percent)` now and then.
-
-        `source.open(name, offset, validator)` gives a file from a byte on, as Source does.
-        """
+    async def fetch(self, source: BundleSource, entry: dict, room: int, progress: Callable[[int], None]) -> None:
+        """Have the whole bundle of an index entry in the file. Refused; `progress(percent)` now and then."""
         if self.record().get("sha256") != entry["sha256"]:
             await offload(self._begin, entry)
         if entry["size"] - self.size() > room:
@@ -191,7 +199,7 @@ class Download:
         except OSError as exc:
             raise PartError(f"the download cannot be stored: {exc}") from exc
 
-    async def _go_on(self, source, entry: dict, progress) -> None:
+    async def _go_on(self, source: BundleSource, entry: dict, progress: Callable[[int], None]) -> None:
         stream = await source.open(entry["file"], self.size(), self.record().get("validator", ""))
         try:
             if stream.validator != self.record().get("validator"):
@@ -200,9 +208,9 @@ class Download:
         finally:
             stream.close()
 
-    async def _receive(self, stream, size: int, progress) -> None:
+    async def _receive(self, stream: "WebStream | CardStream", size: int, progress: Callable[[int], None]) -> None:
         try:
-            file = await offload(open, self.path, "r+b" if stream.offset else "wb")
+            file = await offload(_open, self.path, "r+b" if stream.offset else "wb")
             file.seek(stream.offset)
             try:
                 have = await self._write_blocks(stream, file, size, progress)
@@ -213,7 +221,9 @@ class Download:
         if have < size:
             raise Refused("UPDATE_CUT_SHORT", "the server broke off")
 
-    async def _write_blocks(self, stream, file, size: int, progress) -> int:
+    async def _write_blocks(
+        self, stream: "WebStream | CardStream", file: IO[bytes], size: int, progress: Callable[[int], None]
+    ) -> int:
         have, waiting = stream.offset, bytearray()
         try:
             while data := await stream.read():
@@ -231,6 +241,10 @@ class Download:
         return have
 
 
-def _append(file, data: bytes) -> None:
+def _open(path: str, mode: str) -> IO[bytes]:
+    return open(path, mode)
+
+
+def _append(file: IO[bytes], data: bytes) -> None:
     file.write(data)
     fsync_file(file)

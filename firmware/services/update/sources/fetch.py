@@ -8,6 +8,7 @@ import asyncio
 
 from firmware.services.errors import Refused
 from hal.runtime import CONNECTION_ERRORS, abort_stream, in_time, open_tls
+from hal.runtime.annotations import Any, Coroutine, T
 
 BLOCK = 4096
 HEAD_LIMIT = 8192  # bytes
@@ -63,7 +64,9 @@ def _host_and_port(authority: str) -> tuple[str, int | None]:
 class Answer:
     """The head of an answer and the way to its body. `close` it."""
 
-    def __init__(self, status: int, headers: dict, reader, writer):
+    def __init__(
+        self, status: int, headers: dict[str, str], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ):
         self.status = status
         self.headers = headers
         self._reader = reader
@@ -154,7 +157,7 @@ async def ask(url: Url, headers: dict, method: str = "GET", body: bytes = b"") -
         raise
 
 
-async def _read_head(reader) -> tuple[int, dict]:
+async def _read_head(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
     headers: dict[str, str] = {}
     size, status = 0, 0
     while True:
@@ -185,7 +188,7 @@ def _status(text: str) -> int:
     return int(words[1])
 
 
-async def _within(coroutine, seconds: float):
+async def _within(coroutine: Coroutine[Any, Any, T], seconds: float) -> T:
     try:
         return await in_time(coroutine, seconds)
     except asyncio.TimeoutError:

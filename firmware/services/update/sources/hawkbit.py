@@ -8,9 +8,10 @@ holds.
 """
 
 from firmware.services.errors import Refused
-from firmware.services.update.sources.fetch import Url, ask, get
+from firmware.services.update.sources.fetch import Answer, Url, ask, get
 from hal.json_text import json_loads
 from hal.runtime import json_dumps, log
+from hal.runtime.annotations import T
 
 SIZE_LIMIT = 65536  # bytes of a JSON document
 POLL_SEC = 300  # where the server names no time
@@ -77,7 +78,7 @@ class Hawkbit:
         """Tell the server who the device is: attributes of its target."""
         await self._send("PUT", "configData", {"mode": "replace", "data": data})
 
-    async def open(self, url: Url, offset: int, validator: str):
+    async def open(self, url: Url, offset: int, validator: str) -> Answer:
         """The artifact from a byte on."""
         headers = dict(self._headers, Accept="*/*")
         if offset and validator:
@@ -124,7 +125,7 @@ class Hawkbit:
         return url
 
 
-def _member(content: object, name: str, kind: type):
+def _member(content: object, name: str, kind: type[T]) -> T:
     """A member of an object, an empty value of its kind where there is none."""
     value = content.get(name) if isinstance(content, dict) else None
     return value if isinstance(value, kind) and not isinstance(value, bool) else kind()

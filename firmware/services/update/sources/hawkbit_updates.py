@@ -4,9 +4,12 @@ import asyncio
 
 from firmware import VERSION
 from firmware.services.errors import Refused
-from firmware.services.update.sources.download import web_stream
+from firmware.services.update.kept import Kept
+from firmware.services.update.sources.download import BundleSource, WebStream, web_stream
+from firmware.services.update.sources.fetch import Url
 from firmware.services.update.sources.hawkbit import Hawkbit
-from hal.contracts import PartError, UpdateRefused
+from firmware.services.update.updates import Updates
+from hal.contracts import PartError, Updater, UpdateRefused
 from hal.runtime import log, random_bytes, wait_until
 from hal.runtime.logs import INFO
 from hal.service import Pauses, Service, Trouble
@@ -20,14 +23,14 @@ FOR_NOW = ("UPDATE_SERVER", "UPDATE_CUT_SHORT")  # failures of the way, not of t
 _FAILURES = (Refused, UpdateRefused, PartError)
 
 
-class HawkbitSource:
+class HawkbitSource(BundleSource):
     """The bundle of one deployment."""
 
-    def __init__(self, server: Hawkbit, url):
+    def __init__(self, server: Hawkbit, url: Url):
         self._server = server
         self._url = url
 
-    async def open(self, name: str, offset: int, validator: str):
+    async def open(self, name: str, offset: int, validator: str) -> WebStream:
         """The bundle from a byte on."""
         return web_stream(await self._server.open(self._url, offset, validator), offset, name)
 
@@ -36,7 +39,7 @@ class HawkbitUpdates(Service):
     """`updates` brings and installs, `updater` knows what became of it, `kept` holds the action over restarts;
     `attributes` are told the server once."""
 
-    def __init__(self, server: Hawkbit, updates, updater, kept, attributes: dict):
+    def __init__(self, server: Hawkbit, updates: Updates, updater: Updater, kept: Kept, attributes: dict):
         self._server = server
         self._updates = updates
         self._updater = updater
