@@ -59,23 +59,22 @@ class UartPort(Rs485Port):
 
     async def _open(self, line: Line) -> None:
         options = self._options
-        settings = self._settings(line)
         if options["directionPin"] is not None:
             pin = self._machine.Pin
             self._pin = pin(options["directionPin"], pin.OUT, value=not options["sendHigh"])
         try:
-            self._uart = self._machine.UART(options["uart"], **settings)
+            self._uart = self._machine.UART(options["uart"], **self._settings(line))
         except (OSError, ValueError) as exc:
             raise PortFailed(f"UART {options['uart']} cannot be opened: {exc}") from exc
         self._hearing = self.spawn(self._hear(self._uart))
 
     def _settings(self, line: Line) -> dict:
-        """What UART() takes: mark parity is a second stop bit, which is the same on the wire. PortFailed."""
+        """What UART() takes: mark parity is a second stop bit, which is the same on the wire. ValueError."""
         options = self._options
         if line.baud_rate < options["lowestRate"]:
-            raise PortFailed(f"the UART does not run at {line.baud_rate} bit/s, no slower than {options['lowestRate']}")
+            raise ValueError(f"it runs at {options['lowestRate']} bit/s and above")
         if line.parity == "S":
-            raise PortFailed("the UART has no space parity")
+            raise ValueError("it has no space parity")
         parity, stop_bits = (None, 2) if line.parity == "M" else (_PARITIES[line.parity], line.stop_bits)
         return {
             "baudrate": line.baud_rate,
@@ -90,9 +89,8 @@ class UartPort(Rs485Port):
 
     async def _apply(self, line: Line) -> None:
         assert self._uart is not None and self.line is not None
-        settings = self._settings(line)
         try:
-            self._uart.init(**settings)
+            self._uart.init(**self._settings(line))
         except (OSError, ValueError) as exc:
             self._uart.init(**self._settings(self.line))
             raise PortFailed(f"the UART refuses {line.baud_rate} bit/s, format {line.char_format}: {exc}") from exc

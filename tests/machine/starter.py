@@ -49,7 +49,7 @@ class Board:
         """Start the world, and take commands for it. WorldGone."""
         os.makedirs(self.folder, exist_ok=True)
         await self.world.start()
-        _point(os.path.join(self.folder, "uart1"), "rs485")
+        point(os.path.join(self.folder, "uart1"), "rs485")
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         port = self._server.sockets[0].getsockname()[1]
         (pathlib.Path(self.folder) / "world").write_text(str(port))
@@ -85,7 +85,8 @@ class Board:
             writer.close()
 
 
-def _point(link: str, target: str) -> None:
+def point(link: str, target: str) -> None:
+    """Have a link lead to a tty, whatever it led to before."""
     if os.path.lexists(link):
         os.unlink(link)
     os.symlink(target, link)

@@ -8,9 +8,13 @@ import tty
 import pytest
 
 import hal.rs485.port
+from hal.fields import BadField
 from hal.linux.rs485 import TtyPort
 from hal.rs485.framing import ASCII, Line, answer_fits, rtu_length
-from hal.rs485.port import PortFailed
+from hal.rs485.port import PortFailed, Rs485Port
+from tests.machine.remote import Interpreter, RemotePart
+from tests.machine.starter import point
+from tests.micropython import NEEDS_MICROPYTHON
 
 READ = bytes([3, 0, 0, 0, 1])
 WRITE = bytes([6, 0, 10, 0, 99])
@@ -67,9 +71,25 @@ async def far():
     end.close()
 
 
-@pytest.fixture
-async def port(far):
-    opened = TtyPort(TtyPort.OPTIONS.check({"port": far.path}), "")
+@pytest.fixture(scope="module")
+def interpreter(tmp_path_factory):
+    running = Interpreter(tmp_path_factory.mktemp("board"))
+    yield running
+    running.end()
+
+
+def uart(interpreter, far, **options):
+    """The port on a UART of MicroPython, in a process of its own."""
+    point(os.path.join(interpreter.folder, "uart1"), far.path)
+    return RemotePart(interpreter, Rs485Port, "rs485", "uart", {"uart": 1, "tx": 17, "rx": 18, **options})
+
+
+@pytest.fixture(params=["tty", pytest.param("uart", marks=NEEDS_MICROPYTHON)])
+async def port(far, request):
+    if request.param == "uart":
+        opened = uart(request.getfixturevalue("interpreter"), far)
+    else:
+        opened = TtyPort(TtyPort.OPTIONS.check({"port": far.path}), "")
     await opened.configure(FAST)
     assert opened.is_open
     yield opened
@@ -309,12 +329,13 @@ async def test_a_port_that_is_not_there_yet_is_waited_for(tmp_path, monkeypatch,
 
 async def test_settings_that_the_port_refuses_leave_the_old_ones(far, port):
     with pytest.raises(PortFailed, match="refuses"):
-        await port.configure(Line(9600, 0))  # a pty has no parity
+        await port.configure(Line(9600, 2))  # a pty has no parity, a UART no space parity
     far.reply = lambda data: far.send(value(port, 3))
-    assert port.line is FAST
+    assert FAST.same_as(port.line)
     assert (await port.transact(1, READ, 1)).error is None
 
 
+@pytest.mark.parametrize("port", ["tty"], indirect=True)
 async def test_a_second_opener_is_kept_out(far, port):
     other = TtyPort(TtyPort.OPTIONS.check({"port": far.path}), "")
     await other.configure(FAST)
@@ -373,6 +394,7 @@ async def test_an_adapter_unplugged_for_longer_than_the_pauses_last_comes_back(t
     await port.stop()
 
 
+@pytest.mark.parametrize("port", ["tty"], indirect=True)
 async def test_what_was_thrown_away_is_told_with_its_reason(far, port):
     port.on_frame = lambda uid, pdu: uid == 5  # unit 5 owes an answer
     far.send(b"\x55\xaa" + value(port, 7, 5))
@@ -406,3 +428,34 @@ async def test_all_bytes_go_to_who_only_listens(far, port):
     while not heard:
         await asyncio.sleep(0.001)
     assert (heard[0][0], port.stray_bytes) == (value(port, 1), 0)
+
+
+@pytest.mark.parametrize("send_high", [True, False])
+@NEEDS_MICROPYTHON
+async def test_a_pin_turns_the_line_round_while_a_frame_is_on_the_wire(far, interpreter, send_high):
+    port = uart(interpreter, far, direction="pin", directionPin=21, sendHigh=send_high)
+    await port.configure(Line(9600, 5))
+    far.reply = lambda data: far.later(0.03, value(port, 9))  # a pty takes no time on the wire
+    assert (await port.transact(1, READ, 1.0)).error is None
+    changes = [change for change in interpreter.ask("machine.Pin.changes") if change[1] == 21]
+    (began, _, first), (ended, _, second) = changes[-2:]
+    assert (first, second) == (int(send_high), int(not send_high))
+    assert ended - began >= Line(9600, 5).wire_us(8)
+    await port.stop()
+    assert interpreter.ask("machine.Pin(21).value()") == int(not send_high)
+
+
+@NEEDS_MICROPYTHON
+async def test_what_a_uart_cannot_do_is_refused_by_name(far, interpreter):
+    port = uart(interpreter, far, lowestRate=300)
+    await port.configure(FAST)
+    for line, reason in ((Line(150, 5), "300 bit/s and above"), (Line(9600, 2), "no space parity")):
+        with pytest.raises(PortFailed, match=reason):
+            await port.configure(line)
+    await port.configure(Line(9600, 3))  # mark parity is a second stop bit
+    assert (await port.transact(1, READ, 0.05)).error == "TIMEOUT"
+    await port.stop()
+    with pytest.raises(BadField, match="directionPin: belongs to"):
+        uart(interpreter, far, direction="pin")
+    with pytest.raises(BadField, match="directionPin: belongs to"):
+        uart(interpreter, far, directionPin=3)

@@ -1,0 +1,79 @@
+"""Has a test on CPython use a part of a board on MicroPython: Python expressions come in, what they give goes out.
+
+Each line of the standard input is a JSON list [number, expression], each of the standard output [number, kind, value]:
+kind "value", "error" (class, text) or, without a number, "called" (attribute, arguments).
+"""
+
+import asyncio
+import json
+import sys
+
+import machine
+
+from hal.board import make_part
+from hal.rs485.framing import Line
+
+
+async def _nothing():
+    pass
+
+
+_nothing_at_all = _nothing()
+_COROUTINE = type(_nothing_at_all)
+_nothing_at_all.close()
+
+
+class Here:
+    """What expressions begin with: the part, and what makes it."""
+
+    part = None
+
+    def make(self, name, driver, options, state_dir):
+        Here.part = make_part({name: dict(options, driver=driver)}, name, state_dir)
+
+    def watch(self, attribute):
+        """Have calls of an attribute be told."""
+        setattr(Here.part, attribute, lambda *arguments: _say(None, "called", [attribute, arguments]))
+
+
+_HERE = Here()
+
+
+def _plain(value):
+    if isinstance(value, (bytes, bytearray)):
+        return {"bytes": value.hex()}
+    if isinstance(value, tuple):
+        return {"tuple": [_plain(item) for item in value]}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    members = {name: item for name, item in value.__dict__.items() if name[0] != "_"}
+    return {"object": [type(value).__name__, _plain(members)]}
+
+
+def _say(number, kind, value):
+    print(json.dumps([number, kind, _plain(value)]))
+
+
+async def _answer(number, expression):
+    try:
+        value = eval(expression, {"here": _HERE, "part": Here.part, "machine": machine, "Line": Line})
+        if isinstance(value, _COROUTINE):
+            value = await value
+        _say(number, "value", value)
+    except Exception as exc:
+        _say(number, "error", [type(exc).__name__, str(exc)])
+
+
+async def main():
+    reader = asyncio.StreamReader(sys.stdin.buffer)
+    tasks = []
+    while line := await reader.readline():
+        tasks = [task for task in tasks if not task.done()]
+        tasks.append(asyncio.create_task(_answer(*json.loads(line))))
+
+
+asyncio.run(main())
