@@ -5,24 +5,25 @@ from hal.fields import Boolean, Field, Integer, Object, Text
 
 _IDENTITY = ("device", "deviceId", "firmwareType", "manufacturer", "mac", "uniqueMac")
 
+FIELDS = (  # of the config of all such systems
+    Field("device", Text(64, 1), "MC252"),
+    Field("deviceId", Integer(0, 0xFFFFFFFF), 252),
+    Field("firmwareType", Integer(0, 0xFFFFFFFF), 1),
+    Field("manufacturer", Text(64, 1), "mc252-firmware"),
+    Field("uniqueMac", Boolean(), False),
+    Field(
+        "factoryLogin",
+        Object(Field("username", Text(64, 1)), Field("password", Text(64, 1))),
+        None,
+        help="login that the device has when it leaves the factory; none: only the button lets in",
+    ),
+)
+
 
 class ConfiguredSystem(System):
     """Base of systems that take their identity and factory login from the config."""
 
-    OPTIONS = Object(
-        Field("device", Text(64, 1), "MC252"),
-        Field("deviceId", Integer(0, 0xFFFFFFFF), 252),
-        Field("firmwareType", Integer(0, 0xFFFFFFFF), 1),
-        Field("manufacturer", Text(64, 1), "mc252-firmware"),
-        Field("mac", Text(17, 17), "02:00:00:00:02:52", help="lower-case colon form"),
-        Field("uniqueMac", Boolean(), False),
-        Field(
-            "factoryLogin",
-            Object(Field("username", Text(64, 1)), Field("password", Text(64, 1))),
-            None,
-            help="login that the device has when it leaves the factory; none: only the button lets in",
-        ),
-    )
+    OPTIONS = Object(*FIELDS, Field("mac", Text(17, 17), "02:00:00:00:02:52", help="lower-case colon form"))
 
     def __init__(self, options: dict, state_dir: str):
         self._options = options

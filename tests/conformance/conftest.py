@@ -12,7 +12,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import sysconfig
 import urllib.parse
 
 import pytest
@@ -140,17 +139,15 @@ def start(runtime, state):
     """(process, URL) of the firmware on a runtime."""
     port = free_port()
     arguments = ["-m", "firmware", "--state-dir", str(state), "--http", f"127.0.0.1:{port}"]
-    environment = dict(os.environ)
+    arguments += ["--modbus-tcp", "127.0.0.1:0"]
     if runtime == "cpython":
-        command = [sys.executable, *arguments, "--modbus-tcp", "127.0.0.1:0", "--board", "board-configs/simulated.json"]
+        command = [sys.executable, *arguments, "--board", "board-configs/simulated.json"]
     else:
-        executable = micropython()
-        if executable is None:
+        if micropython() is None:
             pytest.skip("there is no MicroPython for this machine")
-        # By itself it looks where the virtual environment's packages are not.
-        environment["MICROPYPATH"] = f".:{sysconfig.get_path('purelib')}:.frozen"
-        command = [executable, "-X", "heapsize=1M", *arguments, "--board", "board-configs/micropython-unix.json"]
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+        board = ["--board", "board-configs/micropython-unix.json"]
+        command = [sys.executable, "-m", "tests.machine.starter", str(state), "--", *arguments, *board]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline().startswith("http://")
     return process, f"http://127.0.0.1:{port}"
 

@@ -6,10 +6,11 @@ import shutil
 import socket
 import subprocess
 import sys
-import sysconfig
 import time
 
 import pytest
+
+from tests.machine.starter import environment
 
 ROOT = pathlib.Path(__file__).parents[2]
 WHOLE = json.loads((ROOT / "board-configs" / "simulated.json").read_text())
@@ -74,27 +75,13 @@ def free_port():
 @pytest.mark.skipif(micropython() is None, reason="no MicroPython here")
 def test_micropython_starts_and_answers_in_a_small_heap(tmp_path):
     port = free_port()
-    command = [
-        micropython(),
-        "-X",
-        f"heapsize={HEAP}",
-        "-m",
-        "firmware",
-        "--board",
-        "board-configs/micropython-unix.json",
-    ]
+    board = tmp_path / "board.json"
+    board.write_text(json.dumps({"board": "small", "system": {"driver": "micropython"}}))
+    arguments = ["--board", str(board), "--state-dir", str(tmp_path), "--http", f"127.0.0.1:{port}"]
     process = subprocess.Popen(
-        [
-            *command,
-            "--board",
-            "board-configs/micropython-unix.json",
-            "--state-dir",
-            str(tmp_path),
-            "--http",
-            f"127.0.0.1:{port}",
-        ],
+        [micropython(), "-X", f"heapsize={HEAP}", "-m", "firmware", *arguments],
         cwd=ROOT,
-        env={"MICROPYPATH": f".:{sysconfig.get_path('purelib')}:.frozen"},
+        env=environment(str(tmp_path)),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -27,6 +27,8 @@ from hal.simulated.card import SimulatedCard
 from hal.simulated.clock import SimulatedClock
 from hal.simulated.system import SimulatedSystem
 from tests.hal.rigs import FakeGpiod, FakeTime, Slot, may_mount, reason_to_skip, run
+from tests.machine.remote import Interpreter, RemotePart
+from tests.micropython import NEEDS_MICROPYTHON
 
 BASES = {
     "system": contracts.System,
@@ -62,6 +64,17 @@ def test_a_driver_is_a_part_of_its_kind_with_options_that_are_explained(part, dr
     assert backend.__doc__
     with pytest.raises(BadField, match="warp: is unknown"):
         backend.OPTIONS.check({"warp": 9})
+
+
+@pytest.fixture(scope="module")
+def interpreter(tmp_path_factory):
+    """A MicroPython with the tests' module `machine`."""
+    running = Interpreter(tmp_path_factory.mktemp("board"))
+    yield running
+    running.end()
+
+
+ON_MICROPYTHON = pytest.param("micropython", marks=NEEDS_MICROPYTHON)
 
 
 # Card
@@ -206,12 +219,16 @@ async def test_a_write_protected_card_is_told_from_others(slot):
 # Button
 
 
-@pytest.fixture(params=["simulated", "gpio"])
+@pytest.fixture(params=["simulated", "gpio", ON_MICROPYTHON])
 def pressing(request, tmp_path, monkeypatch):
     """(button, function that presses it for so many seconds)."""
     if request.param == "simulated":
         part = SimulatedButton(options(SimulatedButton), "")
         return part, lambda seconds: part.press()
+    if request.param == "micropython":
+        interpreter = request.getfixturevalue("interpreter")
+        part = RemotePart(interpreter, contracts.Button, "button", "pin", {"pin": 4})
+        return part, lambda seconds: interpreter.ask(f"here.press(4, {int(seconds * 1000)})")
     (tmp_path / "gpiochip0").write_text("")
     fake = FakeGpiod(str(tmp_path / "gpiochip0"))
     monkeypatch.setitem(sys.modules, "gpiod", fake)
@@ -259,10 +276,12 @@ async def test_a_button_that_nobody_listens_to_may_be_pressed(pressing):
 # Clock
 
 
-@pytest.fixture(params=["simulated", "linux"])
+@pytest.fixture(params=["simulated", "linux", ON_MICROPYTHON])
 def clock(request, tmp_path, monkeypatch):
     if request.param == "simulated":
         return SimulatedClock(options(SimulatedClock), str(tmp_path))
+    if request.param == "micropython":
+        return RemotePart(request.getfixturevalue("interpreter"), contracts.Clock, "clock", "rtc", {})
     return FakeTime(monkeypatch, tmp_path).clock()
 
 
@@ -279,8 +298,11 @@ async def test_a_clock_keeps_the_time_that_it_was_set_to(clock):
 # System
 
 
-@pytest.fixture(params=[SimulatedSystem, LinuxSystem])
+@pytest.fixture(params=[SimulatedSystem, LinuxSystem, ON_MICROPYTHON])
 def system(request, tmp_path):
+    if request.param == "micropython":
+        interpreter = request.getfixturevalue("interpreter")
+        return RemotePart(interpreter, contracts.System, "system", "micropython", {}, str(tmp_path))
     return request.param(options(request.param), str(tmp_path))
 
 

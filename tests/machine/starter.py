@@ -13,13 +13,16 @@ import shutil
 import signal
 import sys
 import sysconfig
+import time
 
 from hal.simulated.world.client import World, WorldGone
 
 ROOT = pathlib.Path(__file__).parents[2]
 MODULES = ROOT / "tests" / "machine" / "modules"
 RESET_CODE = 75  # machine.reset() of tests/machine/modules/machine.py
-HEAP = "1M"
+WDT_RESET = 3
+HEAP = "1536k"
+WATCHDOG_PAUSE = 0.1  # seconds
 
 
 def interpreter() -> "str | None":
@@ -52,15 +55,37 @@ class Board:
         point(os.path.join(self.folder, "uart1"), "rs485")
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         port = self._server.sockets[0].getsockname()[1]
-        (pathlib.Path(self.folder) / "world").write_text(str(port))
+        self._file("world").write_text(str(port))
 
     async def run(self) -> int:
         """Run MicroPython, again and again where it resets itself; its exit code."""
+        for name in ("watchdog", "reset-cause"):
+            self._file(name).unlink(missing_ok=True)  # the board has just been plugged in
         while True:
             self._process = await asyncio.create_subprocess_exec(*self._command, cwd=ROOT, env=environment(self.folder))
+            watching = asyncio.create_task(self._watch(self._process))
             code = await self._process.wait()
-            if code != RESET_CODE:
+            watching.cancel()
+            bitten = code == -signal.SIGKILL and self._file("watchdog").exists()
+            if code != RESET_CODE and not bitten:
                 return code
+            if bitten:
+                self._file("reset-cause").write_text(str(WDT_RESET))
+                self._file("watchdog").unlink()
+
+    async def _watch(self, process: asyncio.subprocess.Process) -> None:
+        """Reset a board that does not feed its watchdog."""
+        while True:
+            await asyncio.sleep(WATCHDOG_PAUSE)
+            try:
+                if float(self._file("watchdog").read_text()) < time.time():
+                    process.kill()
+                    return
+            except (OSError, ValueError):
+                pass  # there is none, or it is being fed
+
+    def _file(self, name: str) -> pathlib.Path:
+        return pathlib.Path(self.folder) / name
 
     def end(self) -> None:
         """Pull the plug of MicroPython."""

@@ -1,5 +1,6 @@
 """The simulated microcontroller as `make run-micropython` starts it: what the Modbus world answers through its UART."""
 
+import hashlib
 import json
 import signal
 import socket
@@ -12,6 +13,8 @@ import pytest
 
 from tests.machine.starter import ROOT
 from tests.micropython import NEEDS_MICROPYTHON
+
+PASSWORD = "mc252-sim"
 
 pytestmark = NEEDS_MICROPYTHON
 
@@ -26,6 +29,8 @@ class Running:
     """A board that runs, and the ports at which it serves."""
 
     def __init__(self, folder):
+        self.folder = folder
+        self.token = None
         self.http, self.modbus = free_port(), free_port()
         arguments = ["-m", "firmware", "--board", "board-configs/micropython-unix.json", "--state-dir", str(folder)]
         addresses = ["--http", f"127.0.0.1:{self.http}", "--modbus-tcp", f"127.0.0.1:{self.modbus}"]
@@ -38,6 +43,27 @@ class Running:
         with socket.create_connection(("127.0.0.1", self.modbus), timeout=10) as sock:
             sock.sendall(struct.pack(">HHHB", 7, 0, len(pdu) + 1, uid) + pdu)
             return sock.recv(300)[7:]
+
+    def request(self, method, path, body=None):
+        """(status, JSON) of a request of a logged-in client."""
+        if self.token is None:
+            salt = self._fetch("GET", "/api/login/salt/")[1]["salt"]
+            password = hashlib.sha1(f"admin{PASSWORD}{salt}".encode()).hexdigest()
+            self.token = self._fetch("POST", "/api/login/", {"username": "admin", "password": password})[1]["token"]
+        return self._fetch(method, path, body)
+
+    def _fetch(self, method, path, body=None):
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        data = None if body is None else json.dumps(body).encode()
+        url = f"http://127.0.0.1:{self.http}{path}"
+        request = urllib.request.Request(url, data, headers, method=method)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, json.load(answer)
+
+    def started_again(self):
+        """Wait until it has said anew where it is reached."""
+        assert f"http://127.0.0.1:{self.http}" in self.process.stdout.readline()
+        self.token = None
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
@@ -64,5 +90,19 @@ def test_nobody_there_is_the_gateways_exception(board):
 
 
 def test_http_is_served_beside_it(board):
-    with urllib.request.urlopen(f"http://127.0.0.1:{board.http}/api/login/salt/", timeout=10) as answer:
-        assert json.load(answer)["salt"]
+    state = board.request("GET", "/api/state/get/?system&time&bus")[1]
+    assert state["system"]["startReason"] == "POWER_ON"
+    assert state["time"] is not None and state["bus"]["portOpen"]
+
+
+def test_a_reboot_is_answered_and_then_the_board_really_restarts(board):
+    assert board.request("POST", "/api/cmd/reboot/")[0] == 200
+    board.started_again()
+    assert board.request("GET", "/api/state/get/?system")[1]["system"]["startReason"] == "REBOOT"
+    assert board.ask(1, bytes([3, 0, 0, 0, 1])) == bytes([3, 2, 0, 252])
+
+
+def test_a_device_that_hangs_is_restarted_by_the_boards_watchdog(board):
+    (board.folder / "watchdog").write_text("1")  # it should have been fed long ago
+    board.started_again()
+    assert board.request("GET", "/api/state/get/?system")[1]["system"]["startReason"] == "CRASH"

@@ -1,7 +1,8 @@
 """The tests' module `machine`: what a board's is, whose UART is a pty, on MicroPython's unix port.
 
 A folder stands for the hardware, the environment's MACHINE_DIR: `uart1` is the tty of UART 1, `world` the TCP port at
-which the simulated Modbus world is told what a pty cannot carry (tests/machine/starter.py).
+which the simulated Modbus world is told what a pty cannot carry (tests/machine/starter.py), `rtc` how far the RTC is
+from the host's clock, `watchdog` when the watchdog bites, `reset-cause` why the board was reset.
 """
 
 import io
@@ -144,6 +145,54 @@ class UART(io.IOBase):
         return self._file.fileno() if request == _GET_FILENO else 0
 
 
+class RTC:
+    """A clock whose battery is full: it keeps its distance from the host's, in whole seconds."""
+
+    def datetime(self, *fields):
+        if fields:
+            year, month, day, _, hour, minute, second, _ = fields[0]
+            told = time.mktime((year, month, day, hour, minute, second, 0, 0))
+            _write("rtc", str(told - time.time() // 1))
+            return None
+        now = time.gmtime(int(time.time() + float(_read("rtc") or 0)))
+        return now[:3] + (now[6],) + now[3:6] + (0,)
+
+
+class WDT:
+    """A watchdog; the starter looks whether it bites."""
+
+    def __init__(self, id=0, timeout=5000):
+        if not 0 < timeout <= 8388:
+            raise ValueError("timeout exceeds 8388")
+        self._timeout = timeout
+        self.feed()
+
+    def feed(self):
+        _write("watchdog", str(time.time() + self._timeout / 1000))
+
+
+def unique_id():
+    return bytes.fromhex(_read("unique-id") or "a0b765123456")
+
+
+def reset_cause():
+    return int(_read("reset-cause") or PWRON_RESET)
+
+
 def reset():
     """Start again: the starter does it."""
+    _write("reset-cause", str(HARD_RESET))
     sys.exit(RESET_CODE)
+
+
+def _read(name):
+    try:
+        with open(f"{_FOLDER}/{name}") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def _write(name, text):
+    with open(f"{_FOLDER}/{name}", "w") as file:
+        file.write(text)

@@ -12,6 +12,7 @@ import machine
 
 from hal.board import make_part
 from hal.rs485.framing import Line
+from hal.runtime import now_ms
 
 
 async def _nothing():
@@ -27,6 +28,7 @@ class Here:
     """What expressions begin with: the part, and what makes it."""
 
     part = None
+    ahead = 0  # milliseconds by which the part's clock is ahead, where time was not waited for
 
     def make(self, name, driver, options, state_dir):
         Here.part = make_part({name: dict(options, driver=driver)}, name, state_dir)
@@ -34,6 +36,14 @@ class Here:
     def watch(self, attribute):
         """Have calls of an attribute be told."""
         setattr(Here.part, attribute, lambda *arguments: _say(None, "called", [attribute, arguments]))
+
+    def press(self, pin, milliseconds):
+        """Press a button that pulls a pin down, for so long by the part's clock."""
+        Here.part._clock = lambda: now_ms() + Here.ahead
+        machine.Pin.drive(pin, 0)
+        Here.ahead += milliseconds
+        machine.Pin.drive(pin, 1)
+        Here.ahead += 100
 
 
 _HERE = Here()
