@@ -9,11 +9,14 @@ from hal.runtime import now_ms
 from hal.runtime.annotations import Any
 
 _EDGES_KEPT = 64  # between two looks; of more the last one counts, for its level stays
-_SETTLE_SEC = 0.01
+_LOOK_SEC = 0.05
 
 
 class PinButton(Button):
-    """The button on a pin whose edges interrupt. It is looked at when an edge was heard, and never else."""
+    """The button on a pin whose edges interrupt, so that none is missed; what they mean is looked at now and then.
+
+    asyncio.ThreadSafeFlag would wake the loop at once, but what a port polls beside its sockets, it polls all the time.
+    """
 
     OPTIONS = Object(
         Field("pin", Integer(0, 255), help="number of the pin"),
@@ -29,7 +32,6 @@ class PinButton(Button):
         self._options = options
         self._clock = clock
         self._pin: Any = None
-        self._heard = asyncio.ThreadSafeFlag()  # type: ignore[attr-defined]
         self._edges: list = []  # (millisecond, whether it was pressed then)
 
     async def start(self) -> None:
@@ -63,14 +65,10 @@ class PinButton(Button):
         if len(self._edges) == _EDGES_KEPT:
             self._edges.pop()
         self._edges.append((self._clock(), self._is_pressed()))
-        self._heard.set()
 
     async def _watch(self, debounce: Debounce) -> None:
         while True:
-            if debounce.due() is None:
-                await self._heard.wait()
-            else:
-                await asyncio.sleep(_SETTLE_SEC)
+            await asyncio.sleep(_LOOK_SEC)
             edges = self._edges
             self._edges = []  # what interrupts before this line is among `edges`
             for at, pressed in edges:

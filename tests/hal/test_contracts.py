@@ -264,7 +264,7 @@ async def test_a_button_that_nobody_listens_to_may_be_pressed(pressing):
     part, press = pressing
     await part.start()
     press(0.03)
-    await asyncio.sleep(0.02)
+    await asyncio.sleep(0.1)
     count = []
     part.on_press = lambda: count.append(1)
     press(0.03)
