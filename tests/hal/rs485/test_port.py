@@ -229,8 +229,9 @@ async def test_the_silence_before_a_frame_is_never_too_short(far, port, line):
     answered = []
 
     def answer(data):
-        far.send(value(port, 1))
-        answered.append(time.monotonic())
+        content = value(port, 1)
+        answered.append(time.monotonic())  # before: a port in another process may be faster than this one
+        far.send(content)
 
     far.reply = answer
     port.tty_settings = lambda line: {"baudrate": line.baud_rate, "bytesize": 8, "parity": "N", "stopbits": 1}
