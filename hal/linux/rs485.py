@@ -1,7 +1,8 @@
-"""An RS-485 port on a tty: pyserial opens it, pymodbus carries the bytes and makes the frames.
+"""An RS-485 port on a tty: pyserial opens it and sets its format, pymodbus makes the frames.
 
-This is the one module of the firmware that imports pymodbus's client side. Its transaction manager is not used: it
-hands late answers to the next question (hal/rs485/port.py does the matching).
+This is the one module of the firmware that imports pymodbus, and of it the framers alone. Its transaction manager
+hands late answers to the next question (hal/rs485/port.py does the matching); its transport asks the tty several times
+for each byte, and bytes go straight to the descriptor and from it here.
 """
 
 import asyncio
@@ -15,7 +16,6 @@ import serial
 from pymodbus.framer.ascii import FramerAscii
 from pymodbus.framer.rtu import FramerRTU
 from pymodbus.pdu import DecodePDU
-from pymodbus.transport.serialtransport import SerialTransport
 
 from hal.contracts import PartError
 from hal.fields import Boolean, Choice, Field, Integer, Nullable, Object, Text
@@ -32,21 +32,9 @@ _RTU = FramerRTU(_DECODER)
 _ASCII = FramerAscii(_DECODER)
 
 _PARITIES = {"N": "no", "E": "even", "O": "odd", "S": "space"}
+_READ_SIZE = 4096  # bytes, what a tty holds
 _DRAIN_LIMIT = 0.1  # seconds beyond the time on the wire that a frame may take to leave
 _DRAIN_POLL = 0.0001  # seconds, the shortest pause between looks at whether it has left
-
-
-class _Receiver(asyncio.Protocol):
-    """Passes on what pymodbus's serial transport tells."""
-
-    def __init__(self, port: "TtyPort"):
-        self._port = port
-
-    def data_received(self, data: bytes) -> None:
-        self._port._received(data)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._port._lost(str(exc or "closed"))
 
 
 def _direction_rule(options: dict) -> list[str]:
@@ -83,7 +71,9 @@ class TtyPort(Rs485Port):
         super().__init__(clock)
         self.path = options["port"]
         self._options = options
-        self._transport: SerialTransport | None = None
+        self._tty: serial.Serial | None = None
+        self._descriptor = -1  # of the open tty
+        self._wake_at: serial_kernel.WakeAt | None = None
         self._pin: OutputPin | None = None
         self._releasing: asyncio.Task | None = None
         require_tty("rs485.port", self.path)
@@ -100,16 +90,15 @@ class TtyPort(Rs485Port):
         }
 
     async def _open(self, line: Line) -> None:
-        loop = asyncio.get_running_loop()
         settings = self._termios_settings(line)
         try:
-            transport = SerialTransport(loop, _Receiver(self), self.path, timeout=0, **settings)
-            self._transport = transport
-            self._prepare(transport.sync_serial.fileno())
-            _check(transport, settings)
+            self._tty = serial.serial_for_url(self.path, exclusive=True, timeout=0, write_timeout=0, **settings)
+            self._descriptor = self._tty.fileno()
+            self._prepare(self._descriptor)
+            self._check(settings)
         except (OSError, ValueError, termios.error, PartError) as exc:
             raise PortFailed(f"cannot open {self.path}: {_reason(exc, settings)}") from exc
-        transport.setup()
+        asyncio.get_running_loop().add_reader(self._descriptor, self._read)
 
     def _prepare(self, descriptor: int) -> None:
         """What is set once, when the port has been opened."""
@@ -131,26 +120,33 @@ class TtyPort(Rs485Port):
         return settings
 
     async def _apply(self, line: Line) -> None:
-        transport = self._transport
-        assert transport is not None
-        before = transport.sync_serial.get_settings()
+        tty = self._tty
+        assert tty is not None
+        before = tty.get_settings()
         settings = self._termios_settings(line)
         try:
-            transport.sync_serial.apply_settings(settings)
-            _check(transport, settings)
+            tty.apply_settings(settings)
+            self._check(settings)
         except (OSError, ValueError, termios.error) as exc:
             if isinstance(exc, serial.SerialException):
                 self._lost(str(exc))
             else:
-                self._restore(transport, before)
+                self._restore(tty, before)
             asked = f"{line.baud_rate} bit/s, format {line.char_format}"
             raise PortFailed(f"{self.path} refuses {asked}: {_reason(exc, settings)}") from exc
 
-    def _restore(self, transport: SerialTransport, settings: dict) -> None:
+    def _restore(self, tty: serial.Serial, settings: dict) -> None:
         try:
-            transport.sync_serial.apply_settings(settings)
+            tty.apply_settings(settings)
+            self._wake_at = serial_kernel.WakeAt(self._descriptor)
         except (OSError, ValueError, termios.error) as exc:
             self._lost(f"its settings cannot be restored: {exc}")
+
+    def _check(self, settings: dict) -> None:
+        """ValueError where the driver runs the line otherwise than it was told."""
+        fields = settings["baudrate"], settings["bytesize"], settings["parity"], settings["stopbits"]
+        serial_kernel.check_settings(self._descriptor, *fields)
+        self._wake_at = serial_kernel.WakeAt(self._descriptor)
 
     def _close(self) -> None:
         if self._releasing is not None:
@@ -162,40 +158,52 @@ class TtyPort(Rs485Port):
                 pin.release()
             except OSError as exc:
                 log(f"rs485: the direction pin fails: {exc}")
-        transport, self._transport = self._transport, None
-        if transport is not None and transport.sync_serial is not None:  # it has none when it has closed itself
+        tty, self._tty = self._tty, None
+        if tty is not None:
+            asyncio.get_running_loop().remove_reader(self._descriptor)
             with contextlib.suppress(OSError):  # the tty may be gone
-                fcntl.ioctl(transport.sync_serial.fileno(), termios.TIOCNXCL)
-            transport.close()
+                fcntl.ioctl(self._descriptor, termios.TIOCNXCL)
+            tty.close()
 
     def _write(self, data: bytes) -> None:
-        if self._transport is None:
+        if self._tty is None:
             return
-        if self._pin is None:
-            self._transport.write(data)
-            self._transport.intern_write_ready()  # now, not in the loop's next turn: the silence is over
-            return
-        assert self.line is not None
-        descriptor = self._transport.sync_serial.fileno()
         if self._releasing is not None:
             self._releasing.cancel()
         try:
-            self._pin.drive(True)
-            if os.write(descriptor, data) < len(data):
+            if self._pin is not None:
+                self._pin.drive(True)
+            if os.write(self._descriptor, data) < len(data):
                 raise OSError("it takes no whole frame")
         except OSError as exc:
             self._lost(str(exc))
             return
-        wire_time = len(data) * self.line.char_time
-        self._releasing = self.spawn(self._release(self._pin, descriptor, wire_time, self.line.char_time))
+        if self._pin is not None:
+            assert self.line is not None
+            wire_time = len(data) * self.line.char_time
+            self._releasing = self.spawn(self._release(self._pin, self._descriptor, wire_time, self.line.char_time))
+
+    def _expect(self, count: int) -> None:
+        if self._wake_at is not None:
+            self._wake_at.set(count)
+
+    def _read(self) -> None:
+        """Bytes have come, or the tty has gone."""
+        try:
+            data = os.read(self._descriptor, _READ_SIZE)
+        except BlockingIOError:
+            return
+        except OSError as exc:
+            self._lost(str(exc))
+            return
+        if data:
+            self._received(data)
+        else:
+            self._lost("hung up")
 
     def _poll(self) -> None:
-        transport = self._transport
-        if transport is None:
-            return
-        with contextlib.suppress(OSError):  # the tty may be gone: the event loop tells
-            if transport.sync_serial.in_waiting:
-                transport.intern_read_ready()
+        if self._tty is not None and serial_kernel.has_come(self._descriptor):
+            self._read()
 
     async def _release(self, pin: OutputPin, descriptor: int, wire_time: float, char_time: float) -> None:
         """Take the pin back as soon as the last bit has left."""
@@ -231,14 +239,3 @@ def _reason(exc: Exception, settings: dict) -> str:
     if (bits, parity) == (8, "no"):
         return f"the hardware does not run at {settings['baudrate']} bit/s"
     return f"the hardware has no characters of {bits} bits with {parity} parity"
-
-
-def _check(transport: SerialTransport, settings: dict) -> None:
-    """ValueError where the driver runs the line otherwise than it was told."""
-    serial_kernel.check_settings(
-        transport.sync_serial.fileno(),
-        settings["baudrate"],
-        settings["bytesize"],
-        settings["parity"],
-        settings["stopbits"],
-    )

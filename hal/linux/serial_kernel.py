@@ -4,16 +4,20 @@ The numbers and layouts are those of x86, ARM and RISC-V.
 """
 
 import array
+import contextlib
 import errno
 import fcntl
 import struct
 import termios
+import time
 
 TIOCGSERIAL = 0x541E
 TIOCSSERIAL = 0x541F
 TIOCSERGETLSR = 0x5459
 TIOCGRS485 = 0x542E
 TIOCSRS485 = 0x542F
+TCGETS = 0x5401
+TCSETS = 0x5402
 TCGETS2 = 0x802C542A
 
 SER_RS485_ENABLED = 1
@@ -22,6 +26,10 @@ SER_RS485_RTS_AFTER_SEND = 4
 
 _RS485 = struct.Struct("8I")  # flags, delay before and after sending in ms, padding
 _TERMIOS2 = struct.Struct("4IB19s2I")  # iflag, oflag, cflag, lflag, line, characters, input and output rate
+_TERMIOS_SIZE = 36  # bytes of struct termios: four words of flags, the line discipline, 19 characters
+_CHARACTERS = 17  # index of its first character
+_WAKE_AT_MOST = 255  # bytes: VMIN is one
+_CHEAP_SEC = 0.0002  # what setting VMIN may take: some USB adapters are told of every setting, others keep it here
 _SERIAL_STRUCT_SIZE = 128  # bytes, more than struct serial_struct has on any machine
 _SERIAL_FLAGS = 4  # index of its member `flags` among ints
 _ASYNC_LOW_LATENCY = 1 << 13
@@ -89,6 +97,49 @@ def check_settings(descriptor: int, baud_rate: int, data_bits: int, parity: str,
         raise ValueError(f"the hardware has no characters of {data_bits} bits")
     if bool(cflag & termios.CSTOPB) != (stop_bits == 2):
         raise ValueError(f"the hardware does not send {stop_bits} stop bits")
+
+
+class WakeAt:
+    """With how many bytes a tty wakes who waits for it: VMIN, which poll(2) honours where VTIME is 0.
+
+    It hands over what it has all the same when it is read. A driver for which the setting is no matter of memory alone
+    is left to wake for each byte.
+    """
+
+    def __init__(self, descriptor: int):
+        self._descriptor = descriptor
+        raw = bytearray(2 * _TERMIOS_SIZE)  # more than any machine's
+        fcntl.ioctl(descriptor, TCGETS, raw)
+        self._settings = raw
+        self._settings[_CHARACTERS + termios.VTIME] = 0
+        self._count = 0
+        self._is_cheap = min(self._cost(count) for count in (2, 1, 2, 1)) < _CHEAP_SEC
+
+    def set(self, count: int) -> None:
+        """Wake with so many bytes, or with fewer."""
+        if count != self._count and self._is_cheap:
+            self._put(count)
+
+    def _put(self, count: int) -> None:
+        self._count = count
+        self._settings[_CHARACTERS + termios.VMIN] = min(count, _WAKE_AT_MOST)
+        with contextlib.suppress(OSError):  # a tty that is gone is told by the event loop
+            fcntl.ioctl(self._descriptor, TCSETS, self._settings)
+
+    def _cost(self, count: int) -> float:
+        started = time.perf_counter()
+        self._put(count)
+        return time.perf_counter() - started
+
+
+def has_come(descriptor: int) -> bool:
+    """Whether bytes wait to be read; False where the tty is gone."""
+    waiting = array.array("i", [0])
+    try:
+        fcntl.ioctl(descriptor, termios.FIONREAD, waiting)
+    except OSError:
+        return False
+    return waiting[0] > 0
 
 
 def has_left(descriptor: int) -> bool:

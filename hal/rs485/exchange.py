@@ -5,6 +5,7 @@ adapter, or a copy of what the unit has answered before (hal/rs485/copies.py).
 """
 
 from hal.rs485.framing import ASCII, AsciiScanner, Line, RtuScanner, tells_length
+from hal.runtime.annotations import Callable
 
 BUFFER_LIMIT = 2048  # bytes kept while an answer is looked for
 RAW_LIMIT = 256  # bytes told of what was heard instead of an answer
@@ -25,7 +26,8 @@ class Exchange:
     sent to the first of the answer, or to the end where there was none.
 
     `began`, `first` and `ended` are the microseconds in which the question began to leave, in which the first byte of
-    its answer (or of what came instead) was handed over, and of the end; 0 where there was none. `thrown` holds what
+    its answer (or of what came instead) had come, judged by how long those took that were handed over with it, and of
+    the end; 0 where there was none. `thrown` holds what
     has been heard since the exchange before and is not this one's answer: ("late", "foreign", "noise", "echo" or
     "copy", bytes as they came). `line` has the settings that it was asked at.
     """
@@ -53,26 +55,42 @@ class Exchange:
         return [uid for uid, _ in self.frames]
 
 
+class Question:
+    """What is asked: of a unit, or told to all of them where `to_all` is set. `wait` is microseconds."""
+
+    def __init__(self, uid: int, pdu: bytes, wait: int, on_end: Callable[[Exchange], None]):
+        self.uid = uid
+        self.pdu = pdu
+        self.wait = wait
+        self.on_end = on_end
+        self.to_all = False
+        self.frame = b""
+        self.not_before = 0  # when it may leave
+        self.latest = 0  # when it leaves, whatever is on the line
+        self.began = 0  # when it began to leave
+        self.deadline = 0  # until when its answer is waited for, or the units are left alone
+        self.heard: list = []  # (unit id, PDU) of frames that had arrived before
+        self.first: Exchange | None = None  # what came of it, where it is asked once more since that may be a copy
+
+    @property
+    def again(self) -> bool:
+        """Whether it is asked once more: then anything is believed."""
+        return self.first is not None
+
+
 class Inquiry:
     """A question on the line and the bytes that have arrived since."""
 
-    def __init__(
-        self,
-        scanner: RtuScanner | AsciiScanner,
-        uid: int,
-        pdu: bytes,
-        frame: bytes,
-        line: Line,
-        now: int,
-        again: bool,
-    ):
-        self.uid = uid
-        self.pdu = pdu
-        self.again = again  # whether it is asked again since what came could be a copy: then anything is believed
-        self.sent_until = now + line.wire_us(len(frame))
+    def __init__(self, scanner: RtuScanner | AsciiScanner, question: Question, line: Line):
+        frame = question.frame
+        self.question = question
+        self.uid = question.uid
+        self.pdu = question.pdu
+        self.sent_until = question.began + line.wire_us(len(frame))
         self._earliest = self.sent_until - line.wire_us(len(frame)) // 16  # UARTs differ by a few percent
-        self.ends_by_silence = line.frame_mode != ASCII and not tells_length(pdu)
+        self.ends_by_silence = line.frame_mode != ASCII and not tells_length(question.pdu)
         self.data = b""
+        self.whole_at = 0  # bytes with which the answer may be whole
         self.echoed = False  # whether our own frame came back before the answer
         self.ambiguous = False  # whether the answer found repeats the question, so that it could be an echo
         self.hurried = False  # whether an answer that has not begun is waited for no longer
@@ -95,12 +113,37 @@ class Inquiry:
 
     def arrived(self, index: int) -> int:
         """The microsecond in which a byte was handed over."""
-        moment = self._arrivals[0][1]
+        moment: int = self._arrivals[0][1]
         for first, at in self._arrivals:
             if first > index:
                 break
             moment = at
         return moment
+
+    def began(self, index: int) -> int:
+        """The microsecond before which a byte had arrived: those handed over with it have come one after another."""
+        last = len(self.data)
+        for first, _ in self._arrivals:
+            if first > index:
+                last = first
+                break
+        return self.arrived(index) - self._line.wire_us(last - 1 - index)
+
+    def lacks(self, echoes: bool | None) -> int:
+        """How many bytes more make it worth to look for the answer; 1 where nothing tells."""
+        self.whole_at = 0
+        data, size = self.data, len(self._frame)
+        before = 0
+        if self.ends_by_silence:
+            return 1
+        if echoes:
+            before = max(0, size - len(data))
+            data = data[size:]
+        elif echoes is None and data and self._frame[: len(data)] == data[:size]:
+            return 1  # an echo, it seems
+        count = before + self._scanner.lacks(data, self.uid, self.pdu)
+        self.whole_at = len(self.data) + count
+        return count
 
     def is_paced(self, start: int, end: int) -> bool:
         """Whether bytes came one after another as fast as the line carries them, not in one lump."""
@@ -138,7 +181,7 @@ class Inquiry:
 
     def is_early(self, match: tuple) -> bool:
         """Whether an answer began to arrive before its question had left."""
-        return self.arrived(match[0]) < self._earliest
+        return self.began(match[0]) < self._earliest
 
     def put_aside(self, match: tuple, copy: bool) -> None:
         """An answer that is older than the question, a copy perhaps: look for another one behind it."""
@@ -169,8 +212,8 @@ class Inquiry:
         exchange = Exchange(None, pdu, self.frames)
         exchange.copies = self.copies
         exchange.thrown = self.thrown
-        exchange.first = self.arrived(start)
-        exchange.latency = (self.arrived(start) - self.sent_until) / 1000000
+        exchange.first = self.began(start)
+        exchange.latency = (exchange.first - self.sent_until) / 1000000
         return exchange
 
     def noise(self, match: tuple) -> int:
@@ -186,7 +229,7 @@ class Inquiry:
         self._note_copy()
         rest = self.data
         echo = rest[: len(self._frame)] == self._frame and match is None
-        first = self.arrived(len(self._frame) if echo else 0) if self.data else 0
+        first = self.began(len(self._frame) if echo else 0) if self.data else 0
         if echo:
             rest = rest[len(self._frame) :]
             self._throw("echo", self._frame)

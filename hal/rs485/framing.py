@@ -21,6 +21,8 @@ CHAR_FORMATS = (  # the API's charFormat: (parity, stop bits)
 
 RTU_FRAME_MAX = 256  # bytes of an RTU ADU, section 2.5.1.1
 ASCII_FRAME_MAX = 513  # characters of an ASCII ADU, section 2.5.2.1
+RTU_ANSWER_MIN = 5  # bytes of an exception, the shortest answer
+ASCII_ANSWER_MIN = 11  # characters of one
 
 _BYTE_COUNTED = (1, 2, 3, 4, 12, 17, 20, 21, 23)  # functions whose answer has a byte count after the function code
 _FIXED = {5: 8, 6: 8, 7: 5, 8: 8, 11: 8, 15: 8, 16: 8, 22: 10}  # bytes of the RTU ADU of the other answers
@@ -223,6 +225,27 @@ class RtuScanner:
             start = data.find(bytes([uid]), start + 1)
         return odd
 
+    def lacks(self, data: bytes, uid: int, request: bytes) -> int:
+        """How many bytes more make it worth to look for the answer once more, where the bytes hold none yet."""
+        expected = answer_length(request)
+        least = RTU_ANSWER_MIN  # of one that has not begun
+        start = data.find(bytes([uid]))
+        while start >= 0:
+            have = len(data) - start
+            if have < 2:
+                least = min(least, RTU_ANSWER_MIN - have)
+            elif data[start + 1] & 0x7F == request[0]:
+                length = rtu_length(data, start, request)
+                if length is None or (length > RTU_ANSWER_MIN and expected is not None and length != expected + 3):
+                    return 1  # it may be noise that looks like a header
+                lacking = max(length, RTU_ANSWER_MIN) - have
+                if length == 0 and lacking <= 0:
+                    return 1
+                if lacking > 0:
+                    least = lacking if start == 0 else min(least, lacking)
+            start = data.find(bytes([uid]), start + 1)
+        return least
+
     def _end(self, data: bytes, start: int, request: bytes, silent: bool) -> int:
         """Where the frame that begins at `start` ends, 0 where none does."""
         length = rtu_length(data, start, request)
@@ -284,6 +307,17 @@ class AsciiScanner:
                 odd = odd or (start, end, content[1:], False)
         return odd
 
+    def lacks(self, data: bytes, uid: int, request: bytes) -> int:
+        """How many characters more make it worth to look for the answer once more; as RtuScanner.lacks."""
+        start = data.rfind(b":")
+        if start < 0:
+            return ASCII_ANSWER_MIN
+        have = len(data) - start
+        expected = answer_length(request)
+        if have >= 5 and expected is not None and data[start + 1 : start + 5].upper() == _hex(uid, request[0]):
+            return max(1, 2 * expected + 7 - have)
+        return max(1, ASCII_ANSWER_MIN - have)
+
     def frames(self, data: bytes) -> list[tuple[int, int, bytes]]:
         """(end, unit id, PDU) of all whole frames in the bytes."""
         return [(end, content[0], content[1:]) for _, end, content in self._frames(data)]
@@ -292,6 +326,10 @@ class AsciiScanner:
         """Whether the bytes hold the beginning of this unit's answer, its end broken or still to come."""
         text = data.upper()
         return f":{uid:02X}{func:02X}".encode() in text or f":{uid:02X}{func | 0x80:02X}".encode() in text
+
+
+def _hex(uid: int, func: int) -> bytes:
+    return f"{uid:02X}{func:02X}".encode()
 
 
 def _unhex(digits: bytes) -> bytes:

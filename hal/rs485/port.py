@@ -3,13 +3,16 @@
 `Rs485Port` does what is the same on every board: the silence before each frame, the wait for the answer, noise, echo
 and foreign frames, a port that is lost and found again. A backend opens a tty or a UART, writes bytes and hands over
 what arrives. Source: "MODBUS over Serial Line V1.02", sections 2.4 and 2.5.
+
+An exchange runs on callbacks and one timer, not in a task: each turn of the event loop costs a small processor more
+than all the rest, and an exchange needs four (the request, the end of the silence, the answer's header, its end).
 """
 
 import asyncio
 
 from hal.contracts import Part, PartError
 from hal.rs485.copies import AGAIN_US, Copies
-from hal.rs485.exchange import CHUNK_GAP_US, COPY_WAIT_US, ECHO_WAIT_US, HOLE_US, Exchange, Inquiry
+from hal.rs485.exchange import CHUNK_GAP_US, COPY_WAIT_US, ECHO_WAIT_US, HOLE_US, Exchange, Inquiry, Question
 from hal.rs485.framing import (
     ASCII,
     ASCII_FRAME_MAX,
@@ -20,7 +23,7 @@ from hal.rs485.framing import (
     RtuScanner,
     question_key,
 )
-from hal.runtime import log, now_us, wait_until
+from hal.runtime import call_after, log, log_exception, now_us
 from hal.runtime.annotations import Callable
 from hal.runtime.logs import ERROR, INFO
 from hal.service import Pauses, Trouble
@@ -54,7 +57,9 @@ class Rs485Port(Part):
         self._scanner: RtuScanner | AsciiScanner = RtuScanner(self._crc)
         self._inquiry: Inquiry | None = None
         self._match: tuple[int, int, bytes, bool] | None = None
-        self._changed = asyncio.Event()
+        self._question: Question | None = None  # what is asked, from `ask` to its end
+        self._timer = None  # when to look after the question again
+        self._rings_at = 0  # and the microsecond in which that is
         self._stray = b""
         self._unasked: list[tuple[int, bytes]] = []  # frames since the last exchange
         self._thrown: tuple = ()  # (reason, bytes) of what came since then
@@ -85,6 +90,9 @@ class Rs485Port(Part):
     def _poll(self) -> None:
         """Hand over by `_received` what has arrived and was not handed over yet."""
 
+    def _expect(self, count: int) -> None:
+        """So many more bytes make it worth to look: a backend that can may hand them over no earlier, all together."""
+
     def _encode(self, frame_mode: int, uid: int, pdu: bytes) -> bytes:
         """The ADU of a PDU."""
         raise NotImplementedError
@@ -102,7 +110,7 @@ class Rs485Port(Part):
     async def stop(self) -> None:
         """Close the port and give up opening it."""
         self.is_open = False
-        self._changed.set()
+        self._end(Exchange("PORT_LOST"))
         await super().stop()
         self._reopening = None
         self._close()
@@ -119,68 +127,38 @@ class Rs485Port(Part):
         if not self.is_open and self._reopening is None and not await self._try_open():
             self._reopening = self.spawn(self._reopen())
 
-    async def transact(self, uid: int, pdu: bytes, timeout: float) -> Exchange:
+    def ask(self, uid: int, pdu: bytes, timeout: float, on_end: Callable[[Exchange], None]) -> None:
         """Ask one unit and wait for its answer to begin within `timeout` seconds after the question has left.
 
-        One call at a time. An answer that has begun is read to its end. Where all that came may be a copy of what the
-        unit has answered before, a question that changes nothing is asked once more.
+        One call at a time; `on_end(exchange)` is called when it is over. An answer that has begun is read to its end.
+        Where all that came may be a copy of what the unit has answered before, a question that changes nothing is asked
+        once more.
         """
-        first = await self._ask(uid, pdu, timeout, False)
-        if first.error != "COPY":
-            return first
-        await self._sleep_until(self._quiet_since + max(AGAIN_US, self.copies.wait_us(uid)))
-        exchange = await self._ask(uid, pdu, timeout, True)
-        if exchange.pdu == first.pdu:
-            self.copies.was_none()
-        else:
-            self.copies.heard(uid, first.pdu, self._now())
-        exchange.elapsed += first.elapsed
-        exchange.frames = first.frames + exchange.frames
-        exchange.began = first.began
-        exchange.thrown = first.thrown + exchange.thrown
-        return exchange
+        self._take_up(Question(uid, pdu, int(timeout * 1000000), on_end))
 
-    async def _ask(self, uid: int, pdu: bytes, timeout: float, again: bool) -> Exchange:
-        """One exchange; its error is "COPY" with the answer where that may be a copy and can be asked for again."""
-        if self.line is None:
-            return Exchange("PORT_LOST")
-        frame = self._encode(self.line.frame_mode, uid, pdu)  # during the silence, not after it
-        heard = await self._fall_silent()
-        if not self.is_open:
-            return Exchange("PORT_LOST", frames=heard)
-        started = self._now()
-        inquiry = Inquiry(self._scanner, uid, pdu, frame, self.line, started, again)
-        self._inquiry = inquiry
-        self._match = None
-        self._send(frame, inquiry.sent_until)
-        try:
-            exchange = await self._await_answer(inquiry, int(timeout * 1000000))
-        finally:
-            self._inquiry = None
-        if exchange.error is not None:
-            exchange.latency = (self._now() - inquiry.sent_until) / 1000000
-            exchange.hurried = inquiry.hurried
-        return self._account(exchange, started, heard)
+    def tell_all(self, pdu: bytes, turnaround: float, on_end: Callable[[Exchange], None]) -> None:
+        """Send a PDU to all units and give them `turnaround` seconds to act on it (section 2.4.1); as `ask`."""
+        question = Question(0, pdu, int(turnaround * 1000000), on_end)
+        question.to_all = True
+        self._take_up(question)
+
+    async def transact(self, uid: int, pdu: bytes, timeout: float) -> Exchange:
+        """As `ask`, for whoever can wait for the exchange."""
+        return await self._over(lambda on_end: self.ask(uid, pdu, timeout, on_end))
 
     async def broadcast(self, pdu: bytes, turnaround: float) -> Exchange:
-        """Send a PDU to all units and give them `turnaround` seconds to act on it (section 2.4.1)."""
-        if self.line is None:
-            return Exchange("PORT_LOST")
-        frame = self._encode(self.line.frame_mode, 0, pdu)
-        heard = await self._fall_silent()
-        if not self.is_open:
-            return Exchange("PORT_LOST", frames=heard)
-        started = self._now()
-        sent_until = started + self.line.wire_us(len(frame))
-        self._send(frame, sent_until)
-        await self._sleep_until(sent_until + int(turnaround * 1000000))
-        return self._account(Exchange(None if self.is_open else "PORT_LOST"), started, heard)
+        """As `tell_all`, for whoever can wait for the exchange."""
+        return await self._over(lambda on_end: self.tell_all(pdu, turnaround, on_end))
+
+    def has_left(self) -> bool:
+        """Whether the question that is asked is on the line already, or more: nobody can join it any more."""
+        return self._question is None or self._question.began != 0
 
     def hurry(self) -> None:
         """Wait no longer for an answer that has not begun: somebody else needs the line."""
         if self._inquiry is not None and not self._inquiry.data:
             self._inquiry.hurried = True
-            self._changed.set()
+            self._look_at(self._now())
 
     def heard_unasked(self) -> list[int]:
         """Unit ids of the whole frames that have arrived since the last exchange."""
@@ -206,13 +184,14 @@ class Rs485Port(Part):
             return
         inquiry = self._inquiry
         if inquiry is None:
+            self._expect(1)
             self.stray_bytes += len(data)
             self._take_stray(data)
             return
-        inquiry.add(data, now)
-        self._match = self._believed(inquiry, False)
-        if self._match is not None or inquiry.ends_by_silence:
-            self._changed.set()
+        try:
+            self._heed(inquiry, data, now)
+        except Exception as exc:
+            self._fail(exc)
 
     def _lost(self, reason: str) -> None:
         """The port has vanished."""
@@ -220,7 +199,7 @@ class Rs485Port(Part):
             return
         self.is_open = False
         self._close()
-        self._changed.set()
+        self._look_at(self._now())
         log("rs485: port lost: " + reason, ERROR)
         if self._reopening is None:
             self._reopening = self.spawn(self._reopen())
@@ -259,49 +238,159 @@ class Rs485Port(Part):
         now: int = self._clock()
         return now
 
-    def _send(self, frame: bytes, sent_until: int) -> None:
-        self._changed.clear()
-        self._quiet_since = sent_until
-        self._write(frame)
+    async def _over(self, begin: Callable[[Callable[[Exchange], None]], None]) -> Exchange:
+        ended = asyncio.Event()
+        exchanges: list[Exchange] = []
 
-    async def _fall_silent(self) -> list[tuple[int, bytes]]:
-        """Wait for the silence before a frame; return the frames that arrived unasked.
+        def end(exchange: Exchange) -> None:
+            exchanges.append(exchange)
+            ended.set()
 
-        A line that babbles without end is not waited for longer than the longest frame takes.
-        """
-        if self.line is None:
-            return []
-        latest = self._now() + self.line.wire_us(RTU_FRAME_MAX) + self.line.silence_us
-        while self.is_open:
-            quiet_since = self._quiet_since
-            end = min(quiet_since + self.line.silence_us, latest)
-            if self._now() < end:
-                await self._sleep_until(end)
-                continue
+        begin(end)
+        try:
+            await ended.wait()
+        except asyncio.CancelledError:
+            self._drop_question()
+            raise
+        return exchanges[0]
+
+    def _take_up(self, question: Question) -> None:
+        self._question = question
+        now = self._now()
+        if self.line is None or not self.is_open:
+            self._look_at(now)
+            return
+        question.frame = self._encode(self.line.frame_mode, question.uid, question.pdu)  # not after the silence
+        question.latest = self._latest(now, self.line)
+        self._look()
+
+    def _latest(self, moment: int, line: Line) -> int:
+        """A line that babbles without end is not waited for longer than the longest frame takes."""
+        return moment + line.wire_us(RTU_FRAME_MAX) + line.silence_us
+
+    def _drop_question(self) -> None:
+        """Whoever asked does not want to know any more."""
+        self._question = self._inquiry = None
+        self._stop_timer()
+
+    def _look_at(self, moment: int) -> None:
+        """Look after the question then, or at once in the loop's next turn."""
+        self._stop_timer()
+        if self._question is not None:
+            self._rings_at = moment
+            self._timer = call_after(max(0, moment - self._now()) / 1000000, self._ring)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _ring(self) -> None:
+        """The moment has come."""
+        self._timer = None
+        self._look()
+
+    def _look(self) -> None:
+        """Send the question, or see what has come of it."""
+        question, line = self._question, self.line
+        if question is None:
+            return
+        try:
+            if line is None or not self.is_open:
+                self._end(Exchange("PORT_LOST", frames=self._inquiry.frames if self._inquiry else None))
+            elif question.began:
+                self._look_for_end(question, line)
+            else:
+                self._look_for_silence(question, line)
+        except Exception as exc:
+            self._fail(exc)
+
+    def _look_for_silence(self, question: Question, line: Line) -> None:
+        """Send the question if the line has been silent long enough."""
+        quiet_since = self._quiet_since
+        end = min(max(quiet_since + line.silence_us, question.not_before), question.latest)
+        if self._now() >= end:
             self._poll()  # what waits in the tty is older than the question
-            if self._quiet_since == quiet_since or end == latest:
-                break
-        heard, self._unasked = self._unasked, []
+            if not self.is_open:
+                return
+            if self._quiet_since == quiet_since or end == question.latest:
+                self._send(question, line)
+                return
+            end = min(self._quiet_since + line.silence_us, question.latest)
+        self._look_at(end)
+
+    def _send(self, question: Question, line: Line) -> None:
+        """Send the question now, and wait for what comes of it."""
+        question.heard += self._unasked
+        self._unasked = []
         if self._stray:
             self._throw("noise", self._stray)
             self._stray = b""
-        return heard
+        question.began = self._now()
+        inquiry = Inquiry(self._scanner, question, line)
+        self._quiet_since = inquiry.sent_until
+        self._match = None
+        if not question.to_all:
+            self._inquiry = inquiry
+            self._expect(inquiry.lacks(self._echoes))
+        self._write(question.frame)
+        question.deadline = inquiry.sent_until + question.wait
+        self._look_at(question.deadline if self.is_open else question.began)
 
-    async def _sleep_until(self, moment: int) -> None:
-        pause = moment - self._now()
-        if pause > 0:
-            await asyncio.sleep(pause / 1000000)
+    def _heed(self, inquiry: Inquiry, data: bytes, now: int) -> None:
+        """Bytes have come that may be of the answer."""
+        inquiry.add(data, now)
+        if len(inquiry.data) < inquiry.whole_at:
+            self._expect(inquiry.whole_at - len(inquiry.data))
+            return
+        self._match = self._believed(inquiry, False)
+        if self._match is not None or inquiry.ends_by_silence:
+            self._look()
+        if self._inquiry is inquiry:
+            self._expect(inquiry.lacks(self._echoes) if self._match is None else 1)
 
-    async def _await_answer(self, inquiry: Inquiry, timeout: int) -> Exchange:
-        deadline = inquiry.sent_until + timeout
-        while self.is_open:
-            self._changed.clear()
-            end = self._end_of_wait(inquiry, deadline)
-            now = self._now()
-            if now >= end:
-                return self._conclude(inquiry)
-            await wait_until(self._changed, (end - now) / 1000000)
-        return Exchange("PORT_LOST", frames=inquiry.frames)
+    def _look_for_end(self, question: Question, line: Line) -> None:
+        """End the exchange, or wait on: as long as what has come so far is worth it."""
+        inquiry = self._inquiry
+        now = self._now()
+        if inquiry is None:  # all units were told
+            if now >= question.deadline:
+                self._end(Exchange(None))
+            else:
+                self._look_at(question.deadline)
+            return
+        end = self._end_of_wait(inquiry, question.deadline)
+        if now >= end and self._match is None:
+            self._poll()  # what has come and was not worth to be handed over
+            if self._inquiry is not inquiry or not self.is_open:
+                return
+            end = self._end_of_wait(inquiry, question.deadline)
+        if now >= end:
+            self._conclude(question, inquiry, line)
+        elif self._timer is None or end < self._rings_at:
+            self._look_at(end)
+
+    def _fail(self, exc: Exception) -> None:
+        """Something is wrong with the driver, or with this module; whoever asks is not left waiting."""
+        log_exception(exc)
+        self._end(Exchange("PORT_LOST"))
+
+    def _end(self, exchange: Exchange) -> None:
+        """The exchange is over."""
+        question = self._question
+        if question is None:
+            return
+        inquiry = self._inquiry
+        self._question = self._inquiry = None
+        self._stop_timer()
+        if inquiry is not None and exchange.error is not None:
+            exchange.latency = (self._now() - inquiry.sent_until) / 1000000
+            exchange.hurried = inquiry.hurried
+        if question.began:
+            self._account(exchange, question)
+        else:
+            exchange.frames = question.heard + exchange.frames
+        question.on_end(exchange)
 
     def _believed(self, inquiry: Inquiry, silent: bool) -> tuple[int, int, bytes, bool] | None:
         """The answer among what has arrived; what is older than the question is put aside."""
@@ -316,7 +405,7 @@ class Rs485Port(Part):
 
     def _may_be_copy(self, inquiry: Inquiry, match: tuple[int, int, bytes, bool]) -> bool:
         key = question_key(inquiry.pdu)
-        return not inquiry.again and self.copies.is_one(inquiry.uid, key, match[2], inquiry.arrived(match[0]))
+        return not inquiry.question.again and self.copies.is_one(inquiry.uid, key, match[2], inquiry.arrived(match[0]))
 
     def _end_of_wait(self, inquiry: Inquiry, deadline: int) -> int:
         """Until when to wait, judged by what has arrived; 0: no longer."""
@@ -354,21 +443,36 @@ class Rs485Port(Part):
             return line.wire_us(ASCII_FRAME_MAX) + int(line.ascii_gap * 1000000)
         return line.wire_us(RTU_FRAME_MAX) + max(line.end_us, HOLE_US)
 
-    def _conclude(self, inquiry: Inquiry) -> Exchange:
-        """What has come of a question whose wait is over."""
+    def _conclude(self, question: Question, inquiry: Inquiry, line: Line) -> None:
+        """The wait for an answer is over."""
         match = self._match or self._believed(inquiry, True)
         if match is not None and inquiry.may_be_echo(match) and inquiry.arrived(match[0]) <= inquiry.sent_until:
             match = None
         if match is not None and match[3]:
-            return self._succeed(inquiry, match)
+            self._end(self._succeed(inquiry, match))
+            return
         self.stray_bytes += len(inquiry.data)
         self._paced = 0
-        if match is None and inquiry.copy and not inquiry.again:
-            again = inquiry.pdu[0] in READ_ONLY  # otherwise asking again could do harm
-            exchange = Exchange("COPY" if again else None, inquiry.copy, inquiry.frames)
-            exchange.copies = inquiry.copies
-            return exchange
-        return inquiry.failure(match)
+        if match is not None or not inquiry.copy or question.again:
+            self._end(inquiry.failure(match))
+            return
+        exchange = Exchange(None, inquiry.copy, inquiry.frames)
+        exchange.copies = inquiry.copies
+        if inquiry.pdu[0] in READ_ONLY:  # otherwise asking again could do harm
+            self._ask_again(question, exchange, line)
+        else:
+            self._end(exchange)
+
+    def _ask_again(self, question: Question, exchange: Exchange, line: Line) -> None:
+        """What came may be a copy of what the unit has answered before: ask once more when the next one has passed."""
+        self._inquiry = None
+        self._account(exchange, question)
+        question.first = exchange
+        question.began = 0
+        question.heard = []
+        question.not_before = self._quiet_since + max(AGAIN_US, self.copies.wait_us(question.uid))
+        question.latest = self._latest(question.not_before, line)
+        self._look_for_silence(question, line)
 
     def _succeed(self, inquiry: Inquiry, match: tuple[int, int, bytes, bool]) -> Exchange:
         start, end, pdu, _ = match
@@ -383,22 +487,38 @@ class Rs485Port(Part):
             self._take_stray(inquiry.data[end:])
         return exchange
 
-    def _account(self, exchange: Exchange, started: int, heard: list[tuple[int, bytes]]) -> Exchange:
-        assert self.line is not None
+    def _account(self, exchange: Exchange, question: Question) -> None:
+        """Complete an exchange by what was heard, when it was and what it cost."""
+        line = self.line
+        assert line is not None
         for uid, pdu in exchange.copies:
             self.copies.heard(uid, pdu, self._now())
-        reason = self._tell(exchange.frames)
-        if exchange.thrown or self._thrown:
-            exchange.thrown = self._thrown + tuple([(why or reason, data) for why, data in exchange.thrown])
-            self._thrown = ()
-        exchange.frames += exchange.copies
-        exchange.frames = heard + exchange.frames
-        exchange.line = self.line
-        exchange.began = started
+        if exchange.frames or exchange.thrown or self._thrown:
+            self._account_thrown(exchange)
+        exchange.frames = question.heard + exchange.frames + exchange.copies
+        exchange.line = line
+        exchange.began = question.began
         exchange.ended = self._now()
-        exchange.elapsed = (exchange.ended - started) / 1000000
-        self.busy_time += exchange.elapsed + self.line.silence
-        return exchange
+        exchange.elapsed = (exchange.ended - question.began) / 1000000
+        self.busy_time += exchange.elapsed + line.silence
+        if question.first is not None:
+            self._join(exchange, question.first, question.uid)
+
+    def _join(self, exchange: Exchange, first: Exchange, uid: int) -> None:
+        """Add the first try to the second."""
+        if exchange.pdu == first.pdu:
+            self.copies.was_none()
+        else:
+            self.copies.heard(uid, first.pdu, self._now())
+        exchange.elapsed += first.elapsed
+        exchange.frames = first.frames + exchange.frames
+        exchange.began = first.began
+        exchange.thrown = first.thrown + exchange.thrown
+
+    def _account_thrown(self, exchange: Exchange) -> None:
+        reason = self._tell(exchange.frames)
+        exchange.thrown = self._thrown + tuple([(why or reason, data) for why, data in exchange.thrown])
+        self._thrown = ()
 
     # Frames that are no answers
 

@@ -234,6 +234,11 @@ def _log_failure(task: asyncio.Task) -> None:
             log(traceback_text(failure))
 
 
+def call_after(seconds: float, function: Callable[[], None]) -> Any:
+    """Call a function after so long, no earlier; `cancel()` of what is returned prevents it."""
+    return asyncio.get_running_loop().call_later(seconds, function)
+
+
 async def in_time(awaitable: Awaitable[T], seconds: float) -> T:
     """The result of a coroutine; asyncio.TimeoutError, and it is cancelled, where it takes longer than so long.
 

@@ -233,6 +233,31 @@ def run_task(coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task:
     return asyncio.create_task(coroutine)
 
 
+class Later:
+    """A function that is called later, once, by a task of its own."""
+
+    def __init__(self, seconds: float, function: Callable[[], None]):
+        self._function = function
+        self._task: asyncio.Task | None = asyncio.create_task(self._run(int(seconds * 1000) + 1 if seconds > 0 else 0))
+
+    def cancel(self) -> None:
+        """Do not call it any more; safe to call from inside."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+
+    async def _run(self, milliseconds: int) -> None:
+        await asyncio.sleep_ms(milliseconds)  # type: ignore[attr-defined]
+        if self._task is not None:
+            self._task = None
+            self._function()
+
+
+def call_after(seconds: float, function: Callable[[], None]) -> Any:
+    """Call a function after so long, no earlier; `cancel()` of what is returned prevents it."""
+    return Later(seconds, function)
+
+
 async def in_time(awaitable: Awaitable[T], seconds: float) -> T:
     """The result of a coroutine; asyncio.TimeoutError, and it is cancelled, where it takes longer than so long."""
     return await asyncio.wait_for(awaitable, seconds)

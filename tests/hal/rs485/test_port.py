@@ -414,7 +414,7 @@ async def test_what_was_thrown_away_is_told_with_its_reason(far, port):
 
 
 async def test_an_exchange_tells_when_it_began_when_the_first_byte_came_and_when_it_ended(far, port):
-    far.reply = lambda data: far.later(0.03, value(port, 1234))
+    far.reply = lambda data: far.later(0.031, value(port, 1234))  # all at once; a line takes half a millisecond
     exchange = await port.transact(1, READ, 1.0)
     assert 30000 <= exchange.first - exchange.began <= exchange.ended - exchange.began
     assert (exchange.line.baud_rate, exchange.thrown) == (115200, ())
