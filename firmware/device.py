@@ -146,6 +146,10 @@ class Device(Services):
         if self._modbus_tcp is not None:
             self._modbus_port = await self.gateway.listen(*self._modbus_tcp)
 
+    async def _announce(self) -> None:
+        if not self._http[0].startswith(("127.", "localhost", "::1")):  # those who are told could not call
+            self.announcer.announce(self.server.port, self._modbus_port)
+
     def request_restart(self, reason: str) -> None:
         """Have the device stop and the board restart it."""
         self.restart_reason = reason
@@ -313,6 +317,12 @@ class Device(Services):
             from firmware.http.vpn_listener import VpnListener
 
             self._run(VpnListener(self.server, self.board.network, interfaces, ADMINISTRATOR, GUEST))
+        if httpd["mdns"] and self.board.network is not None:
+            from firmware.services.network.announcing import Announcer
+
+            hostname = self.settings.active["ethernet"]["hostname"]
+            self.announcer = Announcer(self.board.network, self.identity, hostname)
+            self._run(self.announcer, self._announce)
         self._run(self.trial)  # judges whether all the others work
 
     # What services ask of each other

@@ -68,6 +68,12 @@ class NotManaged(PartError):
     code = "NOT_PERMITTED"
 
 
+class NameTaken(PartError):
+    """Another host of the network has the name."""
+
+    code = "PART_FAILED"
+
+
 class UpdateRefused(PartError):
     """An update, an index of updates or a licence is not taken: `code` is the API's error code for the reason."""
 
@@ -211,6 +217,14 @@ class Network(Part):
         `beside` are sockets of this process that listen on that port already. OSError.
         """
         raise NotImplementedError
+
+    async def announce(self, host: str, name: str, services: list[tuple[str, int]], about: dict[str, str]) -> None:
+        """Answer for HOST.local and for services by multicast DNS (RFC 6762, RFC 6763) until the own address changes.
+
+        `services` are (type such as "_http._tcp", port), all under the instance `name`; `about` is their TXT record.
+        NotManaged where this board cannot; NameTaken; PartError where nothing is there that answers, or it has ended.
+        """
+        raise NotManaged("this board does not answer multicast DNS")
 
     def is_own_address(self, address: str) -> bool:
         """Whether an address is one of this machine's own, so that who calls from there is on the machine itself."""

@@ -138,6 +138,7 @@ class Httpd(TypedDict):
     keepAliveSec: int
     maxConnections: int
     hosts: list[str]
+    mdns: bool
     metricsAllow: list[str]
     headTimeoutSec: int
     bodyTimeoutSec: int

@@ -264,6 +264,7 @@ SETTINGS = (
             "names under which browsers reach the device",
             power=True,
         ),
+        Field("mdns", Boolean(), True, "answer to HOSTNAME.local and be found by multicast DNS"),
         Field(
             "metricsAllow",
             ListOf(Text(43, 1, NETWORK), 8),

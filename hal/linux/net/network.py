@@ -66,6 +66,16 @@ class LinuxNetwork(Network):
             "linkUp": _read(name, "operstate") == "up" or _read(name, "carrier") == "1",
         }
 
+    async def announce(self, host: str, name: str, services: list[tuple[str, int]], about: dict[str, str]) -> None:
+        """By Avahi, or else by the library zeroconf."""
+        from hal.linux.net.dnssd import announce  # here, since a device that is not announced needs no D-Bus
+
+        await announce(host, name, services, about, self._announced_address)
+
+    def _announced_address(self) -> str | None:
+        address = self.ethernet()["ip"]
+        return None if address is None or address.startswith("127.") else address
+
     async def vpn(self, interface: str) -> dict:
         """State of a WireGuard interface, of its absence too."""
         return {
