@@ -155,9 +155,9 @@ async def search(discovery: Discovery, first: int, last: int) -> "tuple[float, l
     """(seconds, unit ids found) of a fast search."""
     started = time.monotonic()
     discovery.begin(fast_search(first, last))
-    while discovery.result(False)["status"] == "RUNNING":
+    while discovery.is_running():
         await asyncio.sleep(0.005)
-    return time.monotonic() - started, [found["uid"] for found in discovery.result(True)["foundDevices"]]
+    return time.monotonic() - started, [found.uid for found in discovery.found()]
 
 
 async def search_tables() -> None:

@@ -98,10 +98,10 @@ async def search(clock) -> list:
         discovery = Discovery(line.bus, DEFAULTS["serial"], milliseconds(clock))
         begin, seen = clock(), []
         discovery.begin(Search([(9600, 5, 0)], range(1, 34), fast=True))
-        while discovery.result(False)["status"] == "RUNNING":
+        while discovery.is_running():
             await asyncio.sleep(0.5)
-            seen.append([discovery.result(False)["progress"], discovery.result(False)["etaSec"]])
-        found = [device["uid"] for device in discovery.result(True)["foundDevices"]]
+            seen.append(list(discovery.progress()[1:]))
+        found = [device.uid for device in discovery.found()]
         return [found, seen, round(clock() - begin, 1)]
 
 

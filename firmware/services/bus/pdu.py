@@ -12,12 +12,39 @@ READ_REGISTERS = (3, 4)
 DATA_MAX = 252  # bytes after the function code, section 4.1
 
 
-def build(fields: dict) -> bytes:
-    """The PDU of a request given raw ("data", bytes) or typed by its function; BadField names what does not fit."""
-    func = fields["func"]
-    if fields["data"] is not None:
+class Fields:
+    """What a request says: `func` and the bytes after it, or what its function has of the others; None: not given.
+
+    They bear the API's names, which errors tell.
+    """
+
+    def __init__(
+        self,
+        func: int,
+        data: bytes | None = None,
+        addr: int | None = None,
+        count: int | None = None,
+        value: bool | int | float | None = None,
+        values: list | None = None,
+        type: str | None = None,
+        order: str | None = None,
+    ):
+        self.func = func
+        self.data = data
+        self.addr = addr
+        self.count = count
+        self.value = value
+        self.values = values
+        self.type = type
+        self.order = order
+
+
+def build(fields: Fields) -> bytes:
+    """The PDU of a request given raw or typed by its function; BadField names what does not fit."""
+    func = fields.func
+    if fields.data is not None:
         _refuse_others(fields, ())
-        return bytes([func]) + fields["data"]
+        return bytes([func]) + fields.data
     if func in READ_BITS:
         return _read(fields, 2000)
     if func in READ_REGISTERS:
@@ -49,53 +76,54 @@ def read_values(func: int, count: int, pdu: bytes, kind: str | None = None, orde
     return words if kind is None else numbers(kind, order, words)
 
 
-def _need(fields: dict, name: str) -> Any:
-    if fields[name] is None:
-        raise BadField(f"{name}: is missing for function {fields['func']}")
-    return fields[name]
+def _need(fields: Fields, name: str) -> Any:
+    value = getattr(fields, name)
+    if value is None:
+        raise BadField(f"{name}: is missing for function {fields.func}")
+    return value
 
 
-def _refuse_others(fields: dict, used: tuple) -> None:
+def _refuse_others(fields: Fields, used: tuple) -> None:
     problems = []
     for name in ("addr", "count", "value", "values", "type", "order"):
-        if name not in used and fields[name] is not None and (name not in ("type", "order") or not used):
-            what = "a request with data" if fields["data"] is not None else f"function {fields['func']}"
+        if name not in used and getattr(fields, name) is not None and (name not in ("type", "order") or not used):
+            what = "a request with data" if fields.data is not None else f"function {fields.func}"
             problems.append(f"{name}: has no place in {what}")
     if problems:
         raise BadField(problems)
 
 
-def _address(fields: dict, count: int) -> bytes:
+def _address(fields: Fields, count: int) -> bytes:
     address = _need(fields, "addr")
     if address + count > 65536:
         raise BadField(f"addr: must be 0..{65536 - count} for {count} values")
     return bytes([address >> 8, address & 0xFF])
 
 
-def _read(fields: dict, most: int) -> bytes:
-    func = fields["func"]
+def _read(fields: Fields, most: int) -> bytes:
+    func = fields.func
     size = _width(fields, func in READ_REGISTERS)
     _refuse_others(fields, ("addr", "count"))
     count = _need(fields, "count")
     if not 1 <= count <= most // size:
         raise BadField(f"count: must be an integer 1..{most // size} for function {func}{_of_type(fields)}")
     _address(fields, count * size)
-    return read(func, fields["addr"], count * size)
+    return read(func, _need(fields, "addr"), count * size)
 
 
-def _of_type(fields: dict) -> str:
-    return f" and type {fields['type']}" if fields["type"] is not None else ""
+def _of_type(fields: Fields) -> str:
+    return f" and type {fields.type}" if fields.type is not None else ""
 
 
-def _width(fields: dict, has_numbers: bool) -> int:
+def _width(fields: Fields, has_numbers: bool) -> int:
     """Registers of each value; BadField where a type or an order has no place."""
-    if fields["type"] is None:
-        if fields["order"] is not None:
+    if fields.type is None:
+        if fields.order is not None:
             raise BadField("order: belongs to a type of more than a byte; type is missing")
         return 1
     if not has_numbers:
-        raise BadField(f"type: has no place in function {fields['func']}, whose values are bits")
-    return width(fields["type"])
+        raise BadField(f"type: has no place in function {fields.func}, whose values are bits")
+    return width(fields.type)
 
 
 def _bit(value: object, where: str) -> bool:
@@ -104,28 +132,28 @@ def _bit(value: object, where: str) -> bool:
     raise BadField(f"{where}: must be true, false, 1 or 0")
 
 
-def _register(fields: dict, value: object, where: str) -> bytes:
+def _register(fields: Fields, value: object, where: str) -> bytes:
     """The bytes of a number; one without a type fits a register, signed or not."""
-    if fields["type"] is not None:
-        return encode(fields["type"], fields["order"] or "ABCD", value, where)
+    if fields.type is not None:
+        return encode(fields.type, fields.order or "ABCD", value, where)
     if isinstance(value, bool) or not isinstance(value, int) or not -32768 <= value <= 65535:
         raise BadField(f"{where}: must be an integer -32768..65535")
     return bytes([value >> 8 & 0xFF, value & 0xFF])
 
 
-def _write_one(fields: dict) -> bytes:
-    func = fields["func"]
+def _write_one(fields: Fields) -> bytes:
+    func = fields.func
     size = _width(fields, func == 6)
     _refuse_others(fields, ("addr", "value"))
     value = _need(fields, "value")
     if size > 1:
-        raise BadField(f"type: {fields['type']} has {size} registers; function 16 writes them")
+        raise BadField(f"type: {fields.type} has {size} registers; function 16 writes them")
     content = (b"\xff\x00" if _bit(value, "value") else b"\x00\x00") if func == 5 else _register(fields, value, "value")
     return bytes([func]) + _address(fields, 1) + content
 
 
-def _write_many(fields: dict) -> bytes:
-    func = fields["func"]
+def _write_many(fields: Fields) -> bytes:
+    func = fields.func
     size = _width(fields, func == 16)
     _refuse_others(fields, ("addr", "values"))
     values = _need(fields, "values")

@@ -6,12 +6,12 @@ from firmware.services.bus.pdu import read, read_values
 from firmware.services.bus.transaction import Transaction
 from firmware.services.errors import Refused
 from firmware.services.search import builtin
-from firmware.services.search.absent import NoTemplateSearch
+from firmware.services.search.absent import BadTemplate, NoTemplateSearch
 from firmware.services.search.devices import THOROUGH_WAIT, wait_on
 from firmware.services.search.job import LineSearch
 from firmware.services.search.parameters import Parameters, reason
 from firmware.services.search.templates import SIZE_LIMIT, holds, parse
-from firmware.services.search.verdicts import FIRST_UID, LAST_UID
+from firmware.services.search.verdicts import FIRST_UID, LAST_UID, Member
 from hal.rs485.framing import Line
 from hal.runtime import now_ms
 from hal.runtime.annotations import Awaitable, Callable
@@ -42,49 +42,42 @@ class TemplateSearch(LineSearch, NoTemplateSearch):
         self._unjudged: dict = {}  # unit id -> why it could not be judged
 
     async def meta_info(self, path: str) -> dict:
-        """{"status": "DONE"|"ERROR", "errorCode", "metaInfo"} of a template file."""
-        try:
-            template = await self._load(path)
-        except Refused as exc:
-            return _failure(exc)
-        return {"status": "DONE", "errorCode": None, "metaInfo": template["meta"]}
+        """What the template of a file says of itself. BadTemplate."""
+        meta: dict = (await self._load(path))["meta"]
+        return meta
 
-    async def begin(self, path: str, setting: tuple[int, int, int], with_meta: bool) -> dict:
-        """Begin a search by the template of a file at a setting (bit/s, character format, frame mode):
-        {"status": "DONE"|"BUSY"|"ERROR", "errorCode"} and "metaInfo" where asked for."""
+    async def begin(self, path: str, setting: tuple[int, int, int]) -> dict | None:
+        """Begin a search by the template of a file at a setting (bit/s, character format, frame mode).
+
+        Gives what the template says of itself, None where a search runs already. BadTemplate.
+        """
         if self.is_running():
-            return {"status": "BUSY", "errorCode": None}
-        try:
-            template = await self._load(path)
-        except Refused as exc:
-            return _failure(exc)
+            return None
+        template = await self._load(path)
         if self.is_running():  # somebody else's search began while the file was read
-            return {"status": "BUSY", "errorCode": None}
+            return None
         line = Line.of(dict(self._serial), *setting)
         self._found = []
         self._unjudged = {}
         self._begin(self._walk, template, line)
-        answer: dict = {"status": "DONE", "errorCode": None}
-        if with_meta:
-            answer["metaInfo"] = template["meta"]
-        return answer
+        meta: dict = template["meta"]
+        return meta
 
-    def result(self) -> dict:
-        """{"status", "progress", "etaSec", "foundDevices", "unjudged"}; the last lists the units that answered, but of
-        which the search could not tell whether they are of the class."""
-        unjudged = [{"uid": uid, "reason": self._unjudged[uid]} for uid in sorted(self._unjudged)]
-        return dict(self._progress(), foundDevices=list(self._found), unjudged=unjudged)
+    def found(self) -> list[Member]:
+        """The devices of the class, in the order in which they were found."""
+        return list(self._found)
+
+    def unjudged(self) -> list[tuple[int, str]]:
+        """(unit id, why) of those that answered, but whose class could not be told."""
+        return sorted(self._unjudged.items())
 
     async def _load(self, path: str) -> dict:
-        if builtin.is_builtin(path):
-            return parse(builtin.read(path))
         try:
-            data = await self._read_file(path, SIZE_LIMIT)
+            return parse(builtin.read(path) if builtin.is_builtin(path) else await self._read_file(path, SIZE_LIMIT))
         except Refused as exc:
             if exc.code == "TOO_LARGE":
-                raise Refused("BAD_TEMPLATE", f"the file must not be longer than {SIZE_LIMIT} bytes") from None
-            raise
-        return parse(data)
+                raise BadTemplate(f"BAD_TEMPLATE: the file must not be longer than {SIZE_LIMIT} bytes") from None
+            raise BadTemplate(f"{exc.code}: {exc}") from None
 
     # The walk
 
@@ -118,18 +111,7 @@ class TemplateSearch(LineSearch, NoTemplateSearch):
 
         parameters = Parameters(template["params"], fetch)
         await parameters.read()
-        self._found.append(
-            {
-                "uid": uid,
-                "baudRate": line.baud_rate,
-                "charFormat": line.char_format,
-                "frameMode": line.frame_mode,
-                "class": template["meta"]["class"],
-                "title": template["meta"]["title"],
-                "params": parameters.values,
-                "missing": parameters.missing,
-            }
-        )
+        self._found.append(Member(uid, line, template["meta"], parameters.values, parameters.missing))
 
     async def _judge(self, uid: int, rules: list, line: Line, wait: float) -> str | None:
         """OF_CLASS, OTHER, why it cannot be told, or None for a unit that is silent."""
@@ -160,7 +142,3 @@ def _verdict(rule: dict, transaction: Transaction) -> str:
     if transaction.exception in REFUSALS:
         return OF_CLASS if rule["orRefused"] else OTHER
     return reason(transaction)
-
-
-def _failure(exc: Refused) -> dict:
-    return {"status": "ERROR", "errorCode": f"{exc.code}: {exc}", "metaInfo": None}

@@ -14,7 +14,7 @@ from firmware.services.bus.transaction import Transaction
 from firmware.services.search.absent import NoDiscovery
 from firmware.services.search.identification import READ_DEVICE_ID, REPORT_SERVER_ID, text_of
 from firmware.services.search.job import LineSearch
-from firmware.services.search.verdicts import ANSWER, BAD_LINK, COLLISION, EXCEPTION, ODD, Search
+from firmware.services.search.verdicts import ANSWER, BAD_LINK, COLLISION, EXCEPTION, ODD, Found, Search
 from hal.rs485.framing import Line
 from hal.runtime import now_ms
 from hal.runtime.annotations import Callable
@@ -59,28 +59,25 @@ class Discovery(LineSearch, NoDiscovery):
         super().__init__(bus, clock)
         self._serial = serial
         self._own_line = Line.of(dict(serial))
-        self._found: dict = {}  # (line number, unit id) -> a line of the answer
+        self._found: dict = {}  # (line number, unit id) -> Found
         self._heard: list = []  # unit ids of whom something was heard at this line setting, in their order
         self._slowest = 0.0
         self._identify = False
 
-    def begin(self, search: Search) -> dict:
-        """Begin a search; {"status": "DONE"}, "BUSY" while one runs. Refused NO_PORT."""
+    def begin(self, search: Search) -> bool:
+        """Begin a search; False while one runs. Refused NO_PORT."""
         if self.is_running():
-            return {"status": "BUSY"}
+            return False
         self._found = {}
         self._heard = []
         self._slowest = 0.0
         self._identify = search.identify
         self._begin(self._walk, search)
-        return {"status": "DONE"}
+        return True
 
-    def result(self, with_list: bool) -> dict:
-        """{"status", "progress", "etaSec"} and, where asked for, "foundDevices"."""
-        answer = self._progress()
-        if with_list:
-            answer["foundDevices"] = [dict(self._found[key]) for key in sorted(self._found)]
-        return answer
+    def found(self) -> list[Found]:
+        """The devices found, in the order of line settings and unit ids."""
+        return [self._found[key] for key in sorted(self._found)]
 
     # The walk
 
@@ -165,16 +162,10 @@ class Discovery(LineSearch, NoDiscovery):
     async def _add(self, number: int, line: Line, uid: int, verdict: str) -> None:
         if (number, uid) in self._found:
             return
-        found = {
-            "uid": uid,
-            "baudRate": line.baud_rate,
-            "charFormat": line.char_format,
-            "frameMode": line.frame_mode,
-            "verdict": verdict,
-        }
-        self._found[(number, uid)] = found
+        found = self._found[(number, uid)] = Found(uid, line, verdict)
         if self._identify:
-            found["identity"] = await self._identity(uid, line)
+            found.identity = await self._identity(uid, line)
+            found.is_identified = True
 
     async def _identity(self, uid: int, line: Line) -> str | None:
         """What a device says of itself."""

@@ -32,12 +32,11 @@ class LineSearch(Service):
             self._status = "STOPPED"
         await super().stop()
 
-    async def end(self) -> dict:
-        """As `stop`, for who has asked for it: {"status": "DONE"}, when the last probe has left the line."""
+    async def end(self) -> None:
+        """As `stop`, for who has asked for it; until the last probe has left the line."""
         await self.stop()
         if self._bus is not None:
             await self._bus.let_go(self)
-        return {"status": "DONE"}
 
     def _begin(self, walk: Callable[[Unpack[Ts]], Awaitable[None]], *arguments: Unpack[Ts]) -> None:
         """Run the coroutine function `walk` as the search."""
@@ -66,16 +65,13 @@ class LineSearch(Service):
             raise Refused("NO_PORT", "the serial port has vanished")
         return transaction
 
-    def _progress(self) -> dict:
-        """{"status", "progress" 0..100, "etaSec"}."""
-        running = self._status == "RUNNING"
-        progress = int(100 * self._walked / self._planned) if self._planned else 0
+    def progress(self) -> tuple[str, int, int]:
+        """(status IDLE, RUNNING, DONE, STOPPED or ERROR, percent, seconds until it ends)."""
+        percent = int(100 * self._walked / self._planned) if self._planned else 0
+        if self._status != "RUNNING":
+            return self._status, 100 if self._status == "DONE" else percent, 0
         left = max(self._planned - self._walked, 0.0) * self._slowness()
-        return {
-            "status": self._status,
-            "progress": min(progress, 99) if running else (100 if self._status == "DONE" else progress),
-            "etaSec": int(left + 0.999) if running else 0,
-        }
+        return self._status, min(percent, 99), int(left + 0.999)
 
     def _slowness(self) -> float:
         """Seconds that a planned second has taken so far: answers shorten probes, other traffic delays them."""

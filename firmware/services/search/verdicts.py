@@ -1,4 +1,6 @@
-"""What a search for devices is asked, what it says of a unit id, and which unit ids there are."""
+"""What searches are asked and find: what a search for devices says of a unit id, and which unit ids there are."""
+
+from hal.rs485.framing import Line
 
 FIRST_UID, LAST_UID = 1, 247  # unit ids of devices: serial line specification, section 2.2
 
@@ -27,3 +29,26 @@ class Search:
         self.all_probes = all_probes
         self.identify = identify
         self.stop_at_first = stop_at_first
+
+
+class Found:
+    """A device that a search has found at a line setting, and how it showed. `identity` is what it says of itself, None
+    where it says nothing; `is_identified`, whether it has been asked."""
+
+    def __init__(self, uid: int, line: Line, verdict: str):
+        self.uid = uid
+        self.line = line
+        self.verdict = verdict
+        self.identity: str | None = None
+        self.is_identified = False
+
+
+class Member:
+    """A device of a template's class: its parameters' `values` by name, None for those in `missing`, name -> why."""
+
+    def __init__(self, uid: int, line: Line, meta: dict, values: dict, missing: dict):
+        self.uid = uid
+        self.line = line
+        self.meta = meta
+        self.values = values
+        self.missing = missing

@@ -3,14 +3,15 @@
 import pytest
 
 from firmware.api.endpoints import ENDPOINTS
-from firmware.services.bus.pdu import build, read_values
+from firmware.services.bus.pdu import Fields, build, read_values
 from hal.fields import BadField
 
 BODY = next(endpoint.body for endpoint in ENDPOINTS if endpoint.path == "/api/modbus/req/")
 
 
 def pdu(**fields):
-    return build(BODY.check(dict({"uid": 1}, **fields)))
+    body = BODY.check(dict({"uid": 1}, **fields))
+    return build(Fields(**{name: body[name] for name in body if name not in ("uid", "timeoutMs", "retries")}))
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,12 @@ import subprocess
 import pytest
 
 from firmware.api.endpoints import ENDPOINTS
+from firmware.api.endpoints.bus.modbus import modbus_req, modbus_resp
 from firmware.services.bus.arbiter import Bus
 from firmware.services.routing.requests import RESULTS_LIMIT, ModbusRequests
 from firmware.services.settings.table import SETTINGS
 from hal.simulated.rs485 import SimulatedPort
+from tests.firmware.calls import call
 
 SERIAL = next(field.default for field in SETTINGS if field.name == "serial")
 BODY = next(endpoint.body for endpoint in ENDPOINTS if endpoint.path == "/api/modbus/req/")
@@ -35,8 +37,14 @@ class Rig:
         await self.bus.stop()
 
     async def ask(self, **fields):
-        tid = self.requests.submit(BODY.check(fields), "test")["tid"]
-        return await self.requests.result(tid, 10000)
+        return await self.result(await self.submit(**fields), 10000)
+
+    async def submit(self, **fields):
+        return (await modbus_req(call({"modbus_requests": self.requests}, BODY.check(fields))))["tid"]
+
+    async def result(self, tid, wait):
+        """As HTTP has it, waited for so many milliseconds."""
+        return await modbus_resp(call({"modbus_requests": self.requests}, query={"tid": tid, "wait": wait}))
 
     async def read(self, uid=1, addr=0, count=4, func=3, **more):
         return await self.ask(uid=uid, func=func, addr=addr, count=count, **more)
@@ -209,23 +217,21 @@ async def test_results_live_a_minute_and_are_bounded(tmp_path):
         await rig.world(cmd="devices", baudRate=115200)
         first = await rig.read(count=1)
         assert first["tid"] == 1
-        assert (await rig.requests.result(1, 0)) == first
+        assert (await rig.result(1, 0)) == first
         for _ in range(RESULTS_LIMIT):
             await rig.read(count=1)
         assert len(rig.requests._entries) == RESULTS_LIMIT
         with pytest.raises(Exception, match="there is no result 1"):
-            await rig.requests.result(1, 0)
-        assert (await rig.requests.result(2, 0))["status"] == "DONE"
+            await rig.result(1, 0)
+        assert (await rig.result(2, 0))["status"] == "DONE"
 
 
 async def test_a_result_is_pending_until_it_is_there(tmp_path):
     async with Rig(tmp_path) as rig:
-        tid = rig.requests.submit(BODY.check({"uid": 17, "func": 3, "addr": 0, "count": 1, "timeoutMs": 900}), "a")[
-            "tid"
-        ]
-        assert (await rig.requests.result(tid, 0))["status"] == "PENDING"
-        assert (await rig.requests.result(tid, 10))["status"] == "PENDING"
-        assert (await rig.requests.result(tid, 5000))["status"] == "DONE"
+        tid = await rig.submit(uid=17, func=3, addr=0, count=1, timeoutMs=900)
+        assert (await rig.result(tid, 0))["status"] == "PENDING"
+        assert (await rig.result(tid, 10))["status"] == "PENDING"
+        assert (await rig.result(tid, 5000))["status"] == "DONE"
 
 
 @pytest.mark.skipif(shutil.which("mbpoll") is None, reason="mbpoll is not installed")

@@ -13,6 +13,7 @@ from pymodbus.client import AsyncModbusTcpClient
 
 from firmware import VERSION
 from firmware.api.endpoints import ENDPOINTS
+from firmware.api.endpoints.bus.modbus import modbus_req, modbus_resp
 from firmware.services.bus.absent import NoBus
 from firmware.services.bus.arbiter import Bus
 from firmware.services.errors import Refused
@@ -26,6 +27,7 @@ from firmware.services.settings.table import SETTINGS
 from firmware.services.transfers import Transfers
 from hal.fields import BadField
 from hal.simulated.rs485 import SimulatedPort
+from tests.firmware.calls import call
 
 ROWS = next(field for field in SETTINGS if field.name == "forwarding")
 BODY = next(endpoint.body for endpoint in ENDPOINTS if endpoint.path == "/api/modbus/req/")
@@ -92,8 +94,9 @@ class Rig:
 
     async def ask_http(self, **fields):
         """The result of a request as HTTP has it."""
-        tid = self.requests.submit(BODY.check(fields), "test")["tid"]
-        return await self.requests.result(tid, 10000)
+        services = {"modbus_requests": self.requests}
+        tid = (await modbus_req(call(services, BODY.check(fields))))["tid"]
+        return await modbus_resp(call(services, query={"tid": tid, "wait": 10000}))
 
 
 def request(tid, uid, pdu):

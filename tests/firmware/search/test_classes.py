@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from firmware.api.endpoints.bus.search import class_find_meta_info, class_find_start, class_find_stop, class_result
 from firmware.services.bus.arbiter import Bus
 from firmware.services.errors import Refused
 from firmware.services.search import classes as template_search
@@ -13,6 +14,7 @@ from firmware.services.search.absent import NoTemplateSearch
 from firmware.services.search.classes import TemplateSearch
 from firmware.services.settings.table import SETTINGS
 from hal.simulated.rs485 import SimulatedPort
+from tests.firmware.calls import call
 
 SERIAL = next(field.default for field in SETTINGS if field.name == "serial")
 METER = {
@@ -35,6 +37,7 @@ class Rig:
         self.bus = Bus(self.port, dict(SERIAL, lateHorizonMs=50))
         self.files = files
         self.search = TemplateSearch(self.bus, self.read, dict(SERIAL))
+        self.services = {"template_search": self.search}
 
     async def read(self, path, limit):
         if path not in self.files:
@@ -42,6 +45,20 @@ class Rig:
         if len(self.files[path]) > limit:
             raise Refused("TOO_LARGE", "too long")
         return self.files[path]
+
+    async def begin(self, path, line, with_meta):
+        """As HTTP has it."""
+        body = dict(zip(("baudRate", "charFormat", "frameMode"), line, strict=True), filePath=path)
+        return await class_find_start(call(self.services, body, {"search-meta-info": with_meta}))
+
+    async def meta_info(self, path):
+        return await class_find_meta_info(call(self.services, {"filePath": path}))
+
+    async def end(self):
+        return await class_find_stop(call(self.services))
+
+    def result(self):
+        return class_result(self.search)
 
     async def __aenter__(self):
         await self.port.start()
@@ -54,10 +71,10 @@ class Rig:
 
     async def finish(self):
         end = time.monotonic() + 30
-        while self.search.result()["status"] == "RUNNING":
+        while self.result()["status"] == "RUNNING":
             assert time.monotonic() < end
             await asyncio.sleep(0.02)
-        return self.search.result()
+        return self.result()
 
 
 @pytest.fixture
@@ -68,14 +85,14 @@ def few_units(monkeypatch):
 
 async def test_a_device_of_the_class_is_found_with_its_parameters(tmp_path, few_units):
     async with Rig(tmp_path, {"/meter.json": json.dumps(METER).encode()}) as rig:
-        assert rig.search.result()["status"] == "IDLE"
-        started = await rig.search.begin("/meter.json", LINE, True)
+        assert rig.result()["status"] == "IDLE"
+        started = await rig.begin("/meter.json", LINE, True)
         assert started == {
             "status": "DONE",
             "errorCode": None,
             "metaInfo": dict(METER["meta"], manufacturer="", source=""),
         }
-        assert (await rig.search.begin("/meter.json", LINE, False))["status"] == "BUSY"
+        assert (await rig.begin("/meter.json", LINE, False))["status"] == "BUSY"
         result = await rig.finish()
         assert (result["status"], result["progress"], result["etaSec"]) == ("DONE", 100, 0)
         (found,) = result["foundDevices"]
@@ -98,7 +115,7 @@ async def test_a_device_of_the_class_is_found_with_its_parameters(tmp_path, few_
 async def test_an_answer_that_is_lost_or_spoilt_hides_no_device(tmp_path, few_units, fault):
     async with Rig(tmp_path, {"/meter.json": json.dumps(METER).encode()}) as rig:
         assert "error" not in await rig.port.world.command(dict(fault, cmd="fault", uid=1))
-        await rig.search.begin("/meter.json", LINE, False)
+        await rig.begin("/meter.json", LINE, False)
         result = await rig.finish()
         found = [(device["uid"], device["params"]["mains"]) for device in result["foundDevices"]]
         assert (found, result["unjudged"]) == ([(1, 230.0)], [])
@@ -111,7 +128,7 @@ async def test_what_answers_but_cannot_be_judged_is_listed_with_its_reason(tmp_p
     monkeypatch.setattr(template_search, "THOROUGH_WAIT", 0.05)
     rules = [{"func": 3, "addr": address, "count": 1, "equals": [1]}]
     async with Rig(tmp_path, {"/t.json": json.dumps(dict(METER, identify=rules)).encode()}) as rig:
-        await rig.search.begin("/t.json", LINE, False)
+        await rig.begin("/t.json", LINE, False)
         result = await rig.finish()
         assert (result["foundDevices"], result["unjudged"]) == ([], [{"uid": 33, "reason": reason}])
 
@@ -120,7 +137,7 @@ async def test_what_answers_but_cannot_be_judged_is_listed_with_its_reason(tmp_p
 async def test_a_rule_may_hold_for_devices_that_lack_its_registers(tmp_path, few_units, refusable, found):
     rules = [*METER["identify"], {"func": 3, "addr": 9000, "count": 1, "equals": [1], "orRefused": refusable}]
     async with Rig(tmp_path, {"/t.json": json.dumps(dict(METER, identify=rules)).encode()}) as rig:
-        await rig.search.begin("/t.json", LINE, False)
+        await rig.begin("/t.json", LINE, False)
         result = await rig.finish()
         assert [device["uid"] for device in result["foundDevices"]] == found
         assert result["unjudged"] == []
@@ -128,7 +145,7 @@ async def test_a_rule_may_hold_for_devices_that_lack_its_registers(tmp_path, few
 
 async def test_why_a_parameter_is_null_is_said(tmp_path, few_units):
     async with Rig(tmp_path, {"/meter.json": json.dumps(METER).encode()}) as rig:
-        await rig.search.begin("/meter.json", LINE, False)
+        await rig.begin("/meter.json", LINE, False)
         (found,) = (await rig.finish())["foundDevices"]
         assert found["missing"] == {"absent": "EXCEPTION 2"}
 
@@ -136,7 +153,7 @@ async def test_why_a_parameter_is_null_is_said(tmp_path, few_units):
 @pytest.mark.parametrize("path", ["/builtin/templates/wirenboard-mr6.json", "/BUILTIN/Templates/Wirenboard-MR6.json"])
 async def test_shipped_templates_need_no_card(tmp_path, few_units, path):
     async with Rig(tmp_path, {}) as rig:
-        started = await rig.search.begin(path, LINE, True)
+        started = await rig.begin(path, LINE, True)
         assert (started["status"], started["metaInfo"]["class"]) == ("DONE", "relay.wirenboard.mr6")
         assert (await rig.finish())["status"] == "DONE"
 
@@ -144,17 +161,17 @@ async def test_shipped_templates_need_no_card(tmp_path, few_units, path):
 @pytest.mark.parametrize("name", ["", "no.json", "../templates/wirenboard-mr6.json", "wirenboard-mr6", "x/y"])
 async def test_there_is_nothing_else_among_the_shipped_templates(tmp_path, name):
     async with Rig(tmp_path, {}) as rig:
-        info = await rig.search.meta_info("/builtin/templates/" + name)
+        info = await rig.meta_info("/builtin/templates/" + name)
         assert info["errorCode"].startswith("NOT_FOUND: there is no such template: eastron-sdm230.json, ")
 
 
 async def test_stop_ends_it(tmp_path):
     async with Rig(tmp_path, {"/meter.json": json.dumps(METER).encode()}) as rig:
-        await rig.search.begin("/meter.json", LINE, False)
+        await rig.begin("/meter.json", LINE, False)
         await asyncio.sleep(0.1)
-        assert rig.search.result()["etaSec"] > 0
-        assert await rig.search.end() == {"status": "DONE"}
-        assert rig.search.result()["status"] == "STOPPED"
+        assert rig.result()["etaSec"] > 0
+        assert await rig.end() == {"status": "DONE"}
+        assert rig.result()["status"] == "STOPPED"
 
 
 @pytest.mark.parametrize(
@@ -168,15 +185,15 @@ async def test_stop_ends_it(tmp_path):
 )
 async def test_a_bad_file_is_said(tmp_path, files, code):
     async with Rig(tmp_path, files) as rig:
-        info = await rig.search.meta_info("/t.json")
+        info = await rig.meta_info("/t.json")
         assert (info["status"], info["metaInfo"]) == ("ERROR", None)
         assert info["errorCode"].startswith(code)
-        started = await rig.search.begin("/t.json", LINE, False)
+        started = await rig.begin("/t.json", LINE, False)
         assert started["errorCode"].startswith(code)
-        assert rig.search.result()["status"] == "IDLE"
+        assert rig.result()["status"] == "IDLE"
 
 
 async def test_without_a_port_it_says_so():
     search = NoTemplateSearch()
     with pytest.raises(Refused, match="no RS-485 port"):
-        await search.begin("/t.json", LINE, False)
+        await search.begin("/t.json", LINE)

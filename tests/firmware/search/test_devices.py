@@ -6,7 +6,7 @@ import time
 import pytest
 
 from firmware.api.endpoints import ENDPOINTS
-from firmware.api.endpoints.bus.search import search_of
+from firmware.api.endpoints.bus.search import find_result, modbus_find_start, modbus_find_stop, search_of
 from firmware.services.bus.arbiter import Bus
 from firmware.services.bus.transaction import INTERACTIVE, Transaction
 from firmware.services.gateway.rtu import crc
@@ -14,6 +14,7 @@ from firmware.services.search.devices import Discovery
 from firmware.services.settings.table import SETTINGS
 from hal.fields import BadField
 from hal.simulated.rs485 import SimulatedPort
+from tests.firmware.calls import call
 
 SERIAL = next(field.default for field in SETTINGS if field.name == "serial")
 BODY = next(endpoint.body for endpoint in ENDPOINTS if endpoint.path == "/api/modbus/find/start/")
@@ -34,20 +35,23 @@ class Rig:
         await self.discovery.stop()
         await self.bus.stop()
 
-    def start(self, **fields):
-        return self.discovery.begin(
-            search_of(BODY.check(dict({"baudRate": 9600, "charFormat": 5, "fastSearch": True}, **fields)))
-        )
+    async def start(self, **fields):
+        """As HTTP has it."""
+        body = BODY.check(dict({"baudRate": 9600, "charFormat": 5, "fastSearch": True}, **fields))
+        return await modbus_find_start(call({"discovery": self.discovery}, body))
+
+    async def end(self):
+        return await modbus_find_stop(call({"discovery": self.discovery}))
 
     async def finish(self, seconds=30):
         end = time.monotonic() + seconds
-        while self.discovery.result(False)["status"] == "RUNNING":
+        while find_result(self.discovery, False)["status"] == "RUNNING":
             assert time.monotonic() < end
             await asyncio.sleep(0.02)
-        return self.discovery.result(True)
+        return find_result(self.discovery, True)
 
     async def search(self, **fields):
-        assert self.start(**fields) == {"status": "DONE"}
+        assert await self.start(**fields) == {"status": "DONE"}
         return await self.finish()
 
 
@@ -197,7 +201,7 @@ async def search_by(listener, **fields):
     )
     while discovery.is_running():
         await asyncio.sleep(0)
-    result = discovery.result(True)
+    result = find_result(discovery, True)
     assert (result["status"], result["progress"]) == ("DONE", 100)
     return uids(result)
 
@@ -227,36 +231,36 @@ async def test_the_waits_of_a_search_follow_the_rate(rate):
 
 async def test_a_second_start_is_busy_and_stop_ends_within_a_probe(tmp_path):
     async with Rig(tmp_path) as rig:
-        assert rig.discovery.result(True) == {"status": "IDLE", "progress": 0, "etaSec": 0, "foundDevices": []}
-        assert rig.start() == {"status": "DONE"}
-        assert rig.start() == {"status": "BUSY"}
+        assert find_result(rig.discovery, True) == {"status": "IDLE", "progress": 0, "etaSec": 0, "foundDevices": []}
+        assert await rig.start() == {"status": "DONE"}
+        assert await rig.start() == {"status": "BUSY"}
         await asyncio.sleep(0.2)
-        running = rig.discovery.result(False)
+        running = find_result(rig.discovery, False)
         assert running["status"] == "RUNNING"
         assert 0 < running["etaSec"] < 120
-        assert await rig.discovery.end() == {"status": "DONE"}
-        assert rig.discovery.result(False)["status"] == "STOPPED"
+        assert await rig.end() == {"status": "DONE"}
+        assert find_result(rig.discovery, False)["status"] == "STOPPED"
         await asyncio.sleep(0.2)
         sent = rig.bus.state()["sent"]
         await asyncio.sleep(0.2)
         assert rig.bus.state()["sent"] == sent
-        assert rig.start(uidFrom=1, uidTo=1) == {"status": "DONE"}
+        assert await rig.start(uidFrom=1, uidTo=1) == {"status": "DONE"}
 
 
 async def test_stopped_is_said_when_the_last_probe_has_left_the_line(tmp_path):
     async with Rig(tmp_path) as rig:
         rig.discovery._serial = dict(SERIAL, responseTimeoutMs=60000)
-        rig.start(uidFrom=200, uidTo=247, fastSearch=False)
+        await rig.start(uidFrom=200, uidTo=247, fastSearch=False)
         while not rig.bus.state()["sent"]:
             await asyncio.sleep(0.01)
-        assert await rig.discovery.end() == {"status": "DONE"}
+        assert await rig.end() == {"status": "DONE"}
         answer = await asyncio.wait_for(rig.bus.exchange(1, bytes([3, 0, 0, 0, 4]), INTERACTIVE, "test"), 10)
         assert (answer.error, rig.bus.state()["sent"]) == (None, 2)
 
 
 async def test_normal_traffic_goes_on_during_a_search_at_other_settings(tmp_path):
     async with Rig(tmp_path) as rig:
-        rig.start(baudRate=115200, charFormat=0)
+        await rig.start(baudRate=115200, charFormat=0)
         for _ in range(20):
             answer = await rig.bus.exchange(1, bytes([3, 0, 0, 0, 4]), INTERACTIVE, "test")
             assert answer.error is None
@@ -265,7 +269,7 @@ async def test_normal_traffic_goes_on_during_a_search_at_other_settings(tmp_path
 
 async def test_a_vanished_port_ends_the_search_with_an_error(tmp_path):
     async with Rig(tmp_path) as rig:
-        rig.start()
+        await rig.start()
         await asyncio.sleep(0.1)
         await rig.port.world.command({"cmd": "unplug"})
         assert (await rig.finish())["status"] == "ERROR"

@@ -57,16 +57,15 @@ async def main():
     discovery = Discovery(Bus(), default("serial"))
     discovery.begin(Search([setting], range(1, 13), True, True))
     classes = TemplateSearch(Bus(), read, default("serial"))
-    await classes.begin("/t.json", setting, False)
+    await classes.begin("/t.json", setting)
     while discovery.is_running() or classes.is_running():
         await asyncio.sleep(0)
-    found = classes.result()["foundDevices"][0]
-    await classes.begin("/builtin/templates/eastron-sdm630.json", setting, False)
+    found = classes.found()[0]
+    await classes.begin("/builtin/templates/eastron-sdm630.json", setting)
     while classes.is_running():
         await asyncio.sleep(0)
-    shipped = classes.result()
-    by_address = [(device["uid"], device["verdict"]) for device in discovery.result(True)["foundDevices"]]
-    print(json.dumps([by_address, found["params"], found["missing"], shipped["status"], shipped["foundDevices"]]))
+    by_address = [(device.uid, device.verdict) for device in discovery.found()]
+    print(json.dumps([by_address, found.values, found.missing, classes.progress()[0], classes.found()]))
 
 
 asyncio.run(main())

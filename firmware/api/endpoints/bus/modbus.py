@@ -4,9 +4,10 @@ from firmware.api.call import Call
 from firmware.api.endpoint import Endpoint
 from firmware.api.kinds import UINT32
 from firmware.api.query import Parameters
-from firmware.services.bus.pdu import DATA_MAX
+from firmware.services.bus.pdu import DATA_MAX, Fields
 from firmware.services.bus.registers import NUMBERS, ORDERS, limits
 from hal.fields import AnyOf, Base64, Boolean, Choice, Field, Integer, ListOf, Nullable, Number, Object, Text
+from hal.runtime import b64encode
 
 _NUMBER = Number(*limits("float64"))
 
@@ -59,12 +60,33 @@ def _modbus_result() -> Object:
 
 async def modbus_req(call: Call) -> dict:
     """POST /api/modbus/req/"""
-    return call.services.modbus_requests.submit(call.body, call.token or call.address, "http " + call.address)
+    body = call.body
+    fields = Fields(*[body[name] for name in ("func", "data", "addr", "count", "value", "values", "type", "order")])
+    timeout = None if body["timeoutMs"] is None else body["timeoutMs"] / 1000
+    source, origin = call.token or call.address, "http " + call.address
+    tid = call.services.modbus_requests.submit(body["uid"], fields, source, timeout, body["retries"], origin)
+    return {"tid": tid, "status": "QUEUED"}
 
 
 async def modbus_resp(call: Call) -> dict:
     """GET /api/modbus/resp/"""
-    return await call.services.modbus_requests.result(call.query["tid"], call.query["wait"])
+    tid = call.query["tid"]
+    result = await call.services.modbus_requests.result(tid, call.query["wait"] / 1000)
+    transaction = result.transaction
+    answered = result.is_done and result.error is None
+    return {
+        "tid": tid,
+        "status": "PENDING" if not result.is_done else "DONE" if answered else "ERROR",
+        "uid": transaction.uid,
+        "func": transaction.pdu[0],
+        "data": b64encode(transaction.answer[1:]) if answered else None,
+        "values": result.values,
+        "errorCode": result.error,
+        "exception": transaction.exception,
+        "heardUid": transaction.heard_uid,
+        "raw": b64encode(transaction.raw) if result.error == "BAD_FRAME" else None,
+        "elapsedMs": round(transaction.elapsed * 1000),
+    }
 
 
 async def callback_reconnect(call: Call) -> dict:

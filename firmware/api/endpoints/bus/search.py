@@ -4,7 +4,19 @@ from firmware.api.call import Call
 from firmware.api.endpoint import Endpoint
 from firmware.api.kinds import UINT32, CardPath, Named
 from firmware.api.query import Flag, Parameters
-from firmware.services.search.verdicts import ANSWER, BAD_LINK, COLLISION, EXCEPTION, FIRST_UID, LAST_UID, ODD, Search
+from firmware.services.search.absent import BadTemplate, NoDiscovery, NoTemplateSearch
+from firmware.services.search.verdicts import (
+    ANSWER,
+    BAD_LINK,
+    COLLISION,
+    EXCEPTION,
+    FIRST_UID,
+    LAST_UID,
+    ODD,
+    Found,
+    Member,
+    Search,
+)
 from hal.fields import AnyOf, Boolean, Choice, Field, Integer, ListOf, MapOf, Nullable, Number, Object, Text
 
 
@@ -129,40 +141,95 @@ def search_of(body: dict) -> Search:
     )
 
 
+def _progress(search: NoDiscovery | NoTemplateSearch) -> dict:
+    status, percent, seconds = search.progress()
+    return {"status": status, "progress": percent, "etaSec": seconds}
+
+
+def _device(found: Found | Member) -> dict:
+    line = found.line
+    return {
+        "uid": found.uid,
+        "baudRate": line.baud_rate,
+        "charFormat": line.char_format,
+        "frameMode": line.frame_mode,
+    }
+
+
 async def modbus_find_start(call: Call) -> dict:
     """POST /api/modbus/find/start/"""
-    return call.services.discovery.begin(search_of(call.body))
+    return {"status": "DONE" if call.services.discovery.begin(search_of(call.body)) else "BUSY"}
 
 
 async def modbus_find_stop(call: Call) -> dict:
     """POST /api/modbus/find/stop/"""
-    return await call.services.discovery.end()
+    await call.services.discovery.end()
+    return {"status": "DONE"}
 
 
 async def modbus_find_result(call: Call) -> dict:
     """GET /api/modbus/find/result/"""
-    return call.services.discovery.result(call.query["list"])
+    return find_result(call.services.discovery, call.query["list"])
+
+
+def find_result(discovery: NoDiscovery, with_list: bool) -> dict:
+    """How far a search by address is, with what it has found or without."""
+    answer = _progress(discovery)
+    if with_list:
+        answer["foundDevices"] = devices = []
+        for found in discovery.found():
+            device = dict(_device(found), verdict=found.verdict)
+            devices.append(dict(device, identity=found.identity) if found.is_identified else device)
+    return answer
 
 
 async def class_find_meta_info(call: Call) -> dict:
     """POST /api/modbus/class-find/search-meta-info/"""
-    return await call.services.template_search.meta_info(call.body["filePath"])
+    try:
+        meta = await call.services.template_search.meta_info(call.body["filePath"])
+    except BadTemplate as exc:
+        return _no_template(exc)
+    return {"status": "DONE", "errorCode": None, "metaInfo": meta}
 
 
 async def class_find_start(call: Call) -> dict:
     """POST /api/modbus/class-find/start/"""
-    body = call.body
-    return await call.services.template_search.begin(body["filePath"], _setting(body), call.query["search-meta-info"])
+    try:
+        meta = await call.services.template_search.begin(call.body["filePath"], _setting(call.body))
+    except BadTemplate as exc:
+        return _no_template(exc)
+    answer = {"status": "DONE" if meta is not None else "BUSY", "errorCode": None}
+    return dict(answer, metaInfo=meta) if meta is not None and call.query["search-meta-info"] else answer
+
+
+def _no_template(exc: BadTemplate) -> dict:
+    return {"status": "ERROR", "errorCode": str(exc), "metaInfo": None}
 
 
 async def class_find_stop(call: Call) -> dict:
     """POST /api/modbus/class-find/stop/"""
-    return await call.services.template_search.end()
+    await call.services.template_search.end()
+    return {"status": "DONE"}
 
 
 async def class_find_result(call: Call) -> dict:
     """GET /api/modbus/class-find/result/"""
-    return call.services.template_search.result()
+    return class_result(call.services.template_search)
+
+
+def class_result(search: NoTemplateSearch) -> dict:
+    """How far a search by template is, and what it has found."""
+    found = [
+        dict(
+            _device(member),
+            **{"class": member.meta["class"], "title": member.meta["title"]},
+            params=member.values,
+            missing=member.missing,
+        )
+        for member in search.found()
+    ]
+    unjudged = [{"uid": uid, "reason": reason} for uid, reason in search.unjudged()]
+    return dict(_progress(search), foundDevices=found, unjudged=unjudged)
 
 
 ENDPOINTS = (
