@@ -8,20 +8,12 @@ import struct
 
 from hal.fields import BadField
 from hal.runtime.annotations import Any
+from hal.runtime.decimals import Decimal, ieee_text, product
 
 ORDERS = ("ABCD", "CDAB", "BADC", "DCBA")  # how the bytes of a value stand on the wire, A the highest
 NUMBERS = ("uint16", "int16", "uint32", "int32", "float32", "uint64", "int64", "float64")
 
-_STRUCT = {
-    "uint16": ">H",
-    "int16": ">h",
-    "uint32": ">I",
-    "int32": ">i",
-    "float32": ">f",
-    "uint64": ">Q",
-    "int64": ">q",
-    "float64": ">d",
-}
+_STRUCT = {"float32": ">f", "float64": ">d"}
 _FLOAT_MAX = {"float32": 3.4028234663852886e38, "float64": 1.7976931348623157e308}
 
 
@@ -53,7 +45,8 @@ def encode(kind: str, order: str, number: Any, where: str) -> bytes:
 
 
 def numbers(kind: str, order: str, words: list[int], scale: int | float = 1) -> list:
-    """The numbers in registers, multiplied by a scale; None for a float that is no number."""
+    """The numbers in registers, multiplied by a scale: integers, and what is none as its decimal text; None for a float
+    that is no number."""
     size = width(kind)
     return [_number(kind, ordered(order, words[at : at + size]), scale) for at in range(0, len(words), size)]
 
@@ -69,43 +62,13 @@ def ordered(order: str, words: list[int]) -> bytes:
     return bytes(data)
 
 
-def _number(kind: str, raw: bytes, scale: int | float) -> int | float | None:
-    value = struct.unpack(_STRUCT[kind], raw)[0]
-    if kind in ("float32", "float64"):
-        if value != value or value in (float("inf"), float("-inf")):
+def _number(kind: str, raw: bytes, scale: int | float) -> int | Decimal | None:
+    if kind in _FLOAT_MAX:
+        text = ieee_text(raw)
+        if text is None:
             return None
-        return float(_product(_shortest(value, raw) if kind == "float32" else repr(value), repr(scale)))
-    if scale == 1:
-        return value
-    text = _product(str(value), repr(scale))
-    return float(text) if "." in text else int(text)
-
-
-def _shortest(value: float, raw: bytes) -> str:
-    """The shortest decimal text that means this float of 32 bits and no other."""
-    text = ""
-    for digits in range(6, 10):
-        text = ("{:." + str(digits) + "g}").format(value)
-        if struct.pack(">f", float(text)) == raw:
-            break
-    return text
-
-
-def _product(text: str, other: str) -> str:
-    """The product of two decimal texts, exactly."""
-    number, places = _split(text)
-    factor, more = _split(other)
-    number *= factor
-    places += more
-    if places <= 0:
-        return str(number * 10**-places)
-    digits = str(abs(number))
-    digits = "0" * (places + 1 - len(digits)) + digits
-    return ("-" if number < 0 else "") + digits[:-places] + "." + digits[-places:]
-
-
-def _split(text: str) -> tuple[int, int]:
-    """A decimal text as (whole number, how many of its digits stand behind the point; less than 0: zeros to add)."""
-    mantissa, _, exponent = text.partition("e")
-    whole, _, fraction = mantissa.partition(".")
-    return int(whole + fraction), len(fraction) - (int(exponent) if exponent else 0)
+        return Decimal(text) if scale == 1 else product(text, repr(scale), False)
+    value = int.from_bytes(raw, "big")
+    if kind[0] == "i" and raw[0] & 0x80:
+        value -= 1 << 8 * len(raw)
+    return value if scale == 1 else product(str(value), repr(scale), True)

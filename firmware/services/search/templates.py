@@ -8,6 +8,7 @@ from firmware.services.errors import Refused
 from firmware.services.search.values import NUMBERS, WORDS
 from hal.fields import AnyOf, BadField, Boolean, Choice, Field, Integer, ListOf, Number, Object, Text
 from hal.json_text import JsonError, WrongEncoding, json_decode, json_loads
+from hal.runtime.decimals import as_number
 
 SIZE_LIMIT = 65536  # bytes of a template file
 PARAMS_LIMIT = 256
@@ -154,7 +155,7 @@ def holds(rule: dict, words: list[int]) -> bool:
     """Whether a rule of `identify` holds for what was read."""
     if rule["equals"] is None:
         values = numbers(rule["type"], rule["order"], words)
-        return all(value is not None and rule["min"] <= value <= rule["max"] for value in values)
+        return all(value is not None and rule["min"] <= as_number(value) <= rule["max"] for value in values)
     masks = rule["mask"]
     if masks is None:
         masks = 0xFFFF

@@ -100,7 +100,7 @@ async def test_a_device_of_the_class_is_found_with_its_parameters(tmp_path, few_
         assert found["baudRate"] == 9600
         params = found["params"]
         assert (params["mains"], params["frequency"], params["phase1"], params["absent"]) == (230.0, 50.0, True, None)
-        assert 150 < params["voltage"] < 300
+        assert 150 < float(params["voltage"]) < 300
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from firmware.services.search.devices import Discovery
 from firmware.services.search.templates import parse
 from firmware.services.search.verdicts import Search
 from firmware.services.settings.table import default
+from hal.runtime import json_dumps
 
 REGISTERS = {0: 0x075B, 1: 0xCD15, 2: 0x4B7F, 3: 0xFFFF, 4: 0x57, 5: 0x42, 6: 0, 7: 0x7FC0, 8: 0, 20: 0x3F80, 21: 0}
 RULES = [{"func": 3, "addr": 20, "count": 2, "type": "float32", "min": 1, "max": 247}]
@@ -65,7 +66,7 @@ async def main():
     while classes.is_running():
         await asyncio.sleep(0)
     by_address = [(device.uid, device.verdict) for device in discovery.found()]
-    print(json.dumps([by_address, found.values, found.missing, classes.progress()[0], classes.found()]))
+    print(json_dumps([by_address, found.values, found.missing, classes.progress()[0], classes.found()]))
 
 
 asyncio.run(main())
