@@ -38,6 +38,8 @@ REQUESTS = (
     ("GET", "/api/settings/saved/get/?protect&language", None),
     ("POST", "/api/modbus/req/", {"uid": 1, "func": 3, "addr": 0, "count": 2}),
     ("GET", "/api/modbus/resp/?tid=TID&wait=5000", None),
+    ("GET", "/api/modbus/trace/?uid=1&limit=1", None),
+    ("GET", "/api/modbus/trace/capture/?format=csv&uid=1", None),
     ("POST", "/api/modbus/find/start/", dict(LINE, uidFrom=1, uidTo=2)),
     ("GET", "/api/modbus/find/result/?list", None),
     ("POST", "/api/modbus/find/stop/", {}),
@@ -76,6 +78,11 @@ _STEADY = {  # member -> what stands in place of what differs from machine to ma
     "utc": "2030-06-01T12:00:00Z",
     "datetime": "2030-06-01T12:00:00",
     "elapsedMs": 12,
+    "time": "2030-06-01T12:00:00.123456Z",
+    "atUs": 86400123456,
+    "queuedMs": 0,
+    "firstByteUs": 5120,
+    "lineUs": 26450,
 }
 
 
@@ -108,7 +115,10 @@ def ask(running) -> list[dict]:
 
 def content_of(answer):
     """What an answer holds: the value of JSON, else its text."""
-    return answer.json() if answer.headers["Content-Type"] == "application/json" else answer.text
+    media_type = answer.headers["Content-Type"]
+    if media_type == "application/json":
+        return answer.json()
+    return answer.text if media_type.startswith("text/") else answer.content
 
 
 def wait_for_search(running) -> None:
@@ -125,6 +135,8 @@ def steady(value, name: str = ""):
         return {inner: steady(value[inner], inner) for inner in value}
     if isinstance(value, list):
         return [steady(item) for item in value]
+    if isinstance(value, str):
+        value = value.replace("\r\n", "\n")  # the manual is a text file
     return _STEADY[name] if name in _STEADY and value not in (None, "***") else value
 
 

@@ -183,13 +183,17 @@ def drivers_page() -> str:
 
 
 def readme_table() -> str:
-    """The README's table of all endpoints of the device, and which of them work."""
+    """The README's table of all endpoints: those of the original device and which of them work, then ours."""
     working = {(endpoint.method, endpoint.path) for endpoint in ENDPOINTS}
     rows = json.loads(ALL_ENDPOINTS.read_text())
     lines = ["| endpoint | level | purpose | works |", "|---|---|---|---|"]
     for row in rows:
         mark = "yes" if (row["method"], row["path"]) in working else "not yet"
         lines.append(f"| `{row['method']} {row['path']}` | {row['level']} | {row['purpose']} | {mark} |")
+        working.discard((row["method"], row["path"]))
+    for endpoint in ENDPOINTS:
+        if (endpoint.method, endpoint.path) in working:
+            lines.append(f"| `{endpoint.method} {endpoint.path}` | {endpoint.level} | {endpoint.purpose} | yes |")
     return "\n".join(lines)
 
 

@@ -37,6 +37,7 @@ from firmware.services.system.state import State
 from firmware.services.system.vitals import SystemState
 from firmware.services.system.watchdog import Watchdog
 from firmware.services.time.absent import NoClock
+from firmware.services.trace.bus_trace import BusTrace
 from firmware.services.transfers import Transfers
 from firmware.services.update.absent import CloudActivation, NoUpdates
 from hal.board import Board
@@ -87,6 +88,7 @@ class Device(Services):
         self._build_access(settings)
         self._build_card_and_clock(settings)
         self._build_network(settings)
+        self.trace = BusTrace(board.system.trace_bytes(), self.clock.utc)
         self._build_bus(settings["serial"], settings["units"])
         self._build_gateway(settings)
         self.settings.checks.append(self.networking.check)
@@ -227,6 +229,7 @@ class Device(Services):
             from firmware.services.search.devices import Discovery
 
             bus = Bus(self.board.rs485, serial, units=units)
+            bus.on_exchange = self.trace.exchange
             self.bus = bus
             self.discovery = Discovery(bus, serial)
             self.template_search = TemplateSearch(bus, self.card_files.read_whole, serial)
@@ -242,6 +245,7 @@ class Device(Services):
             self.identity.full(), modbus_tcp["maxClients"], self._uptime_minutes, self._client_count, self._is_called
         )
         router = ModbusRouter(self.bus, self.registers, self.forwarding, modbus_tcp, self.transfers)
+        router.on_forwarded = self.trace.forwarded
         self.modbus_requests = ModbusRequests(router)
         tunnel = settings["wgManual"]["allowedIps"] if settings["wgManual"]["enabled"] else []
         self.gateway = ModbusGateway(router, modbus_tcp, self.problems, tunnel=tunnel)

@@ -251,6 +251,10 @@ class System(Part):
         """Degrees Celsius."""
         return None
 
+    def trace_bytes(self) -> int:
+        """Memory that the board has for the trace of the bus."""
+        return 256 * 1024
+
     def start_reason(self) -> str:
         """ "POWER_ON", or what the last `restart` was told."""
         return "POWER_ON"

@@ -17,6 +17,7 @@ from firmware.services.system.absent import NoGsm
 from firmware.services.system.identity import Identity
 from firmware.services.system.state import State
 from firmware.services.time.absent import NoClock
+from firmware.services.trace.bus_trace import BusTrace
 from firmware.services.update.absent import CloudActivation, NoUpdates
 from hal.fields import BadField, Object
 from hal.json_text import JsonError, WrongEncoding, json_loads_in_turns
@@ -41,6 +42,7 @@ class Services:
     settings_files: SettingsFiles
     state: State
     template_search: NoTemplateSearch
+    trace: BusTrace
     updates: NoUpdates
 
     def request_restart(self, reason: str) -> None:

@@ -36,15 +36,19 @@ class Anything(Kind):
 
 
 class Content(Kind):
-    """The body of an answer that is no JSON: its media type, which HTTP's Content-Type names (RFC 9110 section 8.3)."""
+    """The body of an answer that is no JSON: its media type, which HTTP's Content-Type names (RFC 9110 section 8.3).
 
-    def __init__(self, media_type: str, text: bool = True):
+    `other` is a second one that the query may ask for, text always.
+    """
+
+    def __init__(self, media_type: str, text: bool = True, other: str = ""):
         self.media_type = media_type
+        self.other = other
         self.text = text
 
     def check(self, value: object, where: str) -> object:
         """The text or the bytes, or BadField."""
-        if not isinstance(value, str if self.text else bytes):
+        if not isinstance(value, str if self.text else bytes) and not (self.other and isinstance(value, str)):
             raise BadField(f"{where}: must be " + self.words())
         return value
 

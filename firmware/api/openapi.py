@@ -173,7 +173,10 @@ def _refusal(codes: list[str]) -> dict:
 
 def _success(answer: Any) -> dict:
     if isinstance(answer, Content):
-        return {"description": "Success", "content": {answer.media_type: {"schema": answer.schema()}}}
+        content = {answer.media_type: {"schema": answer.schema()}}
+        if answer.other:
+            content[answer.other] = {"schema": {"type": "string"}}
+        return {"description": "Success", "content": content}
     return _response("Success", answer.schema())
 
 

@@ -26,6 +26,7 @@ class MicroPythonSystem(ConfiguredSystem):
         *FIELDS,
         Field("mac", Nullable(Text(17, 17)), None, help="lower-case colon form; null: made of the chip's own number"),
         Field("watchdogMs", Nullable(Integer(1000, _LONGEST_WATCHDOG_MS)), None, help="null: nobody watches"),
+        Field("traceBytes", Integer(1024, 1 << 24), 4096, help="memory for the trace of the bus"),
     )
 
     def __init__(self, options: dict, state_dir: str):
@@ -66,6 +67,11 @@ class MicroPythonSystem(ConfiguredSystem):
         is_mac = len(number) == 6 and not number[0] & 3  # IEEE 802, section 8.2: neither a group's nor a local one
         mac = number if is_mac else b"\x02" + sha256(number)[:5]
         return ":".join([f"{byte:02x}" for byte in mac]), is_mac
+
+    def trace_bytes(self) -> int:
+        """As the board config says."""
+        size: int = self._options["traceBytes"]
+        return size
 
     def memory_free(self) -> int | None:
         """Bytes free on the heap, what nobody needs any more collected."""

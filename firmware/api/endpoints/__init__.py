@@ -7,6 +7,7 @@ area has a file with its rows beside their handlers; the table is put together h
 from firmware.api.endpoints.access import ENDPOINTS as ACCESS
 from firmware.api.endpoints.bus.modbus import ENDPOINTS as MODBUS
 from firmware.api.endpoints.bus.search import ENDPOINTS as SEARCH
+from firmware.api.endpoints.bus.trace import ENDPOINTS as TRACE
 from firmware.api.endpoints.card import ENDPOINTS as CARD
 from firmware.api.endpoints.gsm import ENDPOINTS as GSM
 from firmware.api.endpoints.settings import ENDPOINTS as SETTINGS
@@ -22,6 +23,7 @@ AREAS = {
     "settings": SETTINGS,
     "modbus": MODBUS,
     "search": SEARCH,
+    "trace": TRACE,
     "card": CARD,
     "time": TIME,
     "gsm": GSM,

@@ -27,9 +27,11 @@ class JsonResponse(Response):
 
 
 class Stream(JsonResponse):
-    """An answer whose text comes in parts, each sent as soon as it is made: for what is too long to be held."""
+    """An answer that comes in parts, each sent as soon as it is made: for what is too long to be held."""
 
-    def __init__(self, parts: Iterator[str] | AsyncIterator[str], content_type: str = "application/json"):
+    def __init__(
+        self, parts: Iterator[str] | Iterator[bytes] | AsyncIterator[str], content_type: str = "application/json"
+    ):
         super().__init__(None, 200, {"Content-Type": content_type})
         self.body = parts  # type: ignore[assignment]
 

@@ -79,6 +79,8 @@ async def test_each_fault_has_its_code_and_the_next_answer_is_right(tmp_path, fa
         assert result["errorCode"] == error
         assert result["status"] == ("DONE" if error is None else "ERROR")
         assert result["values"] == (NAMEPLATE if error is None else None)
+        assert (result["raw"] is not None) == (error in ("BAD_FRAME", "FOREIGN"))
+        assert (result["heardUid"] is not None) == (error == "FOREIGN")
         if error is not None:
             assert result["elapsedMs"] < 1000
         other, again = await asyncio.gather(rig.read(uid=33, addr=0, count=1), rig.read())

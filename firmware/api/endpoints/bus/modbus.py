@@ -53,7 +53,7 @@ def _modbus_result() -> Object:
         ),
         Field("exception", Nullable(Integer(0, 255)), help="Modbus exception code"),
         Field("heardUid", Nullable(Integer(0, 255)), help="with FOREIGN: the unit that answered"),
-        Field("raw", Nullable(Base64(258)), help="with BAD_FRAME: what was heard, at most 256 bytes"),
+        Field("raw", Nullable(Base64(258)), help="with BAD_FRAME and FOREIGN: what was heard, at most 256 bytes"),
         Field("elapsedMs", UINT32, help="time on the line, all tries together"),
     )
 
@@ -84,7 +84,7 @@ async def modbus_resp(call: Call) -> dict:
         "errorCode": result.error,
         "exception": transaction.exception,
         "heardUid": transaction.heard_uid,
-        "raw": b64encode(transaction.raw) if result.error == "BAD_FRAME" else None,
+        "raw": b64encode(transaction.raw) if result.error in ("BAD_FRAME", "FOREIGN") else None,
         "elapsedMs": round(transaction.elapsed * 1000),
     }
 
