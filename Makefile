@@ -8,11 +8,12 @@ STATE ?= .state
 BOARD ?= board-configs/simulated.json
 SEED ?= 1
 COUNT ?= 15
+TTY ?= auto
 RATES ?= 9600 19200 115200
 SITE := firmware/web/site/files.json
 
 .DEFAULT_GOAL := run
-.PHONY: run console bundle run-micropython test test-vm kill-settings kill-update doubled-answers generated-requests mutate lint format bench docs examples deb clean
+.PHONY: run console bundle run-micropython micropython-image flash test test-vm kill-settings kill-update doubled-answers generated-requests mutate lint format bench docs examples deb clean
 
 $(VENV)/.made: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -47,8 +48,17 @@ bundle: $(VENV)/.made build/keys/keyring.json console
 
 # MicroPython on a simulated board: its UART leads to the simulated Modbus world, its heap is what such a board has.
 run-micropython: $(VENV)/.made-dev
-	exec $(BIN)/python -m tests.machine.starter $(STATE) -- -m firmware --board board-configs/micropython-unix.json \
-	  --state-dir $(STATE) --http 127.0.0.1:$(PORT) --modbus-tcp 127.0.0.1:$(MODBUS_PORT)
+	exec $(BIN)/python -m tests.machine.starter $(STATE) board-configs/micropython-unix.json \
+	  127.0.0.1:$(PORT) 127.0.0.1:$(MODBUS_PORT)
+
+# Files for a board that runs MicroPython, in dist/micropython: BOARD is its config. docs/micropython.md.
+IMAGE = dist/micropython/$(basename $(notdir $(BOARD)))
+micropython-image: $(VENV)/.made-dev
+	$(BIN)/python -m deploy.micropython.image $(BOARD) $(IMAGE)
+
+# The same, onto the board that is plugged in; TTY where there are several.
+flash: micropython-image
+	$(BIN)/mpremote connect $(TTY) cp -r $(IMAGE)/files/. : + reset
 
 test: $(VENV)/.made-dev build/keys/keyring.json $(SITE) lint
 	$(BIN)/python -m pytest

@@ -128,7 +128,7 @@ class Text(Kind):
         if not isinstance(value, str) or not self.low <= len(value) <= self.high:
             raise _fail(where, f"must be text of {self.low}..{self.high} characters")
         for character in value:
-            if character < " " or character == "\x7f" or "\ud800" <= character <= "\udfff":
+            if character < " " or character == "\x7f" or 0xD800 <= ord(character) <= 0xDFFF:
                 raise _fail(where, "must not contain control characters")
         if self.form and not self.form[0](value):
             raise _fail(where, "must be " + self.form[1])

@@ -23,7 +23,7 @@ FLOORS = (  # lowest first
     ("firmware.command_line",),
     ("firmware.device",),
     ("firmware.board_check",),
-    ("firmware.__main__",),
+    ("firmware.__main__", "firmware.microcontroller"),
 )
 BACKENDS = FLOORS[4]
 BORROWED = {  # what backends of one kind take of those of another, and why

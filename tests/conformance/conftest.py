@@ -138,15 +138,15 @@ def micropython() -> "str | None":
 def start(runtime, state):
     """(process, URL) of the firmware on a runtime."""
     port = free_port()
-    arguments = ["-m", "firmware", "--state-dir", str(state), "--http", f"127.0.0.1:{port}"]
-    arguments += ["--modbus-tcp", "127.0.0.1:0"]
+    http, modbus_tcp = f"127.0.0.1:{port}", "127.0.0.1:0"
     if runtime == "cpython":
-        command = [sys.executable, *arguments, "--board", "board-configs/simulated.json"]
+        arguments = ["--state-dir", str(state), "--http", http, "--modbus-tcp", modbus_tcp]
+        command = [sys.executable, "-m", "firmware", *arguments, "--board", "board-configs/simulated.json"]
     else:
         if micropython() is None:
             pytest.skip("there is no MicroPython for this machine")
-        board = ["--board", "board-configs/micropython-unix.json"]
-        command = [sys.executable, "-m", "tests.machine.starter", str(state), "--", *arguments, *board]
+        board = "board-configs/micropython-unix.json"
+        command = [sys.executable, "-m", "tests.machine.starter", str(state), board, http, modbus_tcp]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline().startswith("http://")
     return process, f"http://127.0.0.1:{port}"

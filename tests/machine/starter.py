@@ -1,11 +1,13 @@
 """A simulated microcontroller: the simulated Modbus world, and MicroPython with the tests' own module `machine`.
 
-`python -m tests.machine.starter FOLDER -- ARGUMENTS` plugs the board in: it starts the world whose line is the board's
-UART 1 and MicroPython with the arguments, and MicroPython again whenever the board resets itself. What a pty cannot
-carry goes by TCP, to the port in FOLDER/world; whoever takes it may also give the world its other commands.
+`python -m tests.machine.starter FOLDER BOARD HTTP MODBUS_TCP` plugs a board in: it starts the world whose line is the
+board's UART 1, and MicroPython with the firmware of a ROMFS (deploy/micropython/image.py), and MicroPython again
+whenever the board resets itself. What a pty cannot carry goes by TCP, to the port in FOLDER/world; whoever takes it may
+also give the world its other commands.
 """
 
 import asyncio
+import fcntl
 import json
 import os
 import pathlib
@@ -13,6 +15,7 @@ import shutil
 import signal
 import sys
 import sysconfig
+import tempfile
 import time
 
 from hal.simulated.world.client import World, WorldGone
@@ -21,7 +24,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 MODULES = ROOT / "tests" / "machine" / "modules"
 RESET_CODE = 75  # machine.reset() of tests/machine/modules/machine.py
 WDT_RESET = 3
-HEAP = "1536k"
+HEAP = "640k"  # of 64 bits, whose objects weigh 1.56 times those of a board
 WATCHDOG_PAUSE = 0.1  # seconds
 
 
@@ -31,20 +34,38 @@ def interpreter() -> "str | None":
     return str(beside) if beside.exists() else shutil.which("micropython")
 
 
-def environment(folder: str, firmware: str = str(ROOT)) -> dict:
-    """The environment in which MicroPython finds the tests' modules, the firmware and microdot. Its own `machine` would
-    go first otherwise."""
-    path = f"{MODULES}:{firmware}:{sysconfig.get_path('purelib')}:.frozen"
+def environment(folder: str) -> dict:
+    """The environment in which MicroPython finds the tests' modules, the firmware's sources and microdot. Its own
+    `machine` would go first otherwise."""
+    path = f"{MODULES}:{ROOT}:{sysconfig.get_path('purelib')}:.frozen"
     return dict(os.environ, MICROPYPATH=path, MACHINE_DIR=folder)
 
 
-class Board:
-    """A board on which MicroPython runs, from `start` to `stop`."""
+def rom() -> pathlib.Path:
+    """The firmware of this checkout in a ROMFS, made anew where a source is newer."""
+    from deploy.micropython.image import compile_into, romfs, sources
 
-    def __init__(self, folder: str, arguments: "list[str]", heap: str = HEAP):
+    made = ROOT / "build" / "micropython" / "firmware.romfs"
+    made.parent.mkdir(parents=True, exist_ok=True)
+    with open(made.with_name("lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several tests may want it at once
+        newest = max(path.stat().st_mtime for path, _ in sources())
+        if not made.exists() or made.stat().st_mtime < newest:
+            with tempfile.TemporaryDirectory() as folder:
+                compile_into(pathlib.Path(folder))
+                made.write_bytes(romfs(pathlib.Path(folder)))
+    return made
+
+
+class Board:
+    """A board on which MicroPython runs, from `start` to `stop`; HTTP and Modbus TCP at HOST:PORT each."""
+
+    def __init__(self, folder: str, board: str, http: str, modbus_tcp: str, heap: str = HEAP):
         self.folder = folder
         self.world = World(folder)
+        arguments = ["-m", "flash", board, folder, http, modbus_tcp]
         self._command = [interpreter() or "micropython", "-X", f"heapsize={heap}", *arguments]
+        self._environment = dict(environment(folder), MICROPYPATH=f"{MODULES}:.frozen", MACHINE_ROM=str(rom()))
         self._server: asyncio.Server | None = None
         self._process: asyncio.subprocess.Process | None = None
 
@@ -62,7 +83,7 @@ class Board:
         for name in ("watchdog", "reset-cause"):
             self._file(name).unlink(missing_ok=True)  # the board has just been plugged in
         while True:
-            self._process = await asyncio.create_subprocess_exec(*self._command, cwd=ROOT, env=environment(self.folder))
+            self._process = await asyncio.create_subprocess_exec(*self._command, cwd=ROOT, env=self._environment)
             watching = asyncio.create_task(self._watch(self._process))
             code = await self._process.wait()
             watching.cancel()
@@ -119,8 +140,8 @@ def point(link: str, target: str) -> None:
 
 async def main() -> int:
     """Run a board until it is told to stop."""
-    folder, _, *arguments = sys.argv[1:]
-    board = Board(os.path.abspath(folder), arguments)
+    folder, *arguments = sys.argv[1:]
+    board = Board(os.path.abspath(folder), *arguments)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, board.end)

@@ -32,9 +32,9 @@ class Running:
         self.folder = folder
         self.token = None
         self.http, self.modbus = free_port(), free_port()
-        arguments = ["-m", "firmware", "--board", "board-configs/micropython-unix.json", "--state-dir", str(folder)]
-        addresses = ["--http", f"127.0.0.1:{self.http}", "--modbus-tcp", f"127.0.0.1:{self.modbus}"]
-        command = [sys.executable, "-m", "tests.machine.starter", str(folder), "--", *arguments, *addresses]
+        addresses = [f"127.0.0.1:{self.http}", f"127.0.0.1:{self.modbus}"]
+        arguments = [str(folder), "board-configs/micropython-unix.json", *addresses]
+        command = [sys.executable, "-m", "tests.machine.starter", *arguments]
         self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         assert f"Modbus TCP 127.0.0.1:{self.modbus}" in self.process.stdout.readline()
 

@@ -251,7 +251,7 @@ def _check_name(name: str) -> None:
         raise bad_path("must not contain . or .. as a name")
     units = 0
     for letter in name:
-        if letter < " " or letter == "\x7f" or "\ud800" <= letter <= "\udfff":
+        if letter < " " or letter == "\x7f" or 0xD800 <= ord(letter) <= 0xDFFF:
             raise bad_path("must not contain control characters")
         if letter == "\\":
             raise bad_path("must not contain a backslash: names are separated by /")
