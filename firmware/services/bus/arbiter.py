@@ -26,8 +26,9 @@ from hal.contracts import PartError
 from hal.rs485.exchange import Exchange
 from hal.rs485.framing import READ_ONLY, Line, question_key
 from hal.rs485.port import Rs485Port
-from hal.runtime import log, log_exception, now_ms, wait_until
+from hal.runtime import call_after, log, log_exception, now_ms
 from hal.runtime.annotations import Callable
+from hal.runtime.logs import ERROR
 from hal.trace import BUS_ERRORS, EXCHANGES, is_traced, trace
 
 WEIGHTS = (4, 3, 1)  # of the lanes, while they all have work
@@ -59,14 +60,18 @@ class Bus(NoBus):
         self._lanes = tuple(Lane(weight) for weight in WEIGHTS)
         self._shares = Shares(12000)
         self.health = DeviceHealth(serial["healthCheck"], clock)
-        self._wake = asyncio.Event()
+        self._alarm: object = None  # the timer that ends a pause in which nobody may be asked
         self._waiting = asyncio.Event()  # set while transactions wait for their turn, or may do so
         self._shared: dict = {}  # (unit id, PDU) -> waiting read that others may share
         self._debts = Debts()
         self._rests: dict = {}  # unit id -> until when it is left alone
         self._free_at = 0  # when the line may be used again
         self._serves = False
-        self._asking: Transaction | None = None  # what is on the line
+        self._asking: Transaction | None = None  # what is on the line, or waits for the silence before it
+        self._asked: bytes = b""  # the PDU that is: the transaction's, or one that proves that the unit lives
+        self._disturbed = False  # whether another unit's late answer may fall into the exchange
+        self._restoring = False  # while the port gets its own settings back
+        self._advances = False  # while the next transaction is looked for
         self._between = asyncio.Event()  # set when the line has become free
         self._asked_at = 0
         self._counts = {"sent": 0, "ok": 0, "timeouts": 0, "crcErrors": 0, "exceptions": 0}
@@ -78,16 +83,16 @@ class Bus(NoBus):
         self._port.on_frame = self._heard
         await self._port.configure(self._line)
         self._serves = True
-        self.keep_running(self._run())
         self.keep_running(self._end_overdue())
 
     async def stop(self) -> None:
         """Stop serving; what waits ends with CANCELLED."""
         self._serves = False
+        self._stop_alarm()
         await super().stop()
-        if self._asking is not None:
-            self._end(self._asking, "CANCELLED")
-            self._asking = None
+        asking, self._asking = self._asking, None
+        if asking is not None:
+            self._end(asking, "CANCELLED")
             self._between.set()
         self._fail_all("CANCELLED")
         await self._port.stop()
@@ -108,8 +113,8 @@ class Bus(NoBus):
             raise Refused("BUS_BUSY", f"{LANE_LIMIT} requests wait already", 1)
         lane.put(transaction)
         self._offer(transaction)
-        self._wake.set()
-        if not self._waiting.is_set():
+        self._advance()
+        if self._asking is not transaction and not self._waiting.is_set():
             self._waiting.set()
 
     async def exchange(
@@ -185,6 +190,7 @@ class Bus(NoBus):
             or waiting.retries != transaction.retries
             or transaction.line is not None
             or len(waiting.sharers) >= SHARERS_LIMIT
+            or (waiting is self._asking and self._port.has_left())
         ):
             return False
         waiting.sharers.append(transaction)
@@ -210,41 +216,60 @@ class Bus(NoBus):
         now: int = self._clock()
         return now
 
-    async def _run(self) -> None:
-        while True:
-            self._wake.clear()
-            transaction = self._next()
-            if transaction is None:
-                await self._wait_for_work()
-                continue
-            self._asking = transaction
-            try:
-                await self._serve(transaction)
-            except Exception as exc:
-                log_exception(exc)
-                self._end(transaction, "PORT_LOST")
-            self._asking = None
-            self._between.set()
+    def _advance(self) -> None:
+        """Put the next transaction on the line, if that is free and somebody waits for it."""
+        if self._advances:
+            return  # whoever was told of an end asks again: the loop below comes to it
+        self._advances = True
+        try:
+            while self._asking is None and self._serves and not self._restoring:
+                transaction = self._next()
+                if transaction is None:
+                    self._wait_for_work()
+                    return
+                self._asking = transaction
+                self._serve(transaction)
+        finally:
+            self._advances = False
 
-    async def _wait_for_work(self) -> None:
+    def _free(self) -> None:
+        """The line is free."""
+        self._asking = None
+        self._between.set()
+        self._advance()
+
+    def _wait_for_work(self) -> None:
+        """Look again when the first of those that are left alone may be asked; `submit` looks by itself."""
         if not self._line.same_as(self._port.line):
-            await self._restore_line()
+            self._restoring = True
+            self.spawn(self._restore_line())
             return
         now = self._now()
         ends = [self._debts.next_end(), self._free_at] + list(self._rests.values())
         ends = [end for end in ends if end is not None and end > now]
-        if ends:
-            await wait_until(self._wake, (min(ends) - now) / 1000)
-        else:
-            await self._wake.wait()
+        self._advance_after((min(ends) - now) / 1000 if ends else None)
+
+    def _advance_after(self, seconds: float | None) -> None:
+        self._stop_alarm()
+        if seconds is not None:
+            self._alarm = call_after(seconds, self._advance)
+
+    def _stop_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()  # type: ignore[attr-defined]
+            self._alarm = None
 
     async def _restore_line(self) -> None:
         """Give the port its own settings back after a search at others."""
         try:
             await self._port.configure(self._line)
         except PartError as exc:
-            log(f"bus: {exc}")
-            await wait_until(self._wake, RESTORE_PAUSE)
+            log(f"bus: {exc}", ERROR)
+            self._advance_after(RESTORE_PAUSE)
+            return
+        finally:
+            self._restoring = False
+        self._advance()
 
     async def _end_overdue(self) -> None:
         """End what was not asked in time, while anything waits."""
@@ -298,83 +323,123 @@ class Bus(NoBus):
 
     # One transaction
 
-    async def _serve(self, transaction: Transaction) -> None:
-        self._forget_offer(transaction)
-        if self._barred(transaction) or not await self._configure(transaction.line or self._line):
-            self._end(transaction, "DEVICE_DOWN" if self._barred(transaction) else "PORT_LOST")
-            return
-        if not await self._lives(transaction):
+    def _serve(self, transaction: Transaction) -> None:
+        """Begin with a transaction whose turn has come."""
+        line = transaction.line or self._line
+        if self._barred(transaction):
             self._end(transaction, "DEVICE_DOWN")
-            return
-        disturbed = self._debts.others_owe(transaction.uid, self._now())
-        timeout = self._timeout(transaction)
-        exchange = await self._exchange(transaction, transaction.pdu, timeout)
-        transaction.elapsed += exchange.elapsed
-        transaction.latency = exchange.latency
-        transaction.heard = transaction.heard + exchange.heard
-        transaction.raw = exchange.raw
-        if exchange.error == "PORT_LOST":
-            self._end(transaction, "PORT_LOST")
-            self._fail_all("PORT_LOST")
-        elif exchange.error is None:
-            self._take_answer(transaction, exchange)
-        elif exchange.odd and not self._debts.has(transaction.uid, transaction.pdu[0], self._now()):
-            self._take_odd(transaction, exchange)
-        elif exchange.error == "TIMEOUT" and exchange.hurried:
-            self._await_later(transaction, exchange, timeout)
+            self._asking = None
+        elif line.same_as(self._port.line):
+            self._inquire(transaction)
         else:
-            if disturbed and exchange.raw and self._repeats(transaction):
-                return  # nothing is owed: an answer to the first try would be one to the second
-            self._owe(transaction, exchange)
-            transaction.heard_uid = exchange.frames[0][0] if exchange.error == "FOREIGN" else None
-            self._fail(transaction, exchange.error)
+            self.spawn(self._inquire_at(line, transaction))
 
-    async def _configure(self, line: Line) -> bool:
-        if line.same_as(self._port.line):
-            return True
+    async def _inquire_at(self, line: Line, transaction: Transaction) -> None:
         try:
             await self._port.configure(line)
         except PartError:
-            return False
-        return True
+            self._give_up(transaction)
+        except Exception as exc:
+            log_exception(exc)
+            self._give_up(transaction)
+        else:
+            self._inquire(transaction)
 
-    async def _lives(self, transaction: Transaction) -> bool:
-        """Whether a unit that was taken as down answers a question that it has answered before."""
-        question = None if transaction.lane == SEARCH else self.health.probe(transaction.uid, transaction.key)
-        if question is None:
-            return True
-        exchange = await self._exchange(transaction, question, self._timeout(transaction))
-        if exchange.error is None:
-            self.health.answered(transaction.uid, exchange.latency, question_key(question), question)
-            return True
-        self.health.failed(transaction.uid, exchange.error, question_key(question))
-        return False
+    def _give_up(self, transaction: Transaction) -> None:
+        """The port, or what belongs to it, fails."""
+        self._end(transaction, "PORT_LOST")
+        self._free()
 
-    async def _exchange(self, transaction: Transaction, pdu: bytes, timeout: float) -> Exchange:
-        """One exchange for a transaction; what it costs is charged."""
+    def _inquire(self, transaction: Transaction) -> None:
+        """Ask; a unit that was taken as down must have answered a question first that it has answered before."""
+        try:
+            probe = None if transaction.lane == SEARCH else self.health.probe(transaction.uid, transaction.key)
+            self._ask(transaction, transaction.pdu if probe is None else probe)
+        except Exception as exc:
+            log_exception(exc)
+            self._give_up(transaction)
+
+    def _ask(self, transaction: Transaction, pdu: bytes) -> None:
+        """Begin an exchange for a transaction."""
         uid = transaction.uid
+        self._asked = pdu
         self._counts["sent"] += 1
         self._asked_at = self._now()
+        self._disturbed = self._debts.others_owe(uid, self._asked_at)
         self.health.asking(uid)
         if uid == 0 and transaction.lane != SEARCH:  # a search asks whether somebody has this unit id
-            exchange = await self._port.broadcast(pdu, self._serial["turnaroundMs"] / 1000)
+            self._port.tell_all(pdu, self._serial["turnaroundMs"] / 1000, self._over)
         else:
-            exchange = await self._port.transact(uid, pdu, timeout)
+            self._port.ask(uid, pdu, self._timeout(transaction), self._over)
+
+    def _over(self, exchange: Exchange) -> None:
+        """The exchange has ended."""
+        transaction = self._asking
+        if transaction is None:
+            return  # the bus has been stopped
+        proves = self._asked is not transaction.pdu
+        try:
+            self._account(transaction, exchange)
+            if proves and self._lives(transaction, exchange):
+                self._ask(transaction, transaction.pdu)
+                return
+            if not proves:
+                self._take(transaction, exchange)
+            self._free()
+        except Exception as exc:
+            log_exception(exc)
+            self._give_up(transaction)
+
+    def _account(self, transaction: Transaction, exchange: Exchange) -> None:
+        """Charge an exchange to whom it was for, and tell of it."""
+        uid, pdu = transaction.uid, self._asked
         if is_traced(EXCHANGES):
             trace(EXCHANGES, _line_of(uid, pdu, exchange))
         if exchange.error is not None:
             trace(BUS_ERRORS, f"bus: unit {uid}, function {pdu[0]}: {exchange.error}")
-        self._times.add(int(exchange.elapsed * 1000))
+        milliseconds = int(exchange.elapsed * 1000)
+        self._times.add(milliseconds)
         transaction.asked = self._asked_at
         self._traced(transaction, pdu, exchange)
-        cost = int(exchange.elapsed * 1000) + 1
         lane = self._lanes[transaction.lane]
-        lane.charge(transaction.source, cost)
-        self._shares.charge(transaction.lane, 12 * cost // lane.weight)
+        lane.charge(transaction.source, milliseconds + 1)
+        self._shares.charge(transaction.lane, 12 * (milliseconds + 1) // lane.weight)
         now = self._now()
         self._mark_load(now)
         self._rest(uid, now)
-        return exchange
+
+    def _lives(self, transaction: Transaction, exchange: Exchange) -> bool:
+        """Whether a unit that was taken as down has answered; if not, the transaction ends."""
+        key = question_key(self._asked)
+        if exchange.error is None:
+            self.health.answered(transaction.uid, exchange.latency, key, self._asked)
+            return True
+        self.health.failed(transaction.uid, exchange.error, key)
+        self._end(transaction, "DEVICE_DOWN")
+        return False
+
+    def _take(self, transaction: Transaction, exchange: Exchange) -> None:
+        """What has come of a transaction's question."""
+        self._forget_offer(transaction)
+        transaction.elapsed += exchange.elapsed
+        transaction.latency = exchange.latency
+        transaction.heard = transaction.heard + exchange.heard
+        transaction.raw = exchange.raw
+        if exchange.error is None:
+            self._take_answer(transaction, exchange)
+        elif exchange.error == "PORT_LOST":
+            self._end(transaction, "PORT_LOST")
+            self._fail_all("PORT_LOST")
+        elif exchange.odd and not self._debts.has(transaction.uid, transaction.pdu[0], self._now()):
+            self._take_odd(transaction, exchange)
+        elif exchange.error == "TIMEOUT" and exchange.hurried:
+            self._await_later(transaction, exchange)
+        elif self._disturbed and exchange.raw and self._repeats(transaction):
+            pass  # nothing is owed: an answer to the first try would be one to the second
+        else:
+            self._owe(transaction, exchange)
+            transaction.heard_uid = exchange.frames[0][0] if exchange.error == "FOREIGN" else None
+            self._fail(transaction, exchange.error)
 
     def _patience_ms(self, transaction: Transaction) -> int:
         """How long an answer is waited for while others wait: as the settings say, or twice what the unit took; one for
@@ -454,10 +519,10 @@ class Bus(NoBus):
             self._counts["ok"] += 1
             self._end(transaction, None)
 
-    def _await_later(self, transaction: Transaction, exchange: Exchange, timeout: float) -> None:
+    def _await_later(self, transaction: Transaction, exchange: Exchange) -> None:
         """The line was given free: the answer comes as a frame that nobody else has asked for, or its time passes."""
         asked = self._now() - int(exchange.latency * 1000)
-        until = asked + int(timeout * 1000)
+        until = asked + int(self._timeout(transaction) * 1000)
         waiting = None if transaction.done.is_set() else transaction
         self._debts.add(transaction.uid, transaction.pdu, asked, until, waiting)
 
@@ -483,7 +548,7 @@ class Bus(NoBus):
             debt.transaction.elapsed = late
             self._traced_late(debt.transaction, debt, pdu)
             self._answer(debt.transaction, pdu)
-        self._wake.set()
+        self._advance_after(0)
         return True
 
     def _fail(self, transaction: Transaction, error: str) -> None:

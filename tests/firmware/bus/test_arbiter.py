@@ -16,6 +16,11 @@ READ = bytes([3, 0, 0, 0, 1])
 WRITE = bytes([6, 0, 0, 0, 1])
 
 
+async def call_with(exchange, on_end):
+    """Call a function with what a coroutine returns."""
+    on_end(await exchange)
+
+
 class ScriptedPort:
     """A port whose exchanges end when the test says so. `script(uid, pdu)` returns an Exchange."""
 
@@ -34,6 +39,15 @@ class ScriptedPort:
 
     async def configure(self, line):
         self.line = line
+
+    def has_left(self):
+        return True
+
+    def ask(self, uid, pdu, timeout, on_end):
+        self._task = asyncio.create_task(call_with(self.transact(uid, pdu, timeout), on_end))
+
+    def tell_all(self, pdu, turnaround, on_end):
+        self._task = asyncio.create_task(call_with(self.broadcast(pdu, turnaround), on_end))
 
     async def transact(self, uid, pdu, timeout):
         self.asked.append(uid)
@@ -146,7 +160,7 @@ async def test_a_unit_that_owes_an_answer_is_held_and_others_are_served():
         assert not again.done.is_set()
         assert rig.port.asked == [1, 2]
         rig.now += 1.0
-        rig.bus._wake.set()
+        rig.bus._advance()
         await asyncio.wait_for(again.done.wait(), 5)
         assert rig.port.asked == [1, 2, 1]
 

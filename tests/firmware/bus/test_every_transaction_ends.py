@@ -11,6 +11,7 @@ from firmware.services.errors import Refused
 from firmware.services.settings.table import SETTINGS
 from hal.rs485.copies import Copies
 from hal.rs485.exchange import Exchange
+from tests.firmware.bus.test_arbiter import call_with
 from tests.virtual_time import milliseconds, run
 
 SERIAL = next(field.default for field in SETTINGS if field.name == "serial")
@@ -44,10 +45,19 @@ class Line:
         self.is_open = True
         self._lost.clear()
 
-    async def transact(self, uid, pdu, timeout, *more):
+    def has_left(self):
+        return True
+
+    def ask(self, uid, pdu, timeout, on_end):
         self.asked.append((uid, pdu))
         if self.broken:
             raise RuntimeError("the driver has a fault")
+        self._task = asyncio.create_task(call_with(self.transact(uid, timeout, pdu), on_end))
+
+    def tell_all(self, pdu, turnaround, on_end):
+        self.ask(0, pdu, turnaround, on_end)
+
+    async def transact(self, uid, timeout, pdu):
         if not self.is_open:
             return Exchange("PORT_LOST")
         silent = uid in self.silent
@@ -57,9 +67,6 @@ class Line:
                 return Exchange("PORT_LOST")
         except TimeoutError:
             return Exchange("TIMEOUT", owed=True) if silent else Exchange(None, pdu + bytes([uid]))
-
-    async def broadcast(self, pdu, turnaround, *more):
-        return await self.transact(0, pdu, turnaround)
 
     async def stop(self):
         self.unplug()
@@ -92,6 +99,8 @@ class Model:
         except Refused:
             return
         self.given.append([transaction, {None, "TIMEOUT", "DEVICE_DOWN"}])
+        if self.port.broken:
+            self.given[-1][1].add("PORT_LOST")  # it may have met the fault already
 
     def allow(self, *errors):
         for transaction, allowed in self.given:
