@@ -14,6 +14,11 @@ def nothing() -> Object:
     return Object()
 
 
+def outcome(error: str | None) -> dict:
+    """How a command that was taken has ended: with an error's code, or well."""
+    return {"status": "DONE" if error is None else "ERROR", "errorCode": error}
+
+
 class Anything(Kind):
     """Any JSON object: a service checks it, and knows better. `shape()`, where given, declares it for documents."""
 

@@ -3,8 +3,9 @@
 from types import SimpleNamespace
 
 
-def call(services, body=None, query=None):
+def call(services, body=None, query=None, address="127.0.0.1"):
     """A call by somebody who is logged in; `services` are those that the handler uses, by name."""
+    services = SimpleNamespace(**services)
     return SimpleNamespace(
-        services=SimpleNamespace(**services), body=body, query=query, token="test", address="127.0.0.1", level=1
+        services=services, body=body, query=query, address=address, token="test", welcome=lambda: None
     )

@@ -41,9 +41,9 @@ async def login_salt(call: Call) -> dict:
 
 async def login(call: Call) -> dict:
     """POST /api/login/"""
-    session = await call.services.login.login(call.address, call.body["username"], call.body["password"])
+    token = await call.services.login.login(call.address, call.body["username"], call.body["password"])
     call.welcome()
-    return session
+    return {"authType": "Bearer", "token": token, "ttlSec": call.services.sessions.ttl_sec}
 
 
 async def logout(call: Call) -> dict:

@@ -4,6 +4,7 @@ from firmware.api.call import Call
 from firmware.api.endpoint import Endpoint
 from firmware.api.kinds import CARD_ERRORS, UINT32, CardPath, nothing
 from hal.fields import Base64, Boolean, Field, Integer, ListOf, Nullable, Object, Text
+from hal.runtime import b64encode
 
 _FILE = Field("path", CardPath(), help="absolute path on the card, with /")
 _PLACE = Field("path", CardPath(root=True), help="absolute path on the card, with /")
@@ -37,8 +38,10 @@ def _directory() -> Object:
 
 async def card_dir(call: Call) -> dict:
     """POST /api/card/dir/"""
-    body = call.body
-    return await call.services.card_files.dir(body["path"], body["fromIdx"], body["toIdx"])
+    first = call.body["fromIdx"]
+    items, total = await call.services.card_files.dir(call.body["path"], first, call.body["toIdx"])
+    last = first + len(items) - 1
+    return {"fromIdx": first if items else None, "toIdx": last if items else None, "total": total, "items": items}
 
 
 async def card_file_info(call: Call) -> dict:
@@ -48,15 +51,17 @@ async def card_file_info(call: Call) -> dict:
 
 async def card_file_read(call: Call) -> dict:
     """POST /api/card/file/read/"""
-    return await call.services.card_files.read(call.body["path"], call.body["blockIdx"])
+    data, block_count = await call.services.card_files.read(call.body["path"], call.body["blockIdx"])
+    return {"blockIdx": call.body["blockIdx"], "blockCount": block_count, "data": b64encode(data)}
 
 
 async def card_file_write(call: Call) -> dict:
     """POST /api/card/file/write/"""
     body, owner = call.body, call.token or call.address
-    return await call.services.card_files.write(
+    await call.services.card_files.write(
         body["path"], body["blockIdx"], body["blockCount"], body["data"], owner, call.address
     )
+    return {"blockIdx": body["blockIdx"], "blockCount": body["blockCount"]}
 
 
 async def card_remove(call: Call) -> dict:

@@ -2,6 +2,7 @@
 
 from firmware.api.call import Call
 from firmware.api.endpoint import Endpoint
+from firmware.api.kinds import outcome
 from firmware.services.settings.forms import PHONE
 from hal.fields import Choice, Field, Nullable, Object, Text
 
@@ -22,7 +23,8 @@ def _sms_result() -> Object:
 
 async def gsm_sms_test(call: Call) -> dict:
     """POST /api/cmd/gsm/sms-test/"""
-    return await call.services.gsm.sms_test(call.body["phone"], call.body["text"])
+    error, message = await call.services.gsm.sms_test(call.body["phone"], call.body["text"]) or (None, None)
+    return dict(outcome(error), message=message)
 
 
 ENDPOINTS = (

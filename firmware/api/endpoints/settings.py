@@ -55,12 +55,18 @@ async def settings_reset(call: Call) -> dict:
 
 async def settings_export(call: Call) -> dict:
     """POST /api/cmd/settings/export/"""
-    return await call.services.settings_files.export(call.body["filePath"])
+    path = call.body["filePath"]
+    if path is None:
+        return {"settings": call.services.settings.export()}
+    await call.services.settings_files.export(path)
+    return {"filePath": path}
 
 
 async def settings_import(call: Call) -> dict:
     """POST /api/cmd/settings/import/"""
-    return await call.services.settings_files.import_(call.body["filePath"], call.body["settings"], _author(call))
+    body = call.body
+    notices = await call.services.settings_files.import_(body["filePath"], body["settings"], _author(call))
+    return {"notices": notices} if notices else {}
 
 
 ENDPOINTS = (

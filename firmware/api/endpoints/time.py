@@ -2,7 +2,7 @@
 
 from firmware.api.call import Call
 from firmware.api.endpoint import Endpoint
-from firmware.api.kinds import nothing
+from firmware.api.kinds import nothing, outcome
 from hal.fields import Choice, Field, Nullable, Number, Object, Text
 
 
@@ -14,7 +14,8 @@ async def time_set(call: Call) -> dict:
 
 async def time_sync(call: Call) -> dict:
     """POST /api/cmd/time/sync/"""
-    return await call.services.clock.sync()
+    error, offset = await call.services.clock.sync()
+    return dict(outcome(error), offsetMs=offset)
 
 
 ENDPOINTS = (

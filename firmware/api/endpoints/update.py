@@ -42,14 +42,15 @@ def _older_allowed(call: Call) -> bool:
 
 async def download(call: Call) -> dict:
     """POST /api/cmd/updates/download/"""
-    return await call.services.updates.download(_older_allowed(call))
+    status, error = await call.services.updates.download(_older_allowed(call))
+    return {"status": status, "errorCode": error}
 
 
 async def program(call: Call) -> JsonResponse:
     """POST /api/cmd/updates/program/"""
-    result = await call.services.updates.program(_older_allowed(call))
-    answer = JsonResponse(result)
-    if result["status"] == "DONE":
+    status, error = await call.services.updates.program(_older_allowed(call))
+    answer = JsonResponse({"status": status, "errorCode": error})
+    if status == "DONE":
         answer.after_sent = call.services.updates.restart_when_installed
     return answer
 

@@ -40,8 +40,8 @@ class Login:
         """A salt for one login within 60 s, 40 characters [A-Za-z0-9]. Refused TOO_MANY_ATTEMPTS."""
         return self._salts.give(address)
 
-    async def login(self, address: str, username: str, digest: str) -> dict:
-        """{"authType", "token", "ttlSec"} for the lower-case hex SHA-1 of user name + password + salt.
+    async def login(self, address: str, username: str, digest: str) -> str:
+        """A session's token for the lower-case hex SHA-1 of user name + password + salt.
 
         The salt is one that was given to this address; it is used up. A wrong digest could have been made with any of
         them, so it uses none up: somebody else behind the same address may be about to log in. Takes the same time
@@ -58,7 +58,7 @@ class Login:
                 raise Refused("BAD_CREDENTIALS", "the user name, the password or the salt is wrong")
             self._throttle.succeeded(address)
         trace(LOGINS, f"login: {self._user} from {address}")
-        return {"authType": "Bearer", "token": self._sessions.open(address), "ttlSec": self._sessions.ttl_sec}
+        return self._sessions.open(address)
 
     def failures(self) -> dict:
         """{"failedLogins", "lastFailedLogin"}: how many since start, and {"address", "secAgo"} of the last or None."""

@@ -11,7 +11,7 @@ class NoCardFiles(Service):
         """The state key `card`."""
         return None
 
-    async def dir(self, path: str, from_idx: int = 0, to_idx: int | None = None) -> dict:
+    async def dir(self, path: str, from_idx: int = 0, to_idx: int | None = None) -> tuple[list[dict], int]:
         """Refused NO_CARD, as all below."""
         raise _no_card()
 
@@ -19,17 +19,17 @@ class NoCardFiles(Service):
         """Of a file or folder."""
         raise _no_card()
 
-    async def read(self, path: str, block_idx: int) -> dict:
+    async def read(self, path: str, block_idx: int) -> tuple[bytes, int]:
         """A block of a file."""
         raise _no_card()
 
     async def write(
         self, path: str, block_idx: int, block_count: int, data: bytes, owner: str = "", address: str = ""
-    ) -> dict:
+    ) -> None:
         """A block of an upload."""
         raise _no_card()
 
-    async def remove(self, path: str, recursive: bool = False) -> dict:
+    async def remove(self, path: str, recursive: bool = False) -> None:
         """A file or folder."""
         raise _no_card()
 
@@ -41,7 +41,7 @@ class NoCardFiles(Service):
         """A whole file."""
         raise _no_card()
 
-    async def eject(self) -> dict:
+    async def eject(self) -> None:
         """The card."""
         raise _no_card()
 

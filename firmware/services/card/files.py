@@ -11,7 +11,7 @@ from firmware.services.card.worker import CardWorker
 from firmware.services.errors import Refused
 from firmware.services.transfers import Transfers
 from hal.contracts import Card, PartError
-from hal.runtime import b64encode, in_time, log, now_ms
+from hal.runtime import in_time, log, now_ms
 from hal.runtime.annotations import Callable, T, Ts, Unpack
 
 READ_SEC = 10  # how long somebody waits for what is read
@@ -57,33 +57,27 @@ class CardFiles(NoCardFiles):
             if exc.code != "NO_CARD":
                 log(f"SD card: {exc}")
 
-    async def dir(self, path: str, from_idx: int = 0, to_idx: int | None = None) -> dict:
-        """{"fromIdx", "toIdx", "total", "items"}: entries of a folder by name, indices inclusive, null for none.
+    async def dir(self, path: str, from_idx: int = 0, to_idx: int | None = None) -> tuple[list[dict], int]:
+        """(entries of a folder by name, each as of `info`, how many it has in all).
 
-        At most ITEMS_MAX entries; `toIdx` tells how far they go.
+        At most ITEMS_MAX entries; indices are inclusive.
         """
-        items, total = await self._do(READ_SEC, Volume.entries, split_path(path), from_idx, to_idx)
-        return {
-            "fromIdx": from_idx if items else None,
-            "toIdx": from_idx + len(items) - 1 if items else None,
-            "total": total,
-            "items": items,
-        }
+        return await self._do(READ_SEC, Volume.entries, split_path(path), from_idx, to_idx)
 
     async def info(self, path: str) -> dict:
         """{"name", "attrib", "size", "datetime"} of a file or folder."""
         return await self._do(READ_SEC, Volume.info, split_path(path))
 
-    async def read(self, path: str, block_idx: int) -> dict:
-        """{"blockIdx", "blockCount", "data" Base64} of a file. IS_DIRECTORY; BadField for a block past the end."""
-        data, block_count = await self._do(READ_SEC, Volume.read, split_path(path), block_idx)
+    async def read(self, path: str, block_idx: int) -> tuple[bytes, int]:
+        """(a block of a file, how many blocks it has). IS_DIRECTORY; BadField for a block past the end."""
+        block = await self._do(READ_SEC, Volume.read, split_path(path), block_idx)
         self._transfers.mark()
-        return {"blockIdx": block_idx, "blockCount": block_count, "data": b64encode(data)}
+        return block
 
     async def write(
         self, path: str, block_idx: int, block_count: int, data: bytes, owner: str = "", address: str = ""
-    ) -> dict:
-        """Take the next block of an upload: {"blockIdx", "blockCount"}.
+    ) -> None:
+        """Take the next block of an upload.
 
         Block 0 begins anew. The last block that was taken may come again. BAD_BLOCK names the block that is expected,
         CARD_BUSY: too many uploads, CARD_FULL, CARD_READ_ONLY, IS_DIRECTORY, TOO_LARGE: over 4 GiB, BadField. A card
@@ -93,15 +87,13 @@ class CardFiles(NoCardFiles):
         names = split_path(path)
         await self._do(WRITE_SEC, Volume.write, names, block_idx, block_count, data, owner, address)
         self._transfers.mark()
-        return {"blockIdx": block_idx, "blockCount": block_count}
 
-    async def remove(self, path: str, recursive: bool = False) -> dict:
-        """Remove a file, a link or a folder: {}. NOT_EMPTY unless recursive, CARD_READ_ONLY."""
+    async def remove(self, path: str, recursive: bool = False) -> None:
+        """Remove a file, a link or a folder. NOT_EMPTY unless recursive, CARD_READ_ONLY."""
         names = split_path(path)
         if not names:
             raise bad_path("the card's root cannot be removed")
         await self._do(WRITE_SEC, Volume.remove, names, recursive)
-        return {}
 
     async def read_whole(self, path: str, limit: int) -> bytes:
         """A file's bytes. TOO_LARGE where there are more than `limit`, IS_DIRECTORY."""
@@ -123,8 +115,8 @@ class CardFiles(NoCardFiles):
                 raise
         return self._status
 
-    async def eject(self) -> dict:
-        """Close files, give uploads up, sync and unmount: {}. Without a card until one is put in again."""
+    async def eject(self) -> None:
+        """Close files, give uploads up, sync and unmount. Without a card until one is put in again."""
         self._refuse_while_ejecting()
         self._ejecting = True
         try:
@@ -136,7 +128,6 @@ class CardFiles(NoCardFiles):
             raise Refused("CARD_FAILED", "the SD card does not answer; do not take it out yet") from None
         finally:
             self._ejecting = False
-        return {}
 
     async def stop(self) -> None:
         """Close files and give uploads up."""

@@ -57,7 +57,7 @@ class Volume:
     def _hidden(self) -> str:
         return self._tree.root + "/" + UPLOADS_FOLDER
 
-    def entries(self, names: list[str], from_idx: int, to_idx: int | None) -> tuple:
+    def entries(self, names: list[str], from_idx: int, to_idx: int | None) -> tuple[list[dict], int]:
         """(entries of a folder by name, how many it has in all); at most ITEMS_MAX of them, indices inclusive."""
         folder, status = self._tree.find(names)
         if not is_folder(status):
@@ -91,7 +91,7 @@ class Volume:
         place, _ = self._tree.find_entry(names)
         return self._item(place.split("/")[-1], os.stat(place))
 
-    def read(self, names: list[str], block_idx: int) -> tuple:
+    def read(self, names: list[str], block_idx: int) -> tuple[bytes, int]:
         """(bytes of a block, how many blocks the file has)."""
         file = self._readers.get(names) or self._readers.keep(names, open_regular(self._find_file(names)))
         try:

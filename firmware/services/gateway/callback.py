@@ -84,15 +84,15 @@ class CloudConnection(Service):
             "lastError": self._last_error,
         }
 
-    async def reconnect(self) -> dict:
-        """Hang up, dial at once; {"status": "DONE"} when the connection stands, "ERROR" where it does not in time."""
+    async def reconnect(self) -> str | None:
+        """Hang up, dial at once: None when the connection stands, an error's code where it does not in time."""
         self._connected.clear()
         self._redial.set()
         if self._serving is not None:
             self._serving.cancel()
         if await wait_until(self._connected, RECONNECT_WAIT_SEC):
-            return {"status": "DONE", "errorCode": None}
-        return {"status": "ERROR", "errorCode": self._last_error or "TIMEOUT"}
+            return None
+        return self._last_error or "TIMEOUT"
 
     async def _run(self) -> None:
         first_pause = max(self._settings["reconnectSec"], SHORTEST_PAUSE)
@@ -190,14 +190,13 @@ class CloudConnections(Service):
             state[name] = connection.state() if connection.is_enabled() else None
         return state
 
-    async def reconnect(self) -> dict:
-        """Hang up and dial anew, all that are enabled: {"status", "errorCode"}, the first error of any."""
+    async def reconnect(self) -> str | None:
+        """Hang up and dial anew, all that are enabled: None when all stand, else the first error's code."""
         enabled = [connection for connection in self._all() if connection.is_enabled()]
         if not enabled:
-            return {"status": "ERROR", "errorCode": "DISABLED"}
-        outcomes = await asyncio.gather(*[connection.reconnect() for connection in enabled])
-        failed = [outcome for outcome in outcomes if outcome["status"] == "ERROR"]
-        return failed[0] if failed else outcomes[0]
+            return "DISABLED"
+        errors = await asyncio.gather(*[connection.reconnect() for connection in enabled])
+        return next((error for error in errors if error is not None), None)
 
     def _all(self) -> list:
         return [self.cloud] + list(self._others.values())

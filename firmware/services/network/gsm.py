@@ -24,8 +24,8 @@ class Gsm(NoGsm):
         """As hal.contracts.Modem.status. NoModem."""
         return await self._modem.status()
 
-    async def sms_test(self, phone: str | None, text: str | None) -> dict:
-        """Send a message and wait until the network has taken it: {"status": "DONE"|"ERROR", "errorCode", "message"}.
+    async def sms_test(self, phone: str | None, text: str | None) -> tuple[str, str] | None:
+        """Send a message and wait until the network has taken it: None, or (error's code, why) where it has not.
 
         Refused NO_SMS_NUMBER, SMS_LIMIT; NoModem; BadField where the text is too long or the number is dear.
         """
@@ -38,7 +38,7 @@ class Gsm(NoGsm):
             self._budget.spend(await self._modem.send_sms(phone, text or TEST_TEXT))
         except ModemFailed as exc:
             self._budget.spend(1)  # it may have gone
-            return {"status": "ERROR", "errorCode": exc.code, "message": str(exc)}
+            return exc.code, str(exc)
         except ValueError as exc:
             raise BadField(f"text: {exc}") from exc
-        return {"status": "DONE", "errorCode": None, "message": None}
+        return None

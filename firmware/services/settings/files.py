@@ -17,16 +17,12 @@ class SettingsFiles:
         self._settings = settings
         self._card_files = card_files
 
-    async def export(self, path: str | None) -> dict:
-        """{"settings": object} without a path; with one the object is written there: {"filePath"}. Secrets are out."""
-        exported = self._settings.export()
-        if path is None:
-            return {"settings": exported}
-        await self._card_files.write_whole(path, json_dumps(exported).encode())
-        return {"filePath": path}
+    async def export(self, path: str) -> None:
+        """Write an export to a file on the card; secrets are left out."""
+        await self._card_files.write_whole(path, json_dumps(self._settings.export()).encode())
 
-    async def import_(self, path: str | None, settings: dict | None, author: object = None) -> dict:
-        """Take over an export, given itself or as a file: {"notices": what could not be taken as it is}, or {}.
+    async def import_(self, path: str | None, settings: dict | None, author: object = None) -> list[str]:
+        """Take over an export, given itself or as a file; what could not be taken as it is, in words.
 
         BadField names every bad field; nothing changes then.
         """
@@ -34,8 +30,7 @@ class SettingsFiles:
             raise BadField("body: must have either filePath or settings")
         if path is not None:
             settings = self._parse(await self._card_files.read_whole(path, SIZE_LIMIT))
-        notices = await self._settings.import_(settings, author)  # type: ignore[arg-type]
-        return {"notices": notices} if notices else {}
+        return await self._settings.import_(settings, author)  # type: ignore[arg-type]
 
     def _parse(self, data: bytes) -> dict:
         try:

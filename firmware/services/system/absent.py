@@ -14,7 +14,7 @@ class NoGsm(Service):
         """The state key `gsm`."""
         return None
 
-    async def sms_test(self, phone: str | None, text: str | None) -> dict:
+    async def sms_test(self, phone: str | None, text: str | None) -> tuple[str, str] | None:
         """Refused NO_MODEM."""
         raise Refused("NO_MODEM", "no GSM modem: " + self._reason)
 

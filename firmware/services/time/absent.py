@@ -36,7 +36,7 @@ class NoClock(Service):
         """Refused NO_CLOCK."""
         raise _no_clock()
 
-    async def sync(self) -> dict:
+    async def sync(self) -> tuple[str | None, int | None]:
         """Refused NO_CLOCK."""
         raise _no_clock()
 

@@ -97,11 +97,11 @@ class ClockService(NoClock):
         self._clock.set(moment)
         self._source = "MANUAL"
 
-    async def sync(self) -> dict:
-        """Set the clock from the first time server that answers: {"status", "errorCode", "offsetMs"}.
+    async def sync(self) -> tuple[str | None, int | None]:
+        """Set the clock from the first time server that answers: (None, milliseconds that it was behind).
 
-        errorCode is NO_SERVER, NOT_PERMITTED, PART_FAILED or that of the last server's SntpError. A server that has
-        sent a kiss of death is not asked but counted as one that has sent it again.
+        Where none does (error, None): NO_SERVER, NOT_PERMITTED, PART_FAILED or that of the last server's SntpError. A
+        server that has sent a kiss of death is not asked but counted as one that has sent it again.
         """
         async with self._turn:
             code = "NO_SERVER"
@@ -109,7 +109,7 @@ class ClockService(NoClock):
                 if not server:
                     continue
                 try:
-                    return {"status": "DONE", "errorCode": None, "offsetMs": await self._take(server)}
+                    return None, await self._take(server)
                 except sntp.SntpError as exc:
                     code = exc.code
                     log(f"ntp: {server}: {exc.code} {exc}")
@@ -117,7 +117,7 @@ class ClockService(NoClock):
                     code = exc.code
                     log(f"ntp: the clock cannot be set: {exc}")
                     break
-            return {"status": "ERROR", "errorCode": code, "offsetMs": None}
+            return code, None
 
     async def _take(self, server: str) -> int:
         """Set the clock from a server; milliseconds that it was behind. SntpError, PartError."""
@@ -152,7 +152,7 @@ class ClockService(NoClock):
         await asyncio.sleep(FIRST_SYNC_SEC)
         while True:
             try:
-                done = (await self.sync())["status"] == "DONE"
+                done = (await self.sync())[0] is None
             except Exception as exc:
                 log_exception(exc)
                 done = False

@@ -13,11 +13,11 @@ class NoUpdates(Service):
         """The state key `fwUpdate`: there is nothing to tell of."""
         return None
 
-    async def download(self, allow_older: bool = False) -> dict:
+    async def download(self, allow_older: bool = False) -> tuple[str, str | None]:
         """Refused NOT_ON_THIS_BOARD."""
         raise Refused("NOT_ON_THIS_BOARD", "this board cannot update its firmware by itself")
 
-    async def program(self, allow_older: bool = False) -> dict:
+    async def program(self, allow_older: bool = False) -> tuple[str, str | None]:
         """Refused NOT_ON_THIS_BOARD."""
         return await self.download()
 

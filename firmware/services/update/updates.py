@@ -100,22 +100,26 @@ class Updates(NoUpdates):
 
     # The two commands
 
-    async def download(self, allow_older: bool = False) -> dict:
-        """Look for a newer bundle and bring it: {"status", "errorCode"}. DONE: it is there or on its way, or there is
-        none; BUSY: something is under way already."""
+    async def download(self, allow_older: bool = False) -> tuple[str, str | None]:
+        """Look for a newer bundle and bring it: (status, error's code with ERROR).
+
+        DONE: it is there or on its way, or there is none; BUSY: something is under way already.
+        """
         if self._download_setting["enabled"] and self.ask_server is not None:
             self.ask_server()
-            return {"status": "DONE", "errorCode": None}
+            return "DONE", None
         if not self._download_setting["enabled"] or not self._download_setting["url"]:
             raise Refused("UPDATE_DISABLED", "setting download says neither where updates come from nor that they may")
         return await self._do(self._find_and_bring(allow_older))
 
-    async def program(self, allow_older: bool = False) -> dict:
-        """Install the bundle that is ready: {"status", "errorCode"}; after DONE it is, or that is under way: the caller
-        then calls `restart_when_installed`."""
+    async def program(self, allow_older: bool = False) -> tuple[str, str | None]:
+        """Install the bundle that is ready: the result as of `download`.
+
+        After DONE it is installed, or that is under way: the caller then calls `restart_when_installed`.
+        """
         return await self._program(allow_older, ANSWER_SEC)
 
-    async def install(self) -> dict:
+    async def install(self) -> tuple[str, str | None]:
         """Install the bundle that is ready, however long it takes: the result as of `program`."""
         return await self._program(False, None)
 
@@ -129,12 +133,12 @@ class Updates(NoUpdates):
         if self.is_installed:
             self._restart("UPDATE")
 
-    async def _program(self, allow_older: bool, seconds: float | None) -> dict:
+    async def _program(self, allow_older: bool, seconds: float | None) -> tuple[str, str | None]:
         if self._work is None and not self._download().is_whole():
             raise Refused("UPDATE_NONE", "no update is ready: download one first")
         return await self._do(self._install(allow_older), seconds)
 
-    async def bring(self, source: BundleSource, entry: dict) -> dict:
+    async def bring(self, source: BundleSource, entry: dict) -> tuple[str, str | None]:
         """Bring one bundle, however long it takes: the result as of `download`."""
         return await self._do(self._bring(source, entry, False), None)
 
@@ -149,14 +153,13 @@ class Updates(NoUpdates):
         self._work.cancel()
         return True
 
-    async def _do(self, work: Coroutine[Any, Any, None], seconds: float | None = ANSWER_SEC) -> dict:
+    async def _do(self, work: Coroutine[Any, Any, None], seconds: float | None = ANSWER_SEC) -> tuple[str, str | None]:
         if self._work is not None:
             work.close()
-            return {"status": "BUSY", "errorCode": None}
+            return "BUSY", None
         self._work = self.spawn(self._run_work(work))
         await asyncio.wait([self._work], timeout=seconds)
-        failed = self._status == "ERROR"
-        return {"status": "ERROR" if failed else "DONE", "errorCode": self._error if failed else None}
+        return ("ERROR", self._error) if self._status == "ERROR" else ("DONE", None)
 
     async def _run_work(self, work: Coroutine[Any, Any, None]) -> None:
         self._error = self._message = None
@@ -187,7 +190,7 @@ class Updates(NoUpdates):
                 await self.download()
                 while self._work is not None:
                     await asyncio.wait([self._work])
-                if self._status == "READY" and (await self.install())["status"] == "DONE":
+                if self._status == "READY" and (await self.install())[0] == "DONE":
                     self.restart_when_installed()
             except _FAILURES as exc:
                 log(f"update: {exc}")

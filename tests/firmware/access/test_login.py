@@ -4,6 +4,7 @@ import hashlib
 
 import pytest
 
+from firmware.api.endpoints.access import login
 from firmware.services.access import salts as salts_module
 from firmware.services.access.login import LOG_SEC, Login
 from firmware.services.access.salts import SALT_SEC, SALTS_A_SECOND, USED_LIMIT, Salts
@@ -18,6 +19,7 @@ from firmware.services.access.throttle import (
     Throttle,
 )
 from firmware.services.errors import Refused
+from tests.firmware.calls import call
 
 
 class Rig:
@@ -29,7 +31,8 @@ class Rig:
     async def attempt(self, address="10.0.0.1", user="admin", password="secret-word", salt=None):
         salt = salt or self.service.salt(address)
         digest = hashlib.sha1((user + password + salt).encode()).hexdigest()
-        return await self.service.login(address, user, digest)
+        services = {"login": self.service, "sessions": self.sessions}
+        return await login(call(services, {"username": user, "password": digest}, address=address))
 
     async def refusal(self, **given):
         with pytest.raises(Refused) as caught:

@@ -270,14 +270,14 @@ async def test_reconnect_hangs_up_and_dials_at_once():
         outcome = asyncio.create_task(rig.connection.reconnect())
         assert await asyncio.wait_for(reader.read(), 5) == b""
         await server.call()
-        assert await outcome == {"status": "DONE", "errorCode": None}
+        assert await outcome is None
 
 
 async def test_reconnect_with_every_connection_off_is_an_error():
     rig = Rig(1)
     connections = CloudConnections(rig.router, rig.registers, DEFAULTS)
     await connections.start()
-    assert await connections.reconnect() == {"status": "ERROR", "errorCode": "DISABLED"}
+    assert await connections.reconnect() == "DISABLED"
     state = connections.state()
     assert state["server"] is None
     assert state["ownSrv"] is None
@@ -291,7 +291,7 @@ async def test_a_server_of_the_owner_is_dialled_and_reconnected_too():
         await connections.start()
         await answer((await server.call())[0])
         assert connections.state()["ownSrv"]["connected"] is True
-        assert await connections.reconnect() == {"status": "DONE", "errorCode": None}
+        assert await connections.reconnect() is None
         await server.call()
         await connections.stop()
 

@@ -152,7 +152,7 @@ async def test_without_a_number_nothing_is_sent(day):
 
 async def test_failures_of_the_modem_are_told_apart(day):
     answer = await day.gsm(Scripted(ModemFailed("refused", "+CMS ERROR: 38"))).sms_test(PHONE, None)
-    assert answer == {"status": "ERROR", "errorCode": "MODEM_FAILED", "message": "refused"}
+    assert answer == ("MODEM_FAILED", "refused")
     with pytest.raises(NoModem):
         await day.gsm(Scripted(NoModem("gone"))).sms_test(PHONE, None)
     with pytest.raises(BadField, match="text: too long"):
@@ -222,4 +222,4 @@ async def test_premium_and_satellite_numbers_get_no_message_unless_they_are_allo
 
 @pytest.mark.parametrize("phone", ["+421905123456", "+48601234567", "+380501234567", "+4915112345678", "+12025550123"])
 async def test_ordinary_numbers_are_no_dear_ones(day, phone):
-    assert (await day.gsm(Scripted()).sms_test(phone, "x"))["status"] == "DONE"
+    assert await day.gsm(Scripted()).sms_test(phone, "x") is None

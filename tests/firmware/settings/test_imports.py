@@ -136,7 +136,7 @@ class Card:
 async def test_a_mark_before_an_imported_file_is_passed_over(tmp_path):
     settings, _ = start(tmp_path)
     files = SettingsFiles(settings, Card(b"\xef\xbb\xbf" + b'{"timeGmt": 60}'))
-    assert await files.import_("/a.json", None) == {}
+    assert await files.import_("/a.json", None) == []
     assert settings.saved["timeGmt"] == 60
 
 

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from firmware.api.endpoints.time import time_sync
 from firmware.services.errors import Refused
 from firmware.services.settings.table import SETTINGS
 from firmware.services.time import clock as clock_module
@@ -16,6 +17,7 @@ from firmware.services.time.clock import ClockService
 from hal.contracts import NotPermitted
 from hal.runtime import now_ms
 from hal.simulated.clock import SimulatedClock
+from tests.firmware.calls import call
 
 DEFAULTS = {field.name: field.default for field in SETTINGS}
 AHEAD = 86400 * 400.0  # seconds that the server is ahead of the host
@@ -65,10 +67,15 @@ def service(tmp_path, port, server1="127.0.0.1", server2="", clock_ms=now_ms, **
     return clock, ClockService(clock, dict(DEFAULTS, ntp=ntp, **settings), port, clock_ms)
 
 
+async def sync(times):
+    """As HTTP has it."""
+    return await time_sync(call({"clock": times}))
+
+
 async def test_sync_steps_the_clock_and_keeps_it_over_a_restart(tmp_path):
     async with Server() as server:
         clock, times = service(tmp_path, server.port)
-        outcome = await times.sync()
+        outcome = await sync(times)
         assert outcome["status"] == "DONE"
         assert outcome["errorCode"] is None
         assert abs(outcome["offsetMs"] - AHEAD * 1000) < 500
@@ -107,7 +114,7 @@ def changed(offset, data):
 async def test_a_server_that_misbehaves_changes_nothing(tmp_path, answer, code):
     async with Server(answer) as server:
         clock, times = service(tmp_path, server.port)
-        assert await times.sync() == {"status": "ERROR", "errorCode": code, "offsetMs": None}
+        assert await sync(times) == {"status": "ERROR", "errorCode": code, "offsetMs": None}
         assert abs(clock.now() / 1000 - time.time()) < 0.1
         assert times.state()["source"] == "RTC"
         assert times.state()["lastSync"] is None
@@ -116,13 +123,13 @@ async def test_a_server_that_misbehaves_changes_nothing(tmp_path, answer, code):
 async def test_a_forged_answer_before_the_true_one_is_passed_over(tmp_path):
     async with Server(lambda request: [changed(24, b"forgery!")(request), good_answer(request)]) as server:
         _, times = service(tmp_path, server.port)
-        assert (await times.sync())["status"] == "DONE"
+        assert (await sync(times))["status"] == "DONE"
 
 
 async def test_the_second_server_is_asked_when_the_first_does_not_resolve(tmp_path):
     async with Server() as server:
         _, times = service(tmp_path, server.port, "no-such-host.invalid", "127.0.0.1")
-        assert (await times.sync())["status"] == "DONE"
+        assert (await sync(times))["status"] == "DONE"
 
 
 def kiss(code):
@@ -133,9 +140,9 @@ async def test_a_server_that_says_deny_is_not_asked_again(tmp_path):
     async with Server(kiss(b"DENY")) as server:
         now = [0.0]
         _, times = service(tmp_path, server.port, clock_ms=lambda: round(now[0] * 1000))
-        assert (await times.sync())["errorCode"] == "KISS_OF_DEATH"
+        assert (await sync(times))["errorCode"] == "KISS_OF_DEATH"
         now[0] += 1e6
-        assert (await times.sync())["errorCode"] == "KISS_OF_DEATH"
+        assert (await sync(times))["errorCode"] == "KISS_OF_DEATH"
         assert len(server.requests) == 1
 
 
@@ -143,13 +150,13 @@ async def test_a_server_that_was_asked_too_often_has_its_peace_for_a_period(tmp_
     async with Server(kiss(b"RATE")) as server:
         now = [0.0]
         _, times = service(tmp_path, server.port, clock_ms=lambda: round(now[0] * 1000))
-        assert (await times.sync())["errorCode"] == "KISS_OF_DEATH"
+        assert (await sync(times))["errorCode"] == "KISS_OF_DEATH"
         now[0] += DEFAULTS["ntp"]["periodMin"] * 60 - 1
-        assert (await times.sync())["errorCode"] == "KISS_OF_DEATH"
+        assert (await sync(times))["errorCode"] == "KISS_OF_DEATH"
         assert len(server.requests) == 1
         server.answer = good_answer
         now[0] += 2
-        assert (await times.sync())["status"] == "DONE"
+        assert (await sync(times))["status"] == "DONE"
 
 
 async def test_the_second_server_serves_while_the_first_wants_peace(tmp_path):
@@ -158,7 +165,7 @@ async def test_the_second_server_serves_while_the_first_wants_peace(tmp_path):
 
     async with Server(first_deny) as server:
         _, times = service(tmp_path, server.port, "127.0.0.1", "localhost")
-        assert (await times.sync())["status"] == "DONE"
+        assert (await sync(times))["status"] == "DONE"
         assert len(server.requests) == 2
 
 
@@ -173,7 +180,7 @@ async def test_a_slow_name_server_does_not_shift_the_time(tmp_path, monkeypatch)
     monkeypatch.setattr(loop, "getaddrinfo", slowly)
     async with Server(lambda request: good_answer(request, 0)) as server:
         clock, times = service(tmp_path, server.port)
-        assert abs((await times.sync())["offsetMs"]) < 80
+        assert abs((await sync(times))["offsetMs"]) < 80
         assert abs(clock.now() / 1000 - time.time()) < 0.08
 
 
@@ -186,7 +193,7 @@ async def test_a_name_without_an_address_is_said(tmp_path, monkeypatch, outcome)
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
     _, times = service(tmp_path, 1, "ntp.example.org")
-    assert (await times.sync())["errorCode"] == "DNS"
+    assert (await sync(times))["errorCode"] == "DNS"
 
 
 async def test_a_clock_set_by_hand_while_the_answer_is_on_its_way_gets_the_servers_time(tmp_path):
@@ -196,7 +203,7 @@ async def test_a_clock_set_by_hand_while_the_answer_is_on_its_way_gets_the_serve
 
     async with Server(answer_to_a_clock_set_meanwhile) as server:
         clock, times = service(tmp_path, server.port)
-        assert (await times.sync())["status"] == "DONE"
+        assert (await sync(times))["status"] == "DONE"
         assert abs(clock.now() / 1000 - time.time() - AHEAD) < 0.5
         assert times.state()["source"] == "SNTP"
 
@@ -205,11 +212,11 @@ async def test_a_flood_of_forgeries_neither_wins_nor_stops_the_device(tmp_path):
     async with Server(lambda request: [changed(24, b"forgery!")(request)] * 100) as server:
         _, times = service(tmp_path, server.port)
         turns = 0
-        sync = asyncio.create_task(times.sync())
-        while not sync.done():
+        attempt = asyncio.create_task(sync(times))
+        while not attempt.done():
             turns += 1
             await asyncio.sleep(0.001)
-        assert (await sync)["errorCode"] == "TIMEOUT"
+        assert (await attempt)["errorCode"] == "TIMEOUT"
         assert turns > 20
 
 
@@ -217,7 +224,7 @@ async def test_a_clock_that_cannot_store_its_time_keeps_the_one_it_has(tmp_path)
     async with Server() as server:
         clock, times = service(tmp_path, server.port)
         (tmp_path / "clock-offset.new").symlink_to("elsewhere")
-        assert (await times.sync())["errorCode"] == "PART_FAILED"
+        assert (await sync(times))["errorCode"] == "PART_FAILED"
         assert abs(clock.now() / 1000 - time.time()) < 0.5
         assert times.state()["source"] == "RTC"
 
@@ -234,7 +241,7 @@ async def test_nobody_listening_is_a_timeout(tmp_path):
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
     _, times = service(tmp_path, port)
-    assert (await times.sync())["errorCode"] == "TIMEOUT"
+    assert (await sync(times))["errorCode"] == "TIMEOUT"
 
 
 async def test_a_clock_that_may_not_be_set_is_said(tmp_path):
@@ -245,7 +252,7 @@ async def test_a_clock_that_may_not_be_set_is_said(tmp_path):
             raise NotPermitted("CAP_SYS_TIME is missing")
 
         clock.set = refuse
-        assert (await times.sync())["errorCode"] == "NOT_PERMITTED"
+        assert (await sync(times))["errorCode"] == "NOT_PERMITTED"
 
 
 async def test_it_asks_by_itself_after_start_and_again_after_a_failure(tmp_path, monkeypatch):
@@ -284,4 +291,4 @@ async def test_a_board_without_a_clock_says_so():
     with pytest.raises(Refused, match="no clock"):
         times.set("2030-01-01T12:00:00Z")
     with pytest.raises(Refused, match="no clock"):
-        await times.sync()
+        await sync(times)

@@ -1,7 +1,5 @@
 """The service of updates as a board has it, with a folder of updates on a card of a dict; its clock obeys the test."""
 
-import base64
-
 from deploy.updates.publish import entry_of
 from firmware.services.settings.document_store import DocumentStore
 from firmware.services.update.budget import Budget
@@ -21,10 +19,9 @@ class Card:
     def __init__(self, files: dict[str, bytes]) -> None:
         self.files = files
 
-    async def read(self, path: str, block: int) -> dict:
+    async def read(self, path: str, block: int) -> tuple[bytes, int]:
         data = self.files[path]
-        text = base64.b64encode(data[block * 1024 : block * 1024 + 1024]).decode()
-        return {"blockIdx": block, "blockCount": -(-len(data) // 1024), "data": text}
+        return data[block * 1024 : block * 1024 + 1024], -(-len(data) // 1024)
 
 
 class Clock:

@@ -32,7 +32,7 @@ async def until(condition):
 async def test_a_restart_waits_for_an_installation_that_takes_longer_than_its_answer(rig, monkeypatch):
     rig.publish()
     updates = await rig.start()
-    assert (await updates.download())["status"] == "DONE"
+    assert await updates.download() == ("DONE", None)
     goes_on, install = asyncio.Event(), rig.updater.install
 
     async def slow(*arguments):
@@ -41,7 +41,7 @@ async def test_a_restart_waits_for_an_installation_that_takes_longer_than_its_an
 
     rig.updater.install = slow
     monkeypatch.setattr(updates_module, "ANSWER_SEC", 0.01)
-    assert await updates.program() == {"status": "DONE", "errorCode": None}
+    assert await updates.program() == ("DONE", None)
     updates.restart_when_installed()  # as the endpoint does after its answer
     await turns()
     assert rig.restarts == [] and updates.state()["status"] == "PROGRAMMING"

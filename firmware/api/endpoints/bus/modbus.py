@@ -2,7 +2,7 @@
 
 from firmware.api.call import Call
 from firmware.api.endpoint import Endpoint
-from firmware.api.kinds import UINT32
+from firmware.api.kinds import UINT32, outcome
 from firmware.api.query import Parameters
 from firmware.services.bus.pdu import DATA_MAX, Fields
 from firmware.services.bus.registers import NUMBERS, ORDERS, limits
@@ -91,7 +91,7 @@ async def modbus_resp(call: Call) -> dict:
 
 async def callback_reconnect(call: Call) -> dict:
     """POST /api/cmd/callback/reconnect/"""
-    return await call.services.cloud.reconnect()
+    return outcome(await call.services.cloud.reconnect())
 
 
 ENDPOINTS = (

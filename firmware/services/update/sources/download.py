@@ -14,7 +14,7 @@ from firmware.services.update.sources.fetch import Answer, Url, get
 from firmware.services.update.sources.index import FILE, SIZE_LIMIT
 from hal.contracts import PartError
 from hal.json_text import json_loads
-from hal.runtime import b64decode, fsync_file, json_dumps, log, offload
+from hal.runtime import fsync_file, json_dumps, log, offload
 from hal.runtime.annotations import IO, Callable
 from hal.small_file import write_whole
 from hal.update.bundle import file_digest
@@ -103,9 +103,8 @@ class CardStream:
         """The next block, empty at the end. Refused as of the card."""
         if self._block == self._block_count:
             return b""
-        block = await self._card.read(self._path, self._block)
-        self._block_count = block["blockCount"]
-        data = b64decode(block["data"])[self._skip :]
+        block, self._block_count = await self._card.read(self._path, self._block)
+        data = block[self._skip :]
         self._block, self._skip = self._block + 1, 0
         return data
 

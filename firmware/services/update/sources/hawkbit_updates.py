@@ -123,18 +123,19 @@ class HawkbitUpdates(Service):
     async def _try_to_bring(self, deployment: dict) -> None:
         action = deployment["id"]
         await self._server.say(action, "proceeding", "none", f"brings {deployment['entry']['version']}")
-        result = await self._updates.bring(HawkbitSource(self._server, deployment["url"]), deployment["entry"])
+        source = HawkbitSource(self._server, deployment["url"])
+        status, error = await self._updates.bring(source, deployment["entry"])
         if self._action != action:
             return  # it was cancelled meanwhile
-        if result["status"] == "DONE":
-            result = await self._updates.install()
-        if result["status"] == "DONE":
+        if status == "DONE":
+            status, error = await self._updates.install()
+        if status == "DONE":
             await self._kept.keep(hawkbitAction=action)  # not earlier: a power cut leaves nothing to wait for
             self._updates.restart_when_installed()
-        elif result["errorCode"] in FOR_NOW:
-            self._trouble.tell(f"{result['errorCode']}: it is tried again")
-        elif result["status"] == "ERROR":
-            await self._close(action, "failure", result["errorCode"])
+        elif error in FOR_NOW:
+            self._trouble.tell(f"{error}: it is tried again")
+        elif error is not None:
+            await self._close(action, "failure", error)
 
     async def _cancel(self, action: str) -> None:
         if self._action == action and self._updates.break_off():
