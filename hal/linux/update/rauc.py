@@ -22,7 +22,7 @@ from dbus_fast.aio import MessageBus
 
 from firmware import VERSION
 from hal.contracts import PartError, UpdateRefused
-from hal.fields import Field, Integer, Object, Text
+from hal.fields import Boolean, Field, Integer, Object, Text
 from hal.json_text import json_loads
 from hal.runtime import in_time, json_dumps, make_folder, offload
 from hal.small_file import write_whole
@@ -37,8 +37,10 @@ LOOK_SEC = 0.2
 
 _ROOM_KEPT = 8 << 20
 _STATE = Object(
-    Field("from", Text(64), "", help="the slot that an update was installed from, until it is known what became of it"),
+    Field("from", Text(64), "", help="the slot that an update is installed from, until it is known what became of it"),
+    Field("installed", Boolean(), True, help="whether RAUC has said that it is"),
     Field("version", Text(32), ""),
+    Field("confirmed", Text(64), "", help="the slot that was confirmed last"),
     Field("result", Text(16), ""),
     Field("error", Text(200), ""),
     Field("rolledBackFrom", Text(32), ""),
@@ -105,9 +107,19 @@ class RaucUpdater(KeyedUpdater):
         self._slot = await self._property("BootSlot")
         await offload(make_folder, self._folder)
         self._state = await offload(self._read_state)
-        if self._state["from"] == self._slot:
+        await self._see_what_came_of_it()
+        if not self.running()["trial"]:
+            await self._mark("good", "booted")  # the boot loader counts the starts of every system
+
+    async def _see_what_came_of_it(self) -> None:
+        """An update is undone where the slot runs that it was installed from, or not the one that was confirmed."""
+        before, confirmed = self._state["from"], self._state["confirmed"]
+        if before == self._slot and not self._state["installed"]:
+            await self._note(**{"from": ""})  # a power cut during the installation
+        elif before == self._slot or (before == "" and confirmed not in ("", self._slot)):
             why = self._state["error"] or "the boot loader fell back: the new system did not come up healthy"
-            await self._note(**{"from": ""}, result="ROLLED_BACK", error=why, rolledBackFrom=self._state["version"])
+            undone = {"result": "ROLLED_BACK", "error": why, "rolledBackFrom": self._state["version"]}
+            await self._note(**{"from": "", "confirmed": self._slot}, **undone)
 
     async def probe(self) -> str:
         """Which slot runs, and for what RAUC takes bundles."""
@@ -169,14 +181,15 @@ class RaucUpdater(KeyedUpdater):
     async def install(self, path: str, moment: Moment, allow_older: bool, progress: Callable[[int], None]) -> None:
         """Have RAUC write a bundle into the other slot and start it next. UpdateRefused; PartError."""
         found = await self.inspect(path, moment, allow_older)
+        # First, for the new system may be started as soon as RAUC has written it.
+        await self._note(**{"from": self._slot}, version=found["version"], installed=False)
         async with Rauc(self._options["bus"]) as rauc:
             try:
                 await rauc.installer.call_install_bundle(whole_path(path), {})
                 await in_time(self._follow(rauc, progress), INSTALL_SEC)
             except DBusError as exc:
                 raise refusal(exc.text) from None
-        noted = {"from": self._slot, "version": found["version"], "result": "", "error": "", "rolledBackFrom": ""}
-        await self._note(**noted)
+        await self._note(installed=True, result="", error="", rolledBackFrom="")
 
     async def _follow(self, rauc: "Rauc", progress: Callable[[int], None]) -> None:
         """Wait for the end of an installation. UpdateRefused with what RAUC says where it fails."""
@@ -193,14 +206,20 @@ class RaucUpdater(KeyedUpdater):
 
     async def confirm(self) -> None:
         """Mark the running system as good."""
-        await self._call("call_mark", "good", "booted")
-        await self._note(**{"from": ""}, result="DONE", error="", rolledBackFrom="")
+        await self._mark("good", "booted")
+        await self._note(**{"from": "", "confirmed": self._slot}, result="DONE", error="", rolledBackFrom="")
 
     async def give_up(self, why: str) -> None:
         """Mark the running system as bad, and have the other one start next."""
         await self._note(error=why[:200])
-        await self._call("call_mark", "bad", "booted")
-        await self._call("call_mark", "active", "other")
+        await self._mark("bad", "booted")
+        await self._mark("active", "other")
+
+    async def _mark(self, state: str, slot: str) -> None:
+        try:
+            await self._call("call_mark", state, slot)
+        except DBusError as exc:
+            raise PartError(f"RAUC cannot mark the {slot} system as {state}: {exc}") from exc
 
     async def _call(self, name: str, *arguments: object) -> Any:
         async with Rauc(self._options["bus"]) as rauc:

@@ -19,6 +19,10 @@ MOMENT = Moment(NOW, NOW)
 MACHINE = platform.machine()
 
 
+class PowerCut(Exception):
+    """Here the old process ends."""
+
+
 @pytest.fixture(scope="module")
 def system(tmp_path_factory):
     """RAUC and a maker's authority; made once, for keys take time."""
@@ -92,6 +96,47 @@ async def test_a_fall_back_of_the_boot_loader_is_told(board, system, tmp_path):
     board = await start(system, tmp_path)
     assert board.last()["result"] == "ROLLED_BACK" and board.last()["rolledBackFrom"] == "9.9.8"
     assert "boot loader" in board.last()["error"]
+
+
+async def test_a_power_cut_in_the_middle_of_an_installation_is_no_fall_back(board, system, tmp_path):
+    def cut(percent):
+        raise PowerCut
+
+    with pytest.raises(PowerCut):
+        await board.install(str(system.bundle(version="9.9.8")), MOMENT, False, cut)
+    system.boot(0)
+    board = await start(system, tmp_path)
+    assert board.last() == {"result": "", "error": "", "rolledBackFrom": ""}
+    assert not board.running()["trial"]
+
+
+async def test_a_power_cut_right_after_an_installation_leaves_the_new_system_on_trial(board, system, tmp_path):
+    def cut(percent):
+        if (system.folder / "primary").read_text() == "system1\n":
+            raise PowerCut
+
+    with pytest.raises(PowerCut):
+        await board.install(str(system.bundle()), MOMENT, False, cut)
+    system.boot(1)
+    board = await start(system, tmp_path)
+    assert board.running()["trial"]
+
+
+async def test_a_confirmed_system_that_does_not_start_any_more_is_told_of(board, system, tmp_path):
+    await board.install(str(system.bundle(version="9.9.8")), MOMENT, False, silent)
+    system.boot(1)
+    await (await start(system, tmp_path)).confirm()
+    system.boot(0)  # months later
+    board = await start(system, tmp_path)
+    assert (board.last()["result"], board.last()["rolledBackFrom"]) == ("ROLLED_BACK", "9.9.8")
+    board = await start(system, tmp_path)  # told once, and kept
+    assert board.last()["result"] == "ROLLED_BACK" and not board.running()["trial"]
+
+
+async def test_each_start_of_a_system_that_is_not_on_trial_is_told_to_the_boot_loader(board, system, tmp_path):
+    (system.folder / "state-system0").write_text("bad\n")  # as the count of starts makes it
+    await start(system, tmp_path)
+    assert (system.folder / "state-system0").read_text() == "good\n"
 
 
 async def test_a_new_system_that_gives_itself_up_goes_back_and_says_why(board, system, tmp_path):
