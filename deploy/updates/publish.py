@@ -13,6 +13,7 @@ import hashlib
 import json
 import pathlib
 import shutil
+import subprocess
 import time
 
 from firmware.maker.signing import read_key, sign_document
@@ -29,18 +30,26 @@ def read_entries(folder: pathlib.Path) -> "list[dict]":
 
 
 def entry_of(bundle: pathlib.Path) -> dict:
-    """What an index says of a bundle, from the bundle's own header."""
+    """What an index says of a bundle, from what the bundle says of itself."""
     data = bundle.read_bytes()
+    said = rauc_manifest(bundle) if bundle.suffix == ".raucb" else header_of(data)
+    return dict(said, file=bundle.name, size=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+
+def header_of(data: bytes) -> dict:
+    """For what a bundle of hal/update/bundle.py is."""
     line, rest = data.split(b"\n", 1)
     header = json.loads(json.loads(rest[: int(line[len(MAGIC) :])])["payload"])
-    return {
-        "file": bundle.name,
-        "version": header["version"],
-        "compatible": header["compatible"],
-        "architecture": header["architecture"],
-        "size": len(data),
-        "sha256": hashlib.sha256(data).hexdigest(),
-    }
+    return {name: header[name] for name in ("version", "compatible", "architecture")}
+
+
+def rauc_manifest(bundle: pathlib.Path) -> dict:
+    """For what a bundle of RAUC is: BOARD-PROCESSOR, and a version that may have +min.VERSION behind it."""
+    command = ["rauc", "info", "--no-verify", "--output-format=json", str(bundle)]
+    manifest = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    board, _, machine = manifest["compatible"].rpartition("-")
+    version = manifest["version"].partition("+min.")[0]
+    return {"version": version, "compatible": [board], "architecture": machine}
 
 
 def write_index(folder: pathlib.Path, keys: pathlib.Path, entries: "list[dict]", days: int) -> None:
