@@ -13,7 +13,7 @@ RATES ?= 9600 19200 115200
 SITE := firmware/web/site/files.json
 
 .DEFAULT_GOAL := run
-.PHONY: run console bundle run-micropython micropython-image flash test test-vm kill-settings kill-update doubled-answers generated-requests mutate lint format bench docs examples deb clean
+.PHONY: run console bundle image run-micropython micropython-image flash test test-vm test-image kill-settings kill-update doubled-answers generated-requests mutate lint format bench docs examples deb clean
 
 $(VENV)/.made: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -42,9 +42,18 @@ console: $(SITE)
 build/keys/keyring.json: $(VENV)/.made
 	$(BIN)/python -m deploy.updates.keys build/keys --name development
 
-# An update bundle of this checkout for machines like this one, in dist/.
-bundle: $(VENV)/.made build/keys/keyring.json console
+# Update bundles in dist/: of this checkout for machines like this one, and of the systems there that `make image` made.
+bundle: $(VENV)/.made build/keys/keyring.json build/keys/rauc-signing.pem console
 	$(BIN)/python -m deploy.updates.bundle --keys build/keys --compatible simulated --compatible raspberry-pi
+	for system in $(wildcard dist/*.root); do deploy/image/make-bundle $$system || exit 1; done
+
+# The keys of RAUC's bundles, for development too.
+build/keys/rauc-signing.pem: $(VENV)/.made
+	$(BIN)/python -m deploy.updates.certificates build/keys --name development
+
+# A disk with two systems and one system alone, in dist/, for ARCH: docs/image.md. Needs root.
+image: $(VENV)/.made build/keys/keyring.json build/keys/rauc-signing.pem
+	deploy/image/make-image
 
 # MicroPython on a simulated board: its UART leads to the simulated Modbus world, its heap is what such a board has.
 run-micropython: $(VENV)/.made-dev
@@ -66,6 +75,13 @@ test: $(VENV)/.made-dev build/keys/keyring.json $(SITE) lint
 # The hardware layer and the package on the interfaces of a real kernel, in a virtual machine: docs/vm-tests.md.
 test-vm: $(VENV)/.made-dev
 	$(BIN)/python tests/vm/run.py
+
+# The image in a virtual machine: updates, power cuts, systems that are broken. docs/image.md. Needs root.
+test-image: COUNT = 20
+test-image: $(VENV)/.made-dev build/keys/keyring.json build/keys/rauc-signing.pem
+	mkdir -p build/image
+	BOARD=tests/image/board.json ARCH=amd64 deploy/image/make-image build/image
+	$(BIN)/python -m tests.image.run --seed $(SEED) --count $(COUNT) build/image/*-amd64.img
 
 # The full run of what `make test` does a few hundred times: kill -9 in the middle of storing settings.
 kill-settings: $(VENV)/.made-dev

@@ -23,7 +23,9 @@ def make_update(tree: pathlib.Path, version: str, out: pathlib.Path) -> pathlib.
     system = out.with_suffix(".root")
     command = ["mksquashfs", str(tree), str(system), "-noappend", "-quiet", "-no-progress"]
     subprocess.run([*command, "-comp", "gzip", "-Xcompression-level", "1"], check=True)
-    subprocess.run([str(ROOT / "deploy/image/make-bundle"), str(system), str(out)], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [str(ROOT / "deploy/image/make-bundle"), str(system), str(out)], check=True, stdout=subprocess.DEVNULL
+    )
     system.unlink()
     return out
 
