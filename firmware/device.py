@@ -45,6 +45,7 @@ from hal.contracts import NotPermitted
 from hal.runtime import in_time, log, log_exception, now_ms
 from hal.runtime.annotations import Any, Callable, Coroutine
 from hal.runtime.logs import ERROR
+from hal.runtime.memory import MEMORY
 from hal.service import Service
 from hal.trace import TRACE
 
@@ -70,6 +71,7 @@ class Device(Services):
         self.ended = asyncio.Event()
         self.restart_reason: str | None = None
         self._started = now_ms()
+        MEMORY.restart = lambda: self.request_restart("NO_MEMORY")
         self._services: list = []  # (service, how it is started), in the order in which they start
         self._modbus_port: int | None = None
         self._run(board)
@@ -247,6 +249,7 @@ class Device(Services):
         router = ModbusRouter(self.bus, self.registers, self.forwarding, modbus_tcp, self.transfers)
         router.on_forwarded = self.trace.forwarded
         self.modbus_requests = ModbusRequests(router)
+        self._run(self.modbus_requests)
         tunnel = settings["wgManual"]["allowedIps"] if settings["wgManual"]["enabled"] else []
         self.gateway = ModbusGateway(router, modbus_tcp, self.problems, tunnel=tunnel)
         self._run(self.gateway, self._serve_modbus_tcp)

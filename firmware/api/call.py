@@ -83,8 +83,6 @@ async def parse_body(data: bytes, declared: Object | Anything | None) -> dict:
             raise Refused("BAD_JSON", f"the body is not JSON: {exc}, character {exc.position + 1}") from None
         except WrongEncoding as exc:
             raise Refused("BAD_JSON", f"the body cannot be read: {exc}") from None
-        except MemoryError:
-            raise Refused("BAD_JSON", "the body is more than this board's memory holds") from None
     if not isinstance(content, dict):
         raise BadField("body: must be a JSON object")
     return declared.check(content)

@@ -52,6 +52,7 @@ MEANINGS = {
     "NOT_ON_THIS_BOARD": "this board lacks what it takes",
     "BUSY": "too many connections",
     "BUS_BUSY": "the queue of the RS-485 line is full",
+    "NO_MEMORY": "the board has not enough memory for this now; nothing of it was done",
     "NO_PORT": "there is no RS-485 port, or it has vanished",
     "NO_CARD": "no SD card is in the slot",
     "CARD_BUSY": "the SD card is in use or being checked, or too many uploads are under way",

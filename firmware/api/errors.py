@@ -55,6 +55,7 @@ ERRORS = {
     "NOT_ON_THIS_BOARD": (501, None),
     "BUSY": (503, 1),
     "BUS_BUSY": (503, 1),
+    "NO_MEMORY": (503, 1),
     "NO_PORT": (503, None),
     "NO_CARD": (503, None),
     "CARD_BUSY": (503, 10),

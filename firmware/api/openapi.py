@@ -38,21 +38,34 @@ _TOKEN = {
     "Neither is needed after a press of the button, nor over the VPN.",
 }
 
+PART_LENGTH = 1024  # characters
+
 _ERROR = {"$ref": "#/components/schemas/Error"}
 
 _OTHER = (
     "What is wrong with any request, or unexpected: BAD_REQUEST, NOT_FOUND, METHOD_NOT_ALLOWED, TIMEOUT, URI_TOO_LONG, "
-    "HEADERS_TOO_LARGE, INTERNAL, NOT_IMPLEMENTED, BUSY, HTTP_VERSION"
+    "HEADERS_TOO_LARGE, INTERNAL, NOT_IMPLEMENTED, BUSY, NO_MEMORY, HTTP_VERSION"
 )
 
 
 def document_parts() -> Iterator[str]:
-    """The JSON text of the document in parts, each of one path or one component: a board has no room for all of it."""
+    """The JSON text of the document in parts of about PART_LENGTH characters: a board has no room for all of it."""
+    part = ""
+    for piece in _pieces():
+        part += piece
+        if len(part) >= PART_LENGTH:
+            yield part
+            part = ""
+    yield part
+
+
+def _pieces() -> Iterator[str]:
     declared = _Declared()
     yield json_dumps(_HEAD)[:-1] + ', "paths": {'
     separator = ""
     for path in _paths():
-        yield separator + json_dumps(path) + ": " + json_dumps(_path_item(path, declared))
+        yield separator + json_dumps(path) + ": "
+        yield from _texts(_path_item(path, declared))
         separator = ", "
     yield '}, "components": {"securitySchemes": ' + json_dumps({"token": _TOKEN})
     yield ', "responses": {"Other": ' + json_dumps(_response(_OTHER, _ERROR))
@@ -62,8 +75,22 @@ def document_parts() -> Iterator[str]:
     for name, make in declared.schemas:  # grows while it is gone through
         kind = make()
         declared.gather(kind)
-        yield ", " + json_dumps(name) + ": " + json_dumps(kind.schema())
+        yield ", " + json_dumps(name) + ": "
+        yield from _texts(kind.schema())
     yield "}}}"
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The JSON text of a value, a small piece at a time."""
+    if not isinstance(value, (dict, list)) or not value:
+        yield json_dumps(value)
+        return
+    opening, closing = ("{", "}") if isinstance(value, dict) else ("[", "]")
+    for key in value:
+        yield opening + (json_dumps(key) + ": " if closing == "}" else "")
+        yield from _texts(value[key] if closing == "}" else key)
+        opening = ", "
+    yield closing
 
 
 class _Declared:

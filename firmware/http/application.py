@@ -7,6 +7,7 @@ from firmware.http.messages.answers import JsonResponse, check
 from firmware.http.messages.dates import http_date
 from hal.runtime import log_exception, now_ms
 from hal.runtime.annotations import Awaitable, Callable, Iterable
+from hal.runtime.memory import MEMORY
 from hal.trace import HTTP, trace
 
 
@@ -19,9 +20,9 @@ class Application(Microdot):
     """Routes to async handlers, and the answers where there is none.
 
     `error_answer(code, message, headers)` makes the answers to what goes wrong here: BAD_REQUEST, TIMEOUT, TOO_LARGE,
-    URI_TOO_LONG, HEADERS_TOO_LARGE, NOT_IMPLEMENTED, HTTP_VERSION, NOT_FOUND, METHOD_NOT_ALLOWED, BUSY and INTERNAL.
-    What a handler raises is unexpected: it is logged, counted in `errors` and answered with INTERNAL. `utc()` is the
-    time for the field Date in milliseconds since 1970, None while nobody knows it.
+    URI_TOO_LONG, HEADERS_TOO_LARGE, NOT_IMPLEMENTED, HTTP_VERSION, NOT_FOUND, METHOD_NOT_ALLOWED, BUSY, NO_MEMORY and
+    INTERNAL. What a handler raises is unexpected: it is logged, counted in `errors` and answered with INTERNAL. `utc()`
+    is the time for the field Date in milliseconds since 1970, None while nobody knows it.
     """
 
     def __init__(
@@ -101,6 +102,8 @@ class Application(Microdot):
         try:
             response = await handler(req)
             return response if isinstance(response, JsonResponse) else check(response)
+        except MemoryError:
+            return self.out_of_memory(req.path)
         except Exception as exc:
             self.count_error(exc)
             return await self.error_response(req, 500)
@@ -113,6 +116,11 @@ class Application(Microdot):
             allow = req.g.allow
             return self.error_answer("METHOD_NOT_ALLOWED", "allowed here: " + allow, {"Allow": allow})
         return self.error_answer("INTERNAL", "an unexpected error, written to the device's log")
+
+    def out_of_memory(self, what: str) -> JsonResponse:
+        """The answer to what there was not enough memory for; there is some again."""
+        MEMORY.ran_out(what)
+        return self.error_answer("NO_MEMORY", "there is not enough memory for this now; try again")
 
     def count_error(self, exc: BaseException) -> None:
         """Log and count what nobody has expected."""

@@ -119,6 +119,8 @@ class Connection(Client):
         except BrokenBody as exc:
             self._application.count_error(exc)
             abort_stream(self._writer)
+        except MemoryError:
+            await self._run_short()
         finally:
             self._leave()
 
@@ -141,6 +143,14 @@ class Connection(Client):
             await self.turn_away()
         elif self.phase == READING and not self._application.closing:
             await self._refuse(HttpError("TIMEOUT", "the request did not arrive in time"))
+        else:
+            abort_stream(self._writer)
+
+    async def _run_short(self) -> None:
+        """End a request that there is no memory for: with an answer where none has begun."""
+        answer = self._application.out_of_memory("a request")
+        if self.phase in (READING, HANDLING):
+            await self._send_last(answer)
         else:
             abort_stream(self._writer)
 

@@ -119,6 +119,9 @@ class HttpServer(Application, Service):
             abort_stream(writer)
         except asyncio.CancelledError:
             abort_stream(writer)
+        except MemoryError:
+            self.out_of_memory("a connection")
+            abort_stream(writer)
         except Exception as exc:
             self.count_error(exc)
             abort_stream(writer)

@@ -36,6 +36,8 @@ class Parts:
                 part = await self._take()
                 if part is None or len(part) > 0:
                     return part.encode() if isinstance(part, str) else part
+        except MemoryError:
+            raise
         except Exception as exc:
             raise BrokenBody("a body ended in an error") from exc
 

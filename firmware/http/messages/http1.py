@@ -9,6 +9,7 @@ import re
 
 from firmware.http.limits import HttpLimits
 from firmware.http.messages.targets import authority_of, is_authority
+from hal.runtime import MICROPYTHON
 
 
 class HttpError(Exception):
@@ -76,8 +77,8 @@ _ONCE = ("content-length", "transfer-encoding", "host", "authorization", "author
 _CHUNK_LINE = 256  # bytes of a chunk-size line with its extensions
 _CHUNK_DIGITS = 16
 _CHUNKS_A_TURN = 16  # then others have theirs
-_READ_SIZE = 4096
-_DISCARD_SIZE = 16384
+_READ_SIZE = 1024 if MICROPYTHON else 4096  # the heap of a board has no long pieces after a while
+_BODY_READ_SIZE = 1024 if MICROPYTHON else 16384
 _KNOWN = 128
 
 # What was looked at and found good, so that it is not looked at again with every request; each holds at most _KNOWN.
@@ -295,7 +296,7 @@ class RequestReader:
     async def discard(self, most: int) -> None:
         """Read and drop what the client still sends, at most so many bytes, until it closes."""
         while most > 0:
-            data = await self._reader.read(_DISCARD_SIZE)
+            data = await self._reader.read(_BODY_READ_SIZE)
             if not data:
                 return
             most -= len(data)
@@ -312,7 +313,7 @@ class RequestReader:
             missing = count - len(self._buffer)
             self._buffer = b""
             while missing > 0:
-                data = await self._reader.read(min(missing, 16384))
+                data = await self._reader.read(min(missing, _BODY_READ_SIZE))
                 if not data:
                     raise ConnectionClosed
                 parts.append(data)

@@ -7,9 +7,10 @@ else the end of what has come.
 import asyncio
 
 from firmware.services.routing.mbap import BadFrame
+from hal.runtime import MICROPYTHON
 
 FRAME_MAX = 256  # bytes: serial line specification, section 2.5.1.1
-_READ_SIZE = 2048
+_READ_SIZE = 512 if MICROPYTHON else 2048
 _POLYNOMIAL = 0xA001  # of the CRC, section 6.2.2
 
 _LENGTHS = {1: 8, 2: 8, 3: 8, 4: 8, 5: 8, 6: 8, 7: 4, 11: 4, 12: 4, 17: 4, 22: 10, 24: 6}  # bytes of a request

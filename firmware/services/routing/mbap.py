@@ -2,9 +2,11 @@
 
 import asyncio
 
+from hal.runtime import MICROPYTHON
+
 HEADER = 7  # bytes: transaction id, protocol id 0, length of what follows, unit id
 PDU_MAX = 253
-_READ_SIZE = 2048
+_READ_SIZE = 512 if MICROPYTHON else 2048
 
 
 class BadFrame(Exception):

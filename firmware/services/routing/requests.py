@@ -1,14 +1,20 @@
 """Modbus requests of HTTP clients: accepted at once, their results fetched by transaction id."""
 
+import asyncio
+
 from firmware.services.bus.pdu import READ_BITS, READ_REGISTERS, Fields, build, read_values
 from firmware.services.bus.transaction import INTERACTIVE, Transaction
 from firmware.services.errors import Refused
 from firmware.services.routing.router import ModbusRouter
+from hal.fields import BadField
 from hal.rs485.framing import answer_fits
-from hal.runtime import now_ms, wait_until
+from hal.runtime import MICROPYTHON, now_ms, wait_until
 from hal.runtime.annotations import Callable
+from hal.service import Service
 
-RESULTS_LIMIT = 256
+RESULTS_LIMIT = 32 if MICROPYTHON else 256
+_ANSWER_BYTES = 1024  # that accepting a request takes up to its answer
+SWEEP_SEC = 10  # results that nobody may read any more are dropped so often
 RESULT_SEC = 60  # how long a result can be read
 
 
@@ -28,7 +34,7 @@ class Result:
             self.values = read_values(transaction.pdu[0], count, transaction.answer, kind, order)
 
 
-class ModbusRequests:
+class ModbusRequests(Service):
     """Accepts requests and keeps their results."""
 
     def __init__(self, router: ModbusRouter, clock: Callable[[], int] = now_ms):
@@ -53,13 +59,28 @@ class ModbusRequests:
         strict = fields.data is None
         transaction = Transaction(uid, build(fields), INTERACTIVE, source, timeout, retries, strict=strict)
         transaction.origin = origin
-        self._router.submit(transaction)
         self._make_room()
-        self._last_tid += 1
         typed_read = strict and fields.func in READ_BITS + READ_REGISTERS and uid != 0
         asked = (fields.count, fields.type, fields.order or "ABCD") if typed_read else None
-        self._entries[self._last_tid] = (transaction, asked)
-        return self._last_tid
+        tid = self._last_tid + 1
+        self._entries[tid] = (transaction, asked)
+        try:
+            bytearray(_ANSWER_BYTES)  # let go at once: what is sent can then be told of too
+            self._router.submit(transaction)
+        except (BadField, Refused, MemoryError):
+            del self._entries[tid]
+            raise
+        self._last_tid = tid
+        return tid
+
+    async def start(self) -> None:
+        """Begin to drop results whose time is over, whether anybody asks for others or not."""
+        self.keep_running(self._sweep())
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SEC)
+            self._forget_old()
 
     async def result(self, tid: int, wait: float) -> Result:
         """The result of a request, waited for at most so many seconds. Refused UNKNOWN_TID."""

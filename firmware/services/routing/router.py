@@ -14,6 +14,7 @@ from hal.fields import BadField
 from hal.rs485.framing import READ_ONLY
 from hal.runtime import now_ms
 from hal.runtime.annotations import Callable
+from hal.runtime.memory import MEMORY
 
 SERVER_BUSY = 6  # exception code of the application protocol specification, section 7
 CLIENT_MARGIN_SEC = 0.1  # an exception is on its way so long before its client gives up
@@ -64,7 +65,16 @@ class ModbusRouter:
             transaction.on_end = lambda: self._has_been_forwarded(transaction, on_end)
             self._forwarding.ask(transaction)
         else:
+            self._submit_to_bus(transaction)
+
+    def _submit_to_bus(self, transaction: Transaction) -> None:
+        """As the bus's; what there is no memory for is not sent either."""
+        try:
             self._bus.submit(transaction)
+        except MemoryError:
+            transaction.on_end = None  # who has asked is told by the exception
+            self._bus.cancel(transaction)
+            raise
 
     def cancel(self, transaction: Transaction) -> None:
         """Nobody waits for this answer any more."""
@@ -116,6 +126,10 @@ class ModbusRouter:
             return None
         except Refused as exc:
             answer(_exception(pdu, SERVER_BUSY if exc.code == "BUS_BUSY" else settings["excNoPath"]))
+            return None
+        except MemoryError:
+            MEMORY.ran_out("a request over Modbus TCP")
+            answer(_exception(pdu, SERVER_BUSY))
             return None
         return transaction
 

@@ -37,7 +37,7 @@ class SettingsFiles:
             content = json_loads(data)
         except WrongEncoding as exc:
             raise Refused("BAD_JSON", f"the file cannot be read: {exc}") from None
-        except (ValueError, MemoryError):
+        except ValueError:
             raise Refused("BAD_JSON", "the file is not JSON, or only a part of it") from None
         if not isinstance(content, dict):
             raise BadField("settings: must be an object")

@@ -229,6 +229,7 @@ def _system() -> Object:
         Field("uptimeSec", _SECONDS, help="since the start of the firmware", unit="s"),
         Field("startReason", Label(64), help="POWER_ON, CRASH (by its watchdog too), or why it restarted"),
         Field("memFree", Nullable(_COUNT), help="memory that can still be had; null: unknown", unit="B"),
+        Field("memShortages", _TOTAL, help="how often there was not enough memory for something since the start"),
         Field("cpuTempC", Nullable(Number(-273, 1000)), help="temperature of the processor; null: unknown", unit="°C"),
         Field("errors", ListOf(Text(1024), 1024), help="what went wrong since the start, in words"),
     )

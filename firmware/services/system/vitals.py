@@ -4,6 +4,7 @@ from firmware.services.problems import Problems
 from hal.contracts import System
 from hal.runtime import now_ms
 from hal.runtime.annotations import Callable
+from hal.runtime.memory import MEMORY
 
 
 class SystemState:
@@ -24,7 +25,7 @@ class SystemState:
         self._clock = clock
 
     def get(self) -> dict:
-        """{"uptimeSec", "startReason", "memFree", "cpuTempC", "errors": list of texts}."""
+        """{"uptimeSec", "startReason", "memFree", "memShortages", "cpuTempC", "errors": list of texts}."""
         errors = self._problems.texts()
         count = self._unexpected()
         if count:
@@ -33,6 +34,7 @@ class SystemState:
             "uptimeSec": (self._clock() - self._started) // 1000,
             "startReason": self._system.start_reason(),
             "memFree": self._system.memory_free(),
+            "memShortages": MEMORY.shortages,
             "cpuTempC": self._system.cpu_temperature(),
             "errors": errors,
         }
