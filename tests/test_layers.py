@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from deploy.micropython.image import compile_into, sources
 from docs.drawing import floors, uses
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -152,3 +153,10 @@ def test_tasks_belong_to_services_and_waits_do_not_swallow_cancellations(name):
 
 def is_method_call(node):
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+
+
+def test_what_boards_run_compiles_there_and_names_what_is_there(tmp_path):
+    compile_into(tmp_path)  # which says what does not
+    assert (tmp_path / "firmware" / "device.mpy").exists()
+    wanted = [path for path, _ in sources() if path.name != "microdot.py"]
+    assert [path for path in wanted if "from argparse import" in path.read_text()] == []

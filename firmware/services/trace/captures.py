@@ -7,10 +7,28 @@ from firmware.services.trace.ring import Cursor
 from hal.runtime.annotations import Iterator
 
 CSV_TYPE = "text/csv; charset=utf-8"
-COLUMNS = (
-    *("n", "time", "atUs", "lane", "source", "uid", "func", "question", "answer", "cause", "exception", "heardUid"),
-    *("queuedMs", "firstByteUs", "lineUs", "shared", "baudRate", "charFormat", "frameMode", "thrown"),
-)
+COLUMNS = [
+    "n",
+    "time",
+    "atUs",
+    "lane",
+    "source",
+    "uid",
+    "func",
+    "question",
+    "answer",
+    "cause",
+    "exception",
+    "heardUid",
+    "queuedMs",
+    "firstByteUs",
+    "lineUs",
+    "shared",
+    "baudRate",
+    "charFormat",
+    "frameMode",
+    "thrown",
+]
 
 _PART = 4096  # bytes that are made at once at least
 
