@@ -40,6 +40,7 @@ DRIVERS = {  # (part, driver) -> (module, class)
     ("clock", "rtc"): ("hal.micropython.clock", "RtcClock"),
     ("clock", "simulated"): ("hal.simulated.clock", "SimulatedClock"),
     ("modem", "at"): ("hal.linux.modem", "AtModem"),
+    ("modem", "uart"): ("hal.micropython.modem", "UartModem"),
     ("modem", "simulated"): ("hal.simulated.modem.part", "SimulatedModem"),
     ("button", "gpio"): ("hal.linux.button", "GpioButton"),
     ("button", "pin"): ("hal.micropython.button", "PinButton"),

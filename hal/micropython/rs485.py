@@ -4,6 +4,7 @@ import asyncio
 
 from hal.fields import Boolean, Choice, Field, Integer, Nullable, Object
 from hal.micropython.checksums import ascii_frame, crc16, lrc
+from hal.micropython.uart import hear, take
 from hal.rs485.framing import ASCII, Line
 from hal.rs485.port import PortFailed, Rs485Port
 from hal.runtime import log, now_us
@@ -111,24 +112,16 @@ class UartPort(Rs485Port):
             self._pin.value(sending is self._options["sendHigh"])
 
     async def _hear(self, uart: Any) -> None:
-        reader = asyncio.StreamReader(uart)
         try:
-            while True:
-                await reader.read(0)  # until something has arrived; how much, the UART knows
-                self._take(uart)
+            await hear(uart, self._received)
         except OSError as exc:
             self._lost(str(exc))
-
-    def _take(self, uart: Any) -> None:
-        count = uart.any()
-        if count:  # reading more than there is would wait for a character
-            self._received(uart.read(count))
 
     def _poll(self) -> None:
         if self._uart is None:
             return
         try:
-            self._take(self._uart)
+            take(self._uart, self._received)
         except OSError as exc:
             self._lost(str(exc))
 

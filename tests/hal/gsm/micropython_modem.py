@@ -1,4 +1,4 @@
-"""Runs on MicroPython: the modem's driver on a tty whose other end the test has. Prints what came of it as JSON."""
+"""Runs on MicroPython: the modem's driver on a UART whose other end the test has. Prints what came of it as JSON."""
 
 import asyncio
 import json
@@ -7,39 +7,10 @@ import sys
 from hal.contracts import PartError
 from hal.debounce import Debounce
 from hal.gsm import modem
-from hal.gsm.at import AtPort
-from hal.gsm.modem import GsmModem
+from hal.micropython.modem import UartModem
 
 modem.POLL_SEC = 0.05
 modem.LEAST_SEC = 0.01
-
-
-class FileAtPort(AtPort):
-    def __init__(self, path, unsolicited, gone):
-        super().__init__(unsolicited, gone)
-        self.file = open(path, "r+b")  # noqa: SIM115 - closed by _release
-        self.reading = asyncio.create_task(self.read())
-
-    async def read(self):
-        reader = asyncio.StreamReader(self.file)
-        while True:
-            self._received(await reader.read(1))
-
-    def _send(self, data):
-        self.file.write(data)
-
-    def _release(self):
-        self.reading.cancel()
-        self.file.close()
-
-
-class FileModem(GsmModem):
-    def __init__(self, path, state_dir):
-        super().__init__(state_dir)
-        self.path = path
-
-    def _open(self, unsolicited, gone):
-        return FileAtPort(self.path, unsolicited, gone)
 
 
 async def status_of(part):
@@ -54,8 +25,8 @@ async def status_of(part):
 
 
 async def main():
-    path, state_dir, pin, phone = sys.argv[1:5]
-    part = FileModem(path, state_dir)
+    state_dir, pin, phone = sys.argv[1:4]
+    part = UartModem(UartModem.OPTIONS.check({"uart": 2, "tx": 8, "rx": 9}), state_dir)
     part.configure("internet", "me", "secret", pin)
     await part.start()
     status = await asyncio.wait_for(status_of(part), 20)

@@ -13,7 +13,8 @@ from hal.gsm import state as modem_state
 from hal.gsm.at import AtError, AtPort
 from hal.linux.modem import AtModem, TtyAtPort
 from hal.simulated.modem.fake import FakeModem
-from tests.micropython import MICROPYTHON, NEEDS_MICROPYTHON, ROOT, environment
+from tests.machine.starter import environment, point
+from tests.micropython import MICROPYTHON, NEEDS_MICROPYTHON, ROOT
 
 PHONE = "+380501234567"
 
@@ -725,9 +726,10 @@ async def test_a_probe_works_while_the_modem_is_in_use(make):
 async def test_on_micropython_the_same_driver_unlocks_the_card_and_sends_messages(make):
     rig = await make(pin="1234")
     script = ROOT / "tests" / "hal" / "gsm" / "micropython_modem.py"
-    arguments = [str(script), str(rig.folder / "tty"), str(rig.folder), "1234", PHONE]
+    point(str(rig.folder / "uart2"), "tty")
+    arguments = [str(script), str(rig.folder), "1234", PHONE]
     run = await asyncio.create_subprocess_exec(
-        MICROPYTHON, *["-X", "heapsize=512K", *arguments], env=environment(), stdout=PIPE, stderr=PIPE
+        MICROPYTHON, *["-X", "heapsize=640K", *arguments], env=environment(str(rig.folder)), stdout=PIPE, stderr=PIPE
     )
     output, errors = await asyncio.wait_for(run.communicate(), 30)
     assert errors == b"", errors.decode()

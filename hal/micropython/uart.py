@@ -1,0 +1,20 @@
+"""What arrives on a UART, handed over as it comes."""
+
+import asyncio
+
+from hal.runtime.annotations import Any, Callable
+
+
+async def hear(uart: Any, received: Callable[[bytes], None]) -> None:
+    """Call `received` with all that arrives, for ever. OSError where the UART fails."""
+    reader = asyncio.StreamReader(uart)
+    while True:
+        await reader.read(0)  # until something has arrived; how much, the UART knows
+        take(uart, received)
+
+
+def take(uart: Any, received: Callable[[bytes], None]) -> None:
+    """Call `received` with what waits, if anything does. OSError."""
+    count = uart.any()
+    if count:  # reading more than there is would wait for a character
+        received(uart.read(count))
