@@ -36,6 +36,7 @@ DRIVERS = {  # (part, driver) -> (module, class)
     ("network", "linux"): ("hal.linux.net.network", "LinuxNetwork"),
     ("card", "linux"): ("hal.linux.storage.card", "LinuxCard"),
     ("card", "simulated"): ("hal.simulated.card", "SimulatedCard"),
+    ("card", "sd"): ("hal.micropython.card", "SdCard"),
     ("clock", "linux"): ("hal.linux.clock", "LinuxClock"),
     ("clock", "rtc"): ("hal.micropython.clock", "RtcClock"),
     ("clock", "simulated"): ("hal.simulated.clock", "SimulatedClock"),

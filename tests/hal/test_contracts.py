@@ -6,6 +6,7 @@ A rig makes a backend and does to its hardware what a hand would do: put a card 
 import asyncio
 import base64
 import os
+import pathlib
 import subprocess
 import sys
 import time
@@ -80,7 +81,15 @@ ON_MICROPYTHON = pytest.param("micropython", marks=NEEDS_MICROPYTHON)
 # Card
 
 
-class SimulatedSlot:
+class Written:
+    """A slot whose files are the host's."""
+
+    def write(self, name, text):
+        with open(os.path.join(self.part.root(), name), "w") as file:
+            file.write(text)
+
+
+class SimulatedSlot(Written):
     def __init__(self, folder):
         self.part = SimulatedCard(options(SimulatedCard), str(folder))
         self.insert, self.pull = self.part.insert, self.part.pull
@@ -93,7 +102,7 @@ class SimulatedSlot:
         pass
 
 
-class MountedBySystem:
+class MountedBySystem(Written):
     """A folder where "the system" mounts a file system in memory."""
 
     def __init__(self, folder):
@@ -114,7 +123,7 @@ class MountedBySystem:
         subprocess.run(["umount", "-l", self.folder], capture_output=True)
 
 
-class MountedByFirmware(Slot):
+class MountedByFirmware(Written, Slot):
     def __init__(self, folder, kind):
         super().__init__(folder, kind)
         self.part = self.make()
@@ -125,6 +134,36 @@ class MountedByFirmware(Slot):
 
     def protect(self):
         run("mount", "-o", "remount,ro", self.mount_point)
+
+
+class OnMicroPython:
+    """An image that stands for the card in the slot of a simulated microcontroller."""
+
+    def __init__(self, interpreter):
+        self._interpreter = interpreter
+        self._slot = pathlib.Path(interpreter.folder) / "card"
+        self._card = self._slot.with_name("card out of the slot")
+        self._slot.unlink(missing_ok=True)
+        interpreter.ask(f"here.format({str(self._slot)!r}, 2048)")
+        self.pull()
+        interpreter.ask("here.look_soon()")
+        interpreter.ask("machine.Pin(5, machine.Pin.IN, machine.Pin.PULL_UP).value(1)")
+        self.part = RemotePart(interpreter, contracts.Card, "card", "sd", {"protectPin": 5})
+
+    def insert(self):
+        self._card.rename(self._slot)
+
+    def pull(self):
+        self._slot.rename(self._card)
+
+    def protect(self):
+        self._interpreter.ask("machine.Pin.drive(5, 0)")
+
+    def write(self, name, text):
+        self._interpreter.ask(f"here.write({self.part.root() + '/' + name!r}, {text!r})")
+
+    def clean(self):
+        pass
 
 
 def card_rig(name, folder):
@@ -141,10 +180,13 @@ def card_rig(name, folder):
     return MountedByFirmware(folder, kind)
 
 
-@pytest.fixture(params=["simulated", "linux folder", "linux device vfat", "linux device ext4"])
+@pytest.fixture(params=["simulated", "linux folder", "linux device vfat", "linux device ext4", ON_MICROPYTHON])
 async def slot(request, tmp_path, monkeypatch):
     monkeypatch.setattr(card, "LOOK_PAUSE", 600.0)  # nothing is noticed because time has passed
-    rig = card_rig(request.param, tmp_path)
+    if request.param == "micropython":
+        rig = OnMicroPython(request.getfixturevalue("interpreter"))
+    else:
+        rig = card_rig(request.param, tmp_path)
     await rig.part.start()
     yield rig
     await rig.part.stop()
@@ -175,8 +217,7 @@ async def test_a_card_that_is_put_in_holds_files(slot):
     await mounted(slot)
     assert slot.part.insertions == insertions + 1
     slot.part.before_write(10)
-    with open(os.path.join(slot.part.root(), "file"), "w") as file:
-        file.write("ten bytes.")
+    slot.write("file", "ten bytes.")
     status = slot.part.status()
     assert status["present"] and 0 < status["freeBytes"] <= status["totalBytes"]
     assert "\n" not in await slot.part.probe()
@@ -193,6 +234,9 @@ async def test_an_ejected_card_is_gone_until_it_is_put_in_again(slot):
         await slot.part.eject()
     if isinstance(slot, Slot):
         slot.remove()
+    if isinstance(slot, OnMicroPython):
+        slot.pull()
+        await asyncio.sleep(0.1)  # it has no pin that tells at once
     insertions = slot.part.insertions
     slot.insert()
     await mounted(slot)

@@ -1,8 +1,9 @@
 """The tests' module `machine`: what a board's is, whose UART is a pty, on MicroPython's unix port.
 
 A folder stands for the hardware, the environment's MACHINE_DIR: `uart1` is the tty of UART 1, `world` the TCP port at
-which the simulated Modbus world is told what a pty cannot carry (tests/machine/starter.py), `rtc` how far the RTC is
-from the host's clock, `watchdog` when the watchdog bites, `reset-cause` why the board was reset.
+which the simulated Modbus world is told what a pty cannot carry (tests/machine/starter.py), `card` the blocks of the SD
+card that is in, `rtc` how far the RTC is from the host's clock, `watchdog` when the watchdog bites, `reset-cause` why
+the board was reset.
 """
 
 import io
@@ -143,6 +144,38 @@ class UART(io.IOBase):
 
     def ioctl(self, request, argument):
         return self._file.fileno() if request == _GET_FILENO else 0
+
+
+class SDCard:
+    """A card whose blocks are those of the file `card`, in the slot as long as that is there."""
+
+    def __init__(self, slot=1, **settings):
+        self._path = f"{_FOLDER}/card"
+        self._size = self._blocks()
+
+    def _blocks(self):
+        try:
+            return os.stat(self._path)[6] // 512
+        except OSError:
+            raise OSError(19) from None
+
+    def readblocks(self, block, buffer):
+        self._blocks()
+        with open(self._path, "rb") as file:
+            file.seek(block * 512)
+            file.readinto(buffer)
+
+    def writeblocks(self, block, buffer):
+        self._blocks()
+        with open(self._path, "r+b") as file:
+            file.seek(block * 512)
+            file.write(buffer)
+
+    def ioctl(self, request, argument):
+        return {4: self._size, 5: 512}.get(request, 0)
+
+    def deinit(self):
+        pass
 
 
 class RTC:

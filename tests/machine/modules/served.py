@@ -9,6 +9,7 @@ import json
 import sys
 
 import machine
+import vfs
 
 from hal.board import make_part
 from hal.rs485.framing import Line
@@ -36,6 +37,23 @@ class Here:
     def watch(self, attribute):
         """Have calls of an attribute be told."""
         setattr(Here.part, attribute, lambda *arguments: _say(None, "called", [attribute, arguments]))
+
+    def format(self, path, blocks):
+        """Make a card with FAT."""
+        with open(path, "wb") as file:
+            file.seek(blocks * 512 - 1)
+            file.write(b"\0")
+        vfs.VfsFat.mkfs(machine.SDCard())
+
+    def look_soon(self):
+        """Have a card be noticed at once."""
+        import hal.micropython.card
+
+        hal.micropython.card.LOOK_SEC = 0.005
+
+    def write(self, path, text):
+        with open(path, "w") as file:
+            file.write(text)
 
     def press(self, pin, milliseconds):
         """Press a button that pulls a pin down, for so long by the part's clock."""
