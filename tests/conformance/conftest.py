@@ -8,10 +8,12 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import socket
 import subprocess
 import sys
+import time
 import urllib.parse
 
 import pytest
@@ -24,10 +26,13 @@ PASSWORD = os.environ.get("MC252_PASSWORD", "mc252-sim")
 class Device:
     """A device's address, and ways to ask it."""
 
-    def __init__(self, url: str):
+    def __init__(self, url: str, modbus: "int | None" = None, runtime: str = "url"):
         parts = urllib.parse.urlsplit(url)
         self.host = parts.hostname
         self.port = parts.port or 80
+        self.modbus = modbus  # port of Modbus TCP, None where that is not known
+        self.runtime = runtime
+        self._token = None
 
     def connect(self) -> "Wire":
         """A raw connection."""
@@ -38,6 +43,38 @@ class Device:
         with self.connect() as wire:
             wire.request(method, path, body, dict(headers or {}, Connection="close"), host)
             return wire.answer(method)
+
+    def call(self, method, path, body=None, status=200):
+        """The JSON of an answer to a logged-in client, which must have this status."""
+        if self._token is None:
+            self._token = self.token()
+        headers = {"Authorization": "Bearer " + self._token}
+        got, answer, _ = self.ask(method, path, None if body is None else json.dumps(body), headers)
+        assert got == status, answer
+        return answer
+
+    def state(self, key):
+        """What the device says of a part, which it must have; else the test is skipped."""
+        state = self.call("GET", f"/api/state/get/?{key}")[key]
+        if state is None:
+            assert self.runtime != "cpython"
+            assert self.runtime == "url" or key in lacking(), f"docs/micropython.md does not say that it lacks {key}"
+            pytest.skip(f"the device has no {key}")
+        return state
+
+    def restart(self):
+        """Have it restart, and wait until it answers anew."""
+        before = self.state("system")["uptimeSec"]
+        assert self.call("POST", "/api/cmd/reboot/", {}) == {}
+        self._token = None
+        for _ in range(300):
+            try:
+                if self.state("system")["uptimeSec"] < max(before, 3):
+                    return
+            except (OSError, AssertionError):
+                self._token = None
+            time.sleep(0.1)
+        raise AssertionError("it has not come back")
 
     def digest(self, password=PASSWORD, user=USER):
         """What to send as password, for a new salt."""
@@ -123,6 +160,12 @@ class Wire:
         return body
 
 
+def lacking():
+    """The parts that docs/micropython.md says are skipped there."""
+    text = (ROOT / "docs" / "micropython.md").read_text()
+    return re.findall(r"^\| `(\w+)` \|", text.split("## What is skipped there")[1].split("\n## ")[0], re.MULTILINE)
+
+
 def free_port():
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
@@ -136,9 +179,9 @@ def micropython() -> "str | None":
 
 
 def start(runtime, state):
-    """(process, URL) of the firmware on a runtime."""
-    port = free_port()
-    http, modbus_tcp = f"127.0.0.1:{port}", "127.0.0.1:0"
+    """(process, device) of the firmware on a runtime."""
+    port, modbus = free_port(), free_port()
+    http, modbus_tcp = f"127.0.0.1:{port}", f"127.0.0.1:{modbus}"
     if runtime == "cpython":
         arguments = ["--state-dir", str(state), "--http", http, "--modbus-tcp", modbus_tcp]
         command = [sys.executable, "-m", "firmware", *arguments, "--board", "board-configs/simulated.json"]
@@ -149,7 +192,7 @@ def start(runtime, state):
         command = [sys.executable, "-m", "tests.machine.starter", str(state), board, http, modbus_tcp]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline().startswith("http://")
-    return process, f"http://127.0.0.1:{port}"
+    return process, Device(f"http://127.0.0.1:{port}", modbus, runtime)
 
 
 @pytest.fixture(scope="session", params=["url"] if "MC252_URL" in os.environ else ["cpython", "micropython"])
@@ -158,9 +201,9 @@ def device(request, tmp_path_factory):
     if request.param == "url":
         yield Device(os.environ["MC252_URL"])
         return
-    process, url = start(request.param, tmp_path_factory.mktemp(request.param))
+    process, device = start(request.param, tmp_path_factory.mktemp(request.param))
     try:
-        yield Device(url)
+        yield device
     finally:
         process.terminate()
         process.communicate(timeout=10)
