@@ -50,6 +50,33 @@ MISTAKES = {  # what it is: (file, what stands there, what is put in its place)
         "Gsm(self.board.modem,",
         "Gsm(self.board.card,",
     ),
+    "what a thread is to do gets a wrong argument": (
+        SERVICES + "card/files.py",
+        "Volume.read, split_path(path), block_idx",
+        "Volume.read, path, block_idx",
+    ),
+    "a handler takes one thing of a service's answer for another": (
+        ENDPOINTS + "card.py",
+        "b64encode(data)",
+        "b64encode(block_count)",
+    ),
+    "a request is made of a wrong type": (
+        ENDPOINTS + "bus/modbus.py",
+        'submit(body["uid"], fields,',
+        "submit(fields, fields,",
+    ),
+    "updates are built with another part": (
+        "firmware/device.py",
+        "                self.board.clock,",
+        "                self.board.card,",
+    ),
+    "a field is declared without a kind": (
+        ENDPOINTS + "time.py",
+        'Field("datetime", Text(64, 1),',
+        'Field("datetime", 64,',
+    ),
+    "a rule that is none": (SERVICES + "settings/table.py", "rule=daylight", "rule=True"),
+    "a clock that tells nothing": (SERVICES + "access/login.py", "Throttle(clock)", "Throttle(print)"),
     "a row of a setting is misspelt": (SERVICES + "routing/forwarding.py", 'row["inFlight"]', 'row["inflight"]'),
 }
 

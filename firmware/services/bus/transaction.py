@@ -3,6 +3,7 @@
 import asyncio
 
 from hal.rs485.framing import Line, question_key
+from hal.runtime.annotations import Callable
 
 INTERACTIVE, GATEWAY, SEARCH = range(3)  # lanes of the bus
 LANE_NAMES = ("interactive", "gateway", "search")
@@ -59,7 +60,7 @@ class Transaction:
         self.latency = 0.0  # seconds from the end of the question to the begin of the answer
         self.heard: list = []  # unit ids of other frames heard meanwhile
         self.done = asyncio.Event()
-        self.on_end: object = None
+        self.on_end: Callable[[], None] | None = None
         self.sharers: list = []  # transactions that get the same answer
 
     def answered(self, pdu: bytes, now: int) -> None:
@@ -78,4 +79,4 @@ class Transaction:
         self.ended = now
         self.done.set()
         if self.on_end is not None:
-            self.on_end()  # type: ignore[operator]
+            self.on_end()

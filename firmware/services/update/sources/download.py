@@ -207,7 +207,7 @@ class Download:
         finally:
             stream.close()
 
-    async def _receive(self, stream: "WebStream | CardStream", size: int, progress: Callable[[int], None]) -> None:
+    async def _receive(self, stream: WebStream | CardStream, size: int, progress: Callable[[int], None]) -> None:
         try:
             file = await offload(_open, self.path, "r+b" if stream.offset else "wb")
             file.seek(stream.offset)
@@ -221,7 +221,7 @@ class Download:
             raise Refused("UPDATE_CUT_SHORT", "the server broke off")
 
     async def _write_blocks(
-        self, stream: "WebStream | CardStream", file: IO[bytes], size: int, progress: Callable[[int], None]
+        self, stream: WebStream | CardStream, file: IO[bytes], size: int, progress: Callable[[int], None]
     ) -> int:
         have, waiting = stream.offset, bytearray()
         try:
