@@ -22,6 +22,8 @@ import sys
 import tarfile
 import tempfile
 
+from firmware.services.search.builtin import PREFIX
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 WEB = ROOT / "firmware" / "web"
 SITE = WEB / "site"
@@ -96,14 +98,27 @@ def library_files(kept: pathlib.Path = KEPT) -> "dict[str, bytes]":
                     text = archive.extractfile("package/" + inside).read().decode()  # type: ignore[union-attr]
                     text = re.sub(r"\n//# sourceMappingURL=.*\s*$", "\n", text)
                     text = _IMPORT.sub(lambda found: f'{found[1]}"./{places[found[3]]}"', text)
-                    files["lib/" + name] = (text + library.get("appended", {}).get(name, "")).encode()
+                    files["lib/" + name] = text.encode()
     return files
 
 
 def own_files() -> "dict[str, bytes]":
     """The console's own files by their paths on the site, index.html left out."""
     paths = [path for path in WEB.rglob("*") if path.suffix in (".js", ".css", ".svg") and SITE not in path.parents]
-    return {path.relative_to(WEB).as_posix(): path.read_bytes() for path in sorted(paths)}
+    files = {path.relative_to(WEB).as_posix(): stripped(path.read_text()).encode() for path in sorted(paths)}
+    return dict(files, **{"templates.js": f"export default {json.dumps(templates())};\n".encode()})
+
+
+def stripped(text: str) -> str:
+    """Our own source without what only its readers need: comments on lines of their own or behind code, indentation."""
+    text = re.sub(r"^ */[*].*?[*]/$|^ *//[^\n]*$| // [^\"`\n]*$", "", text, flags=re.S | re.M)
+    return re.sub(r"\n\s*", "\n", text)
+
+
+def templates() -> "list[dict[str, str]]":
+    """The device templates that come with the firmware, as the API names them."""
+    found = sorted((ROOT / "firmware" / "templates").glob("*.json"))
+    return [{"path": PREFIX + path.name, "title": json.loads(path.read_text())["meta"]["title"]} for path in found]
 
 
 def make_site(site: pathlib.Path = SITE, kept: pathlib.Path = KEPT) -> int:

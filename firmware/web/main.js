@@ -9,11 +9,18 @@ import { refresh } from "./state.js";
 import { countdown, language, speak, t } from "./texts.js";
 import { Mark, html } from "./ui.js";
 import { Login } from "./pages/login.js";
+import { Restarting, restarting } from "./parts/restart.js";
 
 const PAGES = {
   overview: () => import("./pages/overview.js"),
+  bus: () => import("./pages/bus.js"),
+  search: () => import("./pages/search.js"),
+  card: () => import("./pages/card.js"),
+  settings: () => import("./pages/settings.js"),
+  system: () => import("./pages/system.js"),
+  start: () => import("./pages/first-start.js"),
 };
-const MENU = ["overview"];
+const MENU = ["overview", "bus", "search", "card", "settings", "system"];
 const GUEST_MS = 2000;
 
 const place = () => location.hash.replace(/^#\/?/, "").split("?")[0].split("/");
@@ -108,10 +115,10 @@ function Frame() {
     <header class="top">
       <a class="name" href="#/overview"><img src=${new URL("icon.svg", import.meta.url).href} alt="" width="24" height="24" />MC252</a>
       ${inside && html`<${Menu} />`}
-      <div class="who">${inside && html`<${Level} />`}</div>
+      <div class="who">${inside && html`<${Level} />`}<${Languages} /></div>
     </header>
     <${Notices} />
-    <main id="main" tabindex="-1">${inside ? html`<${Open} />` : html`<${Login} />`}</main>`;
+    <main id="main" tabindex="-1">${restarting.value ? html`<${Restarting} />` : inside ? html`<${Open} />` : html`<${Login} />`}</main>`;
 }
 
 start();

@@ -12,7 +12,8 @@ const DEFAULT_TTL_SEC = 600;
 export const access = signal(null);
 
 /** Why there is a login to be seen: "" at first, ENDED, RESTARTED, BUTTON_OVER. */
-export const ended = signal("");
+export const ended = signal(sessionStorage.getItem("ended") ?? "");
+sessionStorage.removeItem("ended");
 
 /** Whether the device has no password yet, so that it wants to be set up; null while that is not known. */
 export const isNew = signal(null);

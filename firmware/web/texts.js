@@ -3,7 +3,7 @@
 import { signal } from "./lib/signals.js";
 import en from "./texts/en.js";
 
-const FILES = {};
+const FILES = { uk: () => import("./texts/uk.js") };
 const KEPT = "language";
 
 export const language = signal("en");
@@ -17,9 +17,6 @@ export function t(key, values) {
 
 /** Whether there is a text of this key. */
 export const has = (key) => key in en;
-
-/** The texts about the fields of the settings: in Ukrainian; in English the device itself has them. */
-export const helpOf = (path) => texts.value.help?.[path];
 
 /** Show the page in a language; one that has no texts is shown in English. */
 export async function speak(wanted) {

@@ -21,17 +21,18 @@ def test_one_logs_in_where_the_browser_gives_no_cryptography(console, width):
     expect(one.page.get_by_role("navigation")).to_be_visible()
 
 
-@pytest.mark.parametrize("text", ["", "abc", "é" * 40, "x" * 55, "x" * 56, "x" * 64, "пароль" * 40])
-def test_sha1_of_the_page_is_sha1(console, text):
+def test_sha1_of_the_page_is_sha1(console):
+    texts = ["", "abc", "é" * 40, "x" * 55, "x" * 56, "x" * 64, "пароль" * 40]
     one = console().open()
     found = one.page.evaluate(
-        """async (text) => {
+        """async (texts) => {
             const base = document.querySelector("script[type=module]").src;
-            return (await import(new URL("sha1.js", base).href)).sha1(text);
+            const { sha1 } = await import(new URL("sha1.js", base).href);
+            return texts.map(sha1);
         }""",
-        text,
+        texts,
     )
-    assert found == hashlib.sha1(text.encode()).hexdigest()
+    assert found == [hashlib.sha1(text.encode()).hexdigest() for text in texts]
 
 
 def test_a_wrong_password_is_said_where_it_was_typed(console):
@@ -46,11 +47,12 @@ def test_the_button_lets_in_with_the_minutes_that_are_left(own_device, console):
     expect(one.page.get_by_text("Or press the button")).to_be_visible()
     own_device.control("button press")
     expect(one.page.get_by_text("by the button")).to_be_visible()
-    expect(one.page.get_by_text("9:5")).to_be_visible()
+    expect(one.page.locator(".level time")).to_contain_text("9:5")
 
 
 def test_logging_out_ends_it_at_the_device_too(console, device):
     one = console().login()
+    expect(one.page.get_by_role("navigation")).to_be_visible()
     token = one.page.evaluate("sessionStorage.getItem('token')")
     one.page.get_by_role("button", name="Log out").click()
     expect(one.page.get_by_label("Password")).to_be_visible()

@@ -12,6 +12,10 @@ import pytest
 from deploy.console import build
 from tests.micropython import ROOT
 
+IMPORT = re.compile(
+    r"""(?:^|;)(?:(?:import|export)\b[^"';=(]*from|import)\s*["']([^"']+)["']|\bimport\(["']([^"']+)["']\)""", re.M
+)
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
@@ -40,7 +44,7 @@ def test_every_import_leads_to_a_file_that_is_served(site):
     files = served(site)
     for path, content in files.items():
         if path.endswith(".js"):
-            for found in re.findall(r"""(?:from|import)\s*\(?\s*["']([^"']+)["']""", content.decode()):
+            for found in filter(None, [one or other for one, other in IMPORT.findall(content.decode())]):
                 assert found.startswith("."), f"{path} imports {found}"
                 assert os.path.normpath(os.path.join(os.path.dirname(path), found)) in files, f"{path}: {found}"
 

@@ -78,13 +78,14 @@ function Line({ bus, devices }) {
       <${Count} name=${t("bus.timeouts")} value=${number(bus.timeouts)} kind=${bus.timeouts ? "warn" : ""} />
       <${Count} name=${t("bus.crc")} value=${number(bus.crcErrors)} kind=${bus.crcErrors ? "warn" : ""} />
       <${Count} name=${t("bus.exceptions")} value=${number(bus.exceptions)} />
-      <${Count} name=${t("bus.units")} value=${number(all.length - down)} />
+      <${Count} name=${t("bus.answering")} value=${number(all.length - down)} />
       <${Count} name=${t("bus.down")} value=${number(down)} kind=${down ? "bad" : ""} />
     </div>
     <${Plot}
       series=${[t("bus.load.plot"), t("bus.failures.plot")]}
       data=${points.current}
-      range=${(self, low, high) => [0, Math.max(10, high * 1.1)]}
+      low=${0}
+      high=${10}
       label=${t("bus.plot", { percent: bus.loadPercent })}
       height=${150}
     />
@@ -143,7 +144,7 @@ function Cloud({ callback, activation }) {
     ${all.map(
       ([key, one]) => html`<${Facts}
         rows=${[
-          [t("s." + key), html`<${Mark} kind=${one.connected ? "good" : "bad"}>${t(one.connected ? "cloud.up" : "cloud.down")}<//> ${duration(one.sinceSec)}`],
+          [t("set." + key), html`<${Mark} kind=${one.connected ? "good" : "bad"}>${t(one.connected ? "cloud.up" : "cloud.down")}<//> ${duration(one.sinceSec)}`],
           [t("cloud.server"), html`<code>${one.server}</code>`],
           !one.connected && one.attempts > 0 && [t("cloud.attempts"), number(one.attempts)],
           one.lastError && [t("cloud.error"), one.lastError],
