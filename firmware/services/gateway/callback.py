@@ -8,7 +8,7 @@ import asyncio
 
 from firmware.services import shapes
 from firmware.services.gateway.session import ModbusSession
-from firmware.services.routing.mbap import MbapStream
+from firmware.services.routing.mbap import MbapFrames
 from firmware.services.routing.own_registers import OwnRegisters
 from firmware.services.routing.router import ModbusRouter
 from hal.runtime import (
@@ -122,7 +122,9 @@ class CloudConnection(Service):
             log_exception(exc)
             return
         keep_alive(writer, self._settings["keepAliveSec"])
-        self._session = ModbusSession(MbapStream(reader), writer, self._router, self._to_cloud, self._clock, self._name)
+        self._session = ModbusSession(
+            MbapFrames(), reader, writer, self._router, self._to_cloud, self._clock, self._name
+        )
         self._since = self._clock()
         self._last_error = None
         self._connected.set()

@@ -8,10 +8,10 @@ import asyncio
 from firmware.services import shapes
 from firmware.services.gateway.datagrams import ModbusDatagrams
 from firmware.services.gateway.door import Door
-from firmware.services.gateway.rtu import RtuStream
+from firmware.services.gateway.rtu import RtuFrames
 from firmware.services.gateway.session import ModbusSession
 from firmware.services.problems import Problems
-from firmware.services.routing.mbap import MbapStream
+from firmware.services.routing.mbap import MbapFrames
 from firmware.services.routing.router import ModbusRouter
 from hal.ip_addresses import lies_in, parse_network, source_of
 from hal.runtime import abort_stream, bind_datagrams, listen, log, log_exception, now_ms, peer_address
@@ -89,17 +89,19 @@ class ModbusGateway(Service):
         return door
 
     async def _listen_tcp(self, host: str, port: int) -> asyncio.Server:
-        return await listen(lambda reader, writer: self._accept(MbapStream(reader), writer), host, port)
+        return await listen(lambda reader, writer: self._accept(MbapFrames(), reader, writer), host, port)
 
     async def _listen_rtu(self, host: str, port: int) -> asyncio.Server:
-        return await listen(lambda reader, writer: self._accept(RtuStream(reader), writer), host, port)
+        return await listen(lambda reader, writer: self._accept(RtuFrames(), reader, writer), host, port)
 
     async def _listen_udp(self, host: str, port: int) -> ModbusDatagrams:
         datagrams = ModbusDatagrams(await bind_datagrams(host, port), self._router, self._admits)
         self.keep_running(datagrams.serve())
         return datagrams
 
-    async def _accept(self, frames: MbapStream | RtuStream, writer: asyncio.StreamWriter) -> None:
+    async def _accept(
+        self, frames: MbapFrames | RtuFrames, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         address = peer_address(writer)
         origin = self._origin(address)
         if not self._admits(address) or not self._has_room(origin):
@@ -107,7 +109,7 @@ class ModbusGateway(Service):
             log(f"Modbus TCP: {why} {address}")
             abort_stream(writer)
             return
-        session = ModbusSession(frames, writer, self._router, clock=self._clock, origin="tcp " + address)
+        session = ModbusSession(frames, reader, writer, self._router, clock=self._clock, origin="tcp " + address)
         self._sessions[session] = asyncio.current_task()
         self._origins[session] = origin
         try:

@@ -4,13 +4,9 @@ No silence tells on a stream where a frame ends: its function does (application 
 else the end of what has come.
 """
 
-import asyncio
-
 from firmware.services.routing.mbap import BadFrame
-from hal.runtime import MICROPYTHON
 
 FRAME_MAX = 256  # bytes: serial line specification, section 2.5.1.1
-_READ_SIZE = 512 if MICROPYTHON else 2048
 _POLYNOMIAL = 0xA001  # of the CRC, section 6.2.2
 
 _LENGTHS = {1: 8, 2: 8, 3: 8, 4: 8, 5: 8, 6: 8, 7: 4, 11: 4, 12: 4, 17: 4, 22: 10, 24: 6}  # bytes of a request
@@ -27,36 +23,25 @@ def crc(data: bytes) -> bytes:
     return bytes([value & 0xFF, value >> 8])
 
 
-class RtuStream:
-    """Cuts the bytes of a stream into requests, as MbapStream does; there are no transaction ids: all are 0."""
+class RtuFrames:
+    """Cuts what comes on a stream into requests, as MbapFrames does; there are no transaction ids: all are 0."""
 
     in_flight = 1  # answers carry nothing that tells whose they are
 
-    def __init__(self, reader: asyncio.StreamReader):
-        self._reader = reader
+    def __init__(self) -> None:
         self._buffer = b""
 
-    async def next(self) -> tuple[int, int, bytes] | None:
-        """The next request, None at the end of the stream; BadFrame where the CRC is wrong."""
-        if self._buffer:
-            await asyncio.sleep(0)
-        adu = self._cut(b"")
-        while adu is None:
-            data = await self._reader.read(_READ_SIZE)
-            if not data:
-                return None
-            adu = self._cut(data)
-        return 0, adu[0], adu[1:-2]
+    def feed(self, data: bytes) -> None:
+        """Bytes have come."""
+        self._buffer += data
 
-    def frame(self, tid: int, uid: int, pdu: bytes) -> bytes:
-        """An ADU."""
-        adu = bytes([uid]) + pdu
-        return adu + crc(adu)
+    def size(self) -> int:
+        """Bytes that wait to be cut."""
+        return len(self._buffer)
 
-    def _cut(self, data: bytes) -> bytes | None:
-        """Take the first whole request out of the buffer, to which new data is added."""
-        data = self._buffer + data
-        self._buffer = data
+    def cut(self) -> tuple[int, int, bytes] | None:
+        """The first whole request, None where there is none; BadFrame where the CRC is wrong."""
+        data = self._buffer
         length = _length(data)
         whole = len(data) if length is None else length
         if not 4 <= whole <= FRAME_MAX or len(data) < whole:
@@ -68,7 +53,12 @@ class RtuStream:
                 return None  # the rest of it is still to come
             raise BadFrame("the CRC is wrong")
         self._buffer = data[whole:]
-        return data[:whole]
+        return 0, data[0], data[1 : whole - 2]
+
+    def frame(self, tid: int, uid: int, pdu: bytes) -> bytes:
+        """An ADU."""
+        adu = bytes([uid]) + pdu
+        return adu + crc(adu)
 
 
 def _length(data: bytes) -> int | None:

@@ -26,46 +26,29 @@ def parse(data: bytes) -> tuple[int, int, bytes] | None:
     return data[0] << 8 | data[1], data[6], data[HEADER:]
 
 
-class MbapStream:
-    """Cuts the bytes of a stream into (transaction id, unit id, PDU)."""
+class MbapFrames:
+    """Cuts what comes on a stream into requests."""
 
-    in_flight = 16  # requests of one client that wait for their answers; the next is read when one is answered
+    in_flight = 16  # requests of one client that wait for their answers; the next is taken when one is answered
 
-    def __init__(self, reader: asyncio.StreamReader):
-        self._reader = reader
+    def __init__(self) -> None:
         self._buffer = b""
 
-    async def next(self) -> tuple[int, int, bytes] | None:
-        """The next frame, None at the end of the stream; BadFrame where the length is wrong.
+    def feed(self, data: bytes) -> None:
+        """Bytes have come."""
+        self._buffer += data
 
-        Frames of another protocol id are not for us and skipped. Whoever sends many at once has the event loop for one
-        of them at a time.
-        """
-        if self._buffer:
-            await asyncio.sleep(0)
-        while True:
-            adu = self._cut()
-            if adu is None:
-                data = await self._reader.read(_READ_SIZE)
-                if not data:
-                    return None
-                self._buffer += data
-                continue
-            request = parse(adu)
-            if request is not None:
-                return request
-            await asyncio.sleep(0)
+    def size(self) -> int:
+        """Bytes that wait to be cut."""
+        return len(self._buffer)
 
-    def frame(self, tid: int, uid: int, pdu: bytes) -> bytes:
-        """An ADU."""
-        return frame(tid, uid, pdu)
+    def is_waiting(self) -> bool:
+        """Whether a whole frame may wait to be cut."""
+        return len(self._buffer) > HEADER
 
-    def is_empty(self) -> bool:
-        """Whether nothing of a further frame has come."""
-        return not self._buffer
-
-    def _cut(self) -> bytes | None:
-        """Take the first whole ADU out of the buffer."""
+    def cut(self) -> tuple[int, int, bytes] | None:
+        """(transaction id, unit id, PDU) of the first whole frame, None where it is none for us; BadFrame where the
+        length is wrong. Frames of another protocol id are not for us and skipped."""
         data = self._buffer
         if len(data) < 6:
             return None
@@ -75,4 +58,40 @@ class MbapStream:
         if len(data) < 6 + length:
             return None
         self._buffer = data[6 + length :]
-        return data[: 6 + length]
+        return parse(data[: 6 + length])
+
+    def frame(self, tid: int, uid: int, pdu: bytes) -> bytes:
+        """An ADU."""
+        return frame(tid, uid, pdu)
+
+
+class MbapStream(MbapFrames):
+    """The frames on a stream, for whoever waits for one after the other."""
+
+    def __init__(self, reader: asyncio.StreamReader):
+        super().__init__()
+        self._reader = reader
+
+    async def next(self) -> tuple[int, int, bytes] | None:
+        """The next frame, None at the end of the stream; BadFrame as `cut`.
+
+        Whoever sends many at once has the event loop for one of them at a time.
+        """
+        if self._buffer:
+            await asyncio.sleep(0)
+        while True:
+            size = len(self._buffer)
+            answer = self.cut()
+            if answer is not None:
+                return answer
+            if len(self._buffer) < size:
+                await asyncio.sleep(0)
+                continue
+            data = await self._reader.read(_READ_SIZE)
+            if not data:
+                return None
+            self.feed(data)
+
+    def is_empty(self) -> bool:
+        """Whether nothing of a further frame has come."""
+        return not self._buffer

@@ -12,11 +12,12 @@ from firmware.services.routing.own_registers import OwnRegisters
 from firmware.services.transfers import Transfers
 from hal.fields import BadField
 from hal.rs485.framing import READ_ONLY
-from hal.runtime import now_ms
+from hal.runtime import call_after, now_ms, now_us
 from hal.runtime.annotations import Callable
 from hal.runtime.memory import MEMORY
 
 SERVER_BUSY = 6  # exception code of the application protocol specification, section 7
+ALONE_US = 500  # a request that comes so long after another does not come in the same turn
 CLIENT_MARGIN_SEC = 0.1  # an exception is on its way so long before its client gives up
 
 
@@ -39,7 +40,8 @@ class ModbusRouter:
         self._settings = settings
         self._transfers = transfers or Transfers(clock)
         self._clock = clock
-        self._turn = asyncio.Lock()
+        self._turns: list = []  # who waits for a turn
+        self._began = 0  # microsecond in which the last request began
         self.on_forwarded: Callable[[Transaction], None] | None = None  # called with each forwarded one that has ended
 
     def own_uid(self) -> int:
@@ -94,11 +96,31 @@ class ModbusRouter:
 
     # Modbus TCP
 
+    def begin(self, turn: Callable[[], None]) -> bool:
+        """Whether a request may begin now; if not, `turn()` is called when it may. Of all connections together one
+        begins in a turn of the event loop, in the order of their coming, so that a flood of them leaves the loop to
+        everybody else; who comes alone does not wait."""
+        now = now_us()
+        if not self._turns and now - self._began > ALONE_US:
+            self._began = now
+            return True
+        self._turns.append(turn)
+        if len(self._turns) == 1:
+            call_after(0, self._next_turn)
+        return False
+
+    def _next_turn(self) -> None:
+        turn = self._turns.pop(0)
+        self._began = now_us()
+        if self._turns:
+            call_after(0, self._next_turn)
+        turn()
+
     async def turn(self) -> None:
-        """Wait for a connection's turn: of all connections together one request is begun in a turn of the event loop,
-        in the order of their coming, so that a flood of them leaves the loop to everybody else."""
-        async with self._turn:
-            await asyncio.sleep(0)
+        """As `begin`, for whoever can wait."""
+        came = asyncio.Event()
+        if not self.begin(came.set):
+            await came.wait()
 
     def ask(
         self,

@@ -21,6 +21,8 @@ from hal.runtime.decimals import Decimal
 from hal.runtime.logs import log
 
 _threads = Threads(8)
+_FLOW_READ = 2048  # bytes
+_ALL = 1 << 20  # bytes, more than a reader holds
 _locked: dict = {}  # folder -> the open descriptor whose lock keeps others out
 
 
@@ -100,6 +102,46 @@ async def close_stream(writer: asyncio.StreamWriter) -> None:
 def abort_stream(writer: asyncio.StreamWriter) -> None:
     """Close a stream at once, dropping what has not left."""
     writer.transport.abort()
+
+
+def has_unsent(writer: asyncio.StreamWriter) -> bool:
+    """Whether something that was written has not left yet: it is time to `drain`."""
+    return writer.transport.get_write_buffer_size() > 0
+
+
+class _Flow:
+    """What comes on a stream, handed over in the turn of the loop in which it comes: `received(data)`."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, received: Callable[[bytes], None]):
+        self._reader = reader
+        self._writer = writer
+        self._received = received
+        limit_reads(writer, _FLOW_READ)
+
+    async def run(self) -> None:
+        """Hand over until the other end has closed; CONNECTION_ERRORS.
+
+        A task that waits for bytes runs one turn later than they come. So the reader that asyncio fills passes on what
+        it is fed, once what it has got before is out of it.
+        """
+        data = await self._reader.read(_ALL)
+        if data:
+            self._reader.feed_data = self._received  # type: ignore[method-assign, assignment]
+            self._received(data)
+            await self._reader.read(1)
+
+    def pause(self) -> None:
+        """Hand over no more, nearly at once."""
+        self._writer.transport.pause_reading()  # type: ignore[attr-defined]
+
+    def resume(self) -> None:
+        """Go on."""
+        self._writer.transport.resume_reading()  # type: ignore[attr-defined]
+
+
+def flow_of(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, received: Callable[[bytes], None]) -> Any:
+    """The flow of a stream: its `run()` calls `received(data)`, between `pause()` and `resume()` it does not."""
+    return _Flow(reader, writer, received)
 
 
 def peer_is_gone(writer: asyncio.StreamWriter) -> bool:

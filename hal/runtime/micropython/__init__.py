@@ -23,6 +23,7 @@ _ticks: int = time.ticks_ms()  # type: ignore[attr-defined]
 _sum_ms = 0
 _us_ticks: tuple[int, int] = time.ticks_ms(), time.ticks_us()  # type: ignore[attr-defined]
 _sum_us = 0
+_FLOW_READ = 512  # bytes
 
 
 def now_ms() -> int:
@@ -112,6 +113,43 @@ async def close_stream(writer: asyncio.StreamWriter) -> None:
 def abort_stream(writer: asyncio.StreamWriter) -> None:
     """Close a stream at once, dropping what has not left."""
     writer.s.close()  # type: ignore[attr-defined]
+
+
+def has_unsent(writer: asyncio.StreamWriter) -> bool:
+    """Whether something that was written has not left yet: it is time to `drain`."""
+    return bool(writer.out_buf)  # type: ignore[attr-defined]
+
+
+class _Flow:
+    """What comes on a stream, handed over as it comes: `received(data)`."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, received: Callable[[bytes], None]):
+        self._reader = reader
+        self._received = received
+        self._goes_on = asyncio.Event()
+        self._goes_on.set()
+
+    async def run(self) -> None:
+        """Hand over until the other end has closed; CONNECTION_ERRORS."""
+        while True:
+            data = await self._reader.read(_FLOW_READ)
+            if not data:
+                return
+            self._received(data)
+            await self._goes_on.wait()
+
+    def pause(self) -> None:
+        """Hand over no more."""
+        self._goes_on.clear()
+
+    def resume(self) -> None:
+        """Go on."""
+        self._goes_on.set()
+
+
+def flow_of(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, received: Callable[[bytes], None]) -> Any:
+    """The flow of a stream: its `run()` calls `received(data)`, between `pause()` and `resume()` it does not."""
+    return _Flow(reader, writer, received)
 
 
 def peer_is_gone(writer: asyncio.StreamWriter) -> bool:
