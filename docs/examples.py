@@ -40,6 +40,8 @@ REQUESTS = (
     ("GET", "/api/modbus/resp/?tid=TID&wait=5000", None),
     ("GET", "/api/modbus/trace/?uid=1&limit=1", None),
     ("GET", "/api/modbus/trace/capture/?format=csv&uid=1", None),
+    ("GET", "/api/events/?access", None),
+    ("POST", "/api/events/ticket/", {}),
     ("POST", "/api/modbus/find/start/", dict(LINE, uidFrom=1, uidTo=2)),
     ("GET", "/api/modbus/find/result/?list", None),
     ("POST", "/api/modbus/find/stop/", {}),
@@ -78,6 +80,7 @@ _STEADY = {  # member -> what stands in place of what differs from machine to ma
     "utc": "2030-06-01T12:00:00Z",
     "datetime": "2030-06-01T12:00:00",
     "elapsedMs": 12,
+    "ticket": "p5Yt0Qe9Wm2Zs7Rc4Xv1Kb8Nd3Lg6Jh0Fa5Su2Io9Ty4Rz",
     "time": "2030-06-01T12:00:00.123456Z",
     "atUs": 86400123456,
     "queuedMs": 0,
@@ -95,9 +98,8 @@ def ask(running) -> list[dict]:
             running.login()  # the request before has ended the session
         text = json.dumps(body).replace("PASSWORD", filled["PASSWORD"])
         given = None if body is None else json.loads(text)
-        answer = running.client.request(method, path.replace("TID", filled["TID"]), json=given)
-        content = content_of(answer)
-        asked.append({"method": method, "path": path, "body": given, "status": answer.status_code, "answer": content})
+        status, content = answer_of(running, method, path.replace("TID", filled["TID"]), given)
+        asked.append({"method": method, "path": path, "body": given, "status": status, "answer": content})
         if not isinstance(content, dict):
             continue
         if "salt" in content:
@@ -111,6 +113,15 @@ def ask(running) -> list[dict]:
     running.client.close()
     running.read_announcement()  # it has restarted
     return asked
+
+
+def answer_of(running, method: str, path: str, body) -> tuple[int, object]:
+    """Status and content of an answer; of a stream of events the first one."""
+    if not path.startswith("/api/events/?"):
+        answer = running.client.request(method, path, json=body)
+        return answer.status_code, content_of(answer)
+    with running.client.stream(method, path) as stream:
+        return stream.status_code, next(stream.iter_text())
 
 
 def content_of(answer):

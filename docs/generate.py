@@ -111,6 +111,9 @@ def endpoint_section(endpoint: Endpoint) -> list[str]:
             "",
             "Query: bare key names, none for all: " + ", ".join(f"`{name}`" for name in endpoint.query.names()),
         ]
+        if endpoint.query.fields:
+            lines += ["", "Besides:", "", "| parameter | value | default | meaning |", "|---|---|---|---|"]
+            lines += field_rows(endpoint.query.fields)
     if isinstance(endpoint.query, Parameters):
         lines += ["", "Query:", "", "| parameter | value | default | meaning |", "|---|---|---|---|"]
         lines += field_rows(endpoint.query.fields)

@@ -3,6 +3,7 @@
 import asyncio
 
 from firmware.api.call import Services
+from firmware.api.endpoints.bus.search import class_result, find_result
 from firmware.api.errors import error_answer
 from firmware.api.guard import ADMINISTRATOR, GUEST, Guard
 from firmware.api.routes import add_console, add_routes
@@ -14,8 +15,10 @@ from firmware.services.access.authority import Authority
 from firmware.services.access.button import ButtonAccess
 from firmware.services.access.login import Login
 from firmware.services.access.sessions import Sessions
+from firmware.services.access.tickets import Tickets
 from firmware.services.bus.absent import NoBus
 from firmware.services.card.absent import NoCardFiles
+from firmware.services.events.feed import EventFeed
 from firmware.services.gateway.callback import CloudConnections
 from firmware.services.gateway.listener import ModbusGateway
 from firmware.services.problems import Problems
@@ -42,7 +45,7 @@ from firmware.services.transfers import Transfers
 from firmware.services.update.absent import CloudActivation, NoUpdates
 from hal.board import Board
 from hal.contracts import NotPermitted
-from hal.runtime import in_time, log, log_exception, now_ms
+from hal.runtime import MICROPYTHON, in_time, log, log_exception, now_ms
 from hal.runtime.annotations import Any, Callable, Coroutine
 from hal.runtime.logs import ERROR
 from hal.runtime.memory import MEMORY
@@ -51,6 +54,7 @@ from hal.trace import TRACE
 
 SETTINGS_FILE = "settings.json"
 CONSOLE = "/".join(__file__.split("/")[:-1] + ["web", "site"])
+FOLLOWERS = 2 if MICROPYTHON else 24  # event streams at once
 STOP_SEC = 20  # for one service to stop
 OF_UPDATES = ("UPDATE", "ROLLED_BACK")  # reasons of a restart into another firmware
 
@@ -99,6 +103,7 @@ class Device(Services):
         self._run(self.auto_restart)
         self._build_updates(state_dir, settings)
         self._build_state()
+        self._build_events()
         self._build_server(settings["httpd"])
         self.watchdog = Watchdog(board.system, self.health)
 
@@ -177,6 +182,7 @@ class Device(Services):
     def _build_access(self, settings: shapes.Area) -> None:
         protect = settings["protect"]
         self.sessions = Sessions(settings["httpd"]["sessionTtlSec"])
+        self.tickets = Tickets()
         self.login = Login(protect["username"], protect["password"], self.sessions)
         self.authority = Authority(self.settings, self.sessions)
         self.button = ButtonAccess(protect["buttonMinutes"])
@@ -304,6 +310,14 @@ class Device(Services):
             }
         )
 
+    def _build_events(self) -> None:
+        searches = {
+            "search": lambda: find_result(self.discovery, True),
+            "classSearch": lambda: class_result(self.template_search),
+        }
+        self.events = EventFeed(self.state, self.trace, searches)
+        self._run(self.events)
+
     def _build_server(self, httpd: shapes.Httpd) -> None:
         limits = HttpLimits(
             httpd["maxHeadBytes"],
@@ -312,12 +326,14 @@ class Device(Services):
             httpd["headTimeoutSec"],
             httpd["bodyTimeoutSec"],
             httpd["keepAliveSec"],
+            FOLLOWERS,
         )
         self.server = HttpServer(limits, error_answer, self.clock.utc)
         self._run(self.server, self._serve_http)
         self.front_door = FrontDoor(self.server, GUEST, self.problems.report, self.problems.withdraw)
         self._run(self.front_door)
-        add_routes(self.server, self, Guard(self.sessions, self.button, self._own_names(), httpd["metricsAllow"]))
+        guard = Guard(self.sessions, self.button, self._own_names(), httpd["metricsAllow"], self.tickets)
+        add_routes(self.server, self, guard)
         add_console(self.server, CONSOLE)
         interfaces = self.networking.vpn_interfaces
         if self.board.network is not None and interfaces:

@@ -6,8 +6,10 @@ from firmware.api.kinds import Anything
 from firmware.services.access.button import ButtonAccess
 from firmware.services.access.login import Login
 from firmware.services.access.sessions import Sessions
+from firmware.services.access.tickets import Admission, Tickets
 from firmware.services.card.absent import NoCardFiles
 from firmware.services.errors import Refused
+from firmware.services.events.feed import EventFeed
 from firmware.services.gateway.callback import CloudConnections
 from firmware.services.routing.requests import ModbusRequests
 from firmware.services.search.absent import NoDiscovery, NoTemplateSearch
@@ -33,6 +35,7 @@ class Services:
     clock: NoClock
     cloud: CloudConnections
     discovery: NoDiscovery
+    events: EventFeed
     gsm: NoGsm
     identity: Identity
     login: Login
@@ -42,6 +45,7 @@ class Services:
     settings_files: SettingsFiles
     state: State
     template_search: NoTemplateSearch
+    tickets: Tickets
     trace: BusTrace
     updates: NoUpdates
 
@@ -66,8 +70,21 @@ class Call:
         self.token: str | None = request.g.token
         self.by_button: bool = request.g.by_button
         self.welcome = request.g.welcome
+        self.headers = request.headers
+        self._admission: Admission | None = getattr(request.g, "admission", None)
         self.query = query
         self.body = body
+
+    def admission(self) -> Admission:
+        """For what lasts longer than a request: at which level the caller was let in, and for how long he still is."""
+        if self._admission is not None:
+            return self._admission
+        services, token = self.services, self.token
+        if token is not None:
+            return Admission(self.level, lambda: services.sessions.is_alive(token))
+        if self.by_button:
+            return Admission(self.level, lambda: services.button.seconds_left() > 0)
+        return Admission(self.level, lambda: True)
 
 
 async def parse_body(data: bytes, declared: Object | Anything | None) -> dict:

@@ -14,7 +14,7 @@ class Endpoint:
     know, and a small board has no memory for what nobody asks for. `errors` are the codes that the handler's services
     give; those of the guard and of the checks of query and body are not repeated there. `body_bytes`, where it
     is not 0, is how long a body may be whatever setting httpd.maxBodyBytes says. `for_readers`: who comes from a
-    network of setting httpd.metricsAllow needs no level.
+    network of setting httpd.metricsAllow needs no level. `takes_ticket`: one of POST /api/events/ticket/ will do.
     """
 
     def __init__(
@@ -30,6 +30,7 @@ class Endpoint:
         errors: tuple = (),
         body_bytes: int = 0,
         for_readers: bool = False,
+        takes_ticket: bool = False,
     ):
         self.method = method
         self.path = path
@@ -42,3 +43,4 @@ class Endpoint:
         self.errors = errors
         self.body_bytes = body_bytes
         self.for_readers = for_readers
+        self.takes_ticket = takes_ticket

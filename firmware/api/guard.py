@@ -6,19 +6,30 @@ accepted the connection; the last two need no secret, so a web page in somebody'
 
 from microdot import Request
 
+from firmware.http.messages.targets import parse_query
 from firmware.services.access.button import ButtonAccess
 from firmware.services.access.sessions import Sessions
+from firmware.services.access.tickets import Tickets
 from firmware.services.errors import Refused
 from hal.ip_addresses import is_ipv4, is_ipv6, lies_in, parse_network
 
 GUEST, POWER_USER, ADMINISTRATOR = 0, 1, 2
+TICKET = "ticket"  # parameter of a query
 
 
 class Guard:
     """Decides on requests. `hosts` are the names, besides IP addresses and localhost, by which browsers may call;
     `readers` are networks that need no level for what is meant for readers."""
 
-    def __init__(self, sessions: Sessions, button: ButtonAccess, hosts: list[str], readers: list[str] | tuple = ()):
+    def __init__(
+        self,
+        sessions: Sessions,
+        button: ButtonAccess,
+        hosts: list[str],
+        readers: list[str] | tuple = (),
+        tickets: Tickets | None = None,
+    ):
+        self._tickets = tickets or Tickets()
         self._readers = [parse_network(network) for network in readers]
         self._sessions = sessions
         self._button = button
@@ -48,6 +59,21 @@ class Guard:
             raise Refused("FORBIDDEN", f"this needs access level {needed}")
         self._refuse_cross_site(request)
         return level
+
+    def admit_by_ticket(self, request: Request) -> int | None:
+        """The level of a request with a ticket in its query, None where there is none. Refused UNAUTHORIZED.
+
+        `request.g.admission` is then what the ticket admits.
+        """
+        ticket = dict(parse_query(request.query_string or "")).get(TICKET)
+        if ticket is None:
+            return None
+        admission = request.g.admission = self._tickets.redeem(ticket)
+        if admission is None:
+            raise Refused("UNAUTHORIZED", "ticket: is none, was used, or is over; POST /api/events/ticket/ gives one")
+        request.g.token = None
+        request.g.by_button = False
+        return admission.level
 
     def _session(self, headers: dict[str, str]) -> str | None:
         """The token, if it is alive: `Bearer <token>` in Authorization, or in Authorized as the first clients send it.

@@ -220,9 +220,8 @@ def _error() -> Object:
 
 def _parameters(query: Keys | Parameters) -> list:
     flag = {"in": "query", "required": False, "allowEmptyValue": True, "schema": Flag().schema()}
-    if isinstance(query, Keys):
-        return [dict(flag, name=name) for name in query.names()]
-    parameters = []
+    names = query.names() if isinstance(query, Keys) else ()
+    parameters = [dict(flag, name=name) for name in names]
     for field in query.fields:
         if isinstance(field.kind, Flag):
             parameters.append(dict(flag, name=field.name, description=field.help))

@@ -32,16 +32,21 @@ class Flag(Kind):
 class Keys:
     """The query of bare key names, `?gsm&ethernet`; none means all of them.
 
-    `names()` gives them for documents; the service that is asked refuses those that are none.
+    `names()` gives them for documents; the service that is asked refuses those that are none. `fields` are parameters
+    with a value beside them, which somebody else looks at.
     """
 
-    def __init__(self, names: Callable[[], Iterable[str]]):
+    def __init__(self, names: Callable[[], Iterable[str]], *fields: Field):
         self.names = names
+        self.fields = fields
 
     def check(self, query: str) -> list[str]:
         """The keys asked for. BadField where one has a value that is no flag's."""
         asked = []
+        others = [field.name for field in self.fields]
         for key, value in parse_query(query):
+            if key in others:
+                continue
             if _FLAG.check(value, key[:_NAME_SHOWN]) and key not in asked:
                 asked.append(key)
         return asked

@@ -66,7 +66,9 @@ def _body_limit(endpoint: Endpoint, guard: Guard) -> Callable[[Request], int | N
 def _route(endpoint: Endpoint, services: Services, guard: Guard) -> Callable[[Request], Coroutine[Any, Any, Response]]:
     async def answer(request: Request) -> Response:
         try:
-            level = guard.admit(request, endpoint.level, endpoint.for_readers)
+            level = guard.admit_by_ticket(request) if endpoint.takes_ticket else None
+            if level is None:
+                level = guard.admit(request, endpoint.level, endpoint.for_readers)
             query = endpoint.query.check(request.query_string or "") if endpoint.query is not None else None
             body = await parse_body(request.body or b"", endpoint.body) if endpoint.method == "POST" else None
             result = await endpoint.handler(Call(services, request, level, query, body))

@@ -34,7 +34,7 @@ class HttpServer(Application, Service):
         super().__init__(limits, error_answer, utc, clock)
         places = limits.connections
         self._slots = Slots(places, places - places // 4, places // 8)
-        self._streams = Slots(limits.streams, max(1, limits.streams // 2), limits.streams // 8)
+        self._streams = Slots(limits.streams, max(min(2, limits.streams), limits.streams // 2), limits.streams // 8)
         self._connections: set = set()
         self._listeners: list = []
         self._refused = 0  # connections for which there was no place

@@ -9,6 +9,7 @@ from firmware.api.endpoints.bus.modbus import ENDPOINTS as MODBUS
 from firmware.api.endpoints.bus.search import ENDPOINTS as SEARCH
 from firmware.api.endpoints.bus.trace import ENDPOINTS as TRACE
 from firmware.api.endpoints.card import ENDPOINTS as CARD
+from firmware.api.endpoints.events import ENDPOINTS as EVENTS
 from firmware.api.endpoints.gsm import ENDPOINTS as GSM
 from firmware.api.endpoints.settings import ENDPOINTS as SETTINGS
 from firmware.api.endpoints.state import ENDPOINTS as STATE
@@ -24,6 +25,7 @@ AREAS = {
     "modbus": MODBUS,
     "search": SEARCH,
     "trace": TRACE,
+    "events": EVENTS,
     "card": CARD,
     "time": TIME,
     "gsm": GSM,

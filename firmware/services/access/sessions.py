@@ -42,6 +42,11 @@ class Sessions:
         self._ends[key] = now + self.ttl_sec * 1000
         return True
 
+    def is_alive(self, token: str) -> bool:
+        """Whether a token is alive; asking does not renew it."""
+        end = self._ends.get(sha256(token.encode()))
+        return end is not None and end > self._clock()
+
     def close(self, token: str) -> None:
         """End a session at once."""
         self._end(sha256(token.encode()))

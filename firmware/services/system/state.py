@@ -22,13 +22,20 @@ class State:
         self._sources = sources
         self._troubles = {key: Trouble(f"state {key}") for key in sources}
 
-    async def get(self, keys: list[str]) -> dict:
-        """Key -> value, of all keys without any; what the board lacks, or what fails, is null. Refused UNKNOWN_KEY."""
+    def names(self) -> list[str]:
+        """All keys."""
+        return list(self._sources)
+
+    def check_keys(self, keys: list[str], others: tuple = ()) -> None:
+        """Refused UNKNOWN_KEY for one that is none; `others` are known to who asks."""
         for key in keys:
             if key not in self._sources:
-                raise Refused(
-                    "UNKNOWN_KEY", f"no such state key: {key[:_NAME_SHOWN]}; known are {', '.join(self._sources)}"
-                )
+                known = ", ".join(list(self._sources) + list(others))
+                raise Refused("UNKNOWN_KEY", f"no such state key: {key[:_NAME_SHOWN]}; known are {known}")
+
+    async def get(self, keys: list[str]) -> dict:
+        """Key -> value, of all keys without any; what the board lacks, or what fails, is null. Refused UNKNOWN_KEY."""
+        self.check_keys(keys)
         values = {}
         for key in keys or self._sources:
             try:

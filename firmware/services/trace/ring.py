@@ -81,6 +81,11 @@ class Cursor:
         self.after = number
         return bytes(ring._data[start + 2 : self._place])
 
+    def go_to(self, other: "Cursor") -> None:
+        """Go on where another one of the same ring has come to."""
+        self.after = other.after
+        self._place = other._place
+
     def _seek(self, number: int) -> None:
         ring = self._ring
         place = ring._tail

@@ -74,6 +74,8 @@ def test_without_its_parts_a_device_answers_as_declared_too(tmp_path):
         running.login()
         for row in ENDPOINTS:
             if row.method == "GET":
+                if row.takes_ticket:
+                    continue  # a stream without an end
                 answer = running.client.get(row.path + "?list=true" * row.path.endswith("/find/result/"))
                 if answer.status_code == 200:
                     row.answer().check(content_of(answer), row.path)

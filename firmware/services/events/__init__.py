@@ -1,0 +1,1 @@
+"""Live events: what has changed, told to whoever follows."""
