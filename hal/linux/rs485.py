@@ -1,8 +1,7 @@
-"""An RS-485 port on a tty: pyserial opens it and sets its format, pymodbus makes the frames.
+"""An RS-485 port on a tty: pyserial opens it and sets its format, bytes go straight to its descriptor and from it.
 
-This is the one module of the firmware that imports pymodbus, and of it the framers alone. Its transaction manager
-hands late answers to the next question (hal/rs485/port.py does the matching); its transport asks the tty several times
-for each byte, and bytes go straight to the descriptor and from it here.
+pymodbus's client side is not used: its transaction manager hands late answers to the next question (hal/rs485/port.py
+does the matching), its transport asks the tty several times for each byte, and importing it costs megabytes.
 """
 
 import asyncio
@@ -13,23 +12,16 @@ import os
 import termios
 
 import serial
-from pymodbus.framer.ascii import FramerAscii
-from pymodbus.framer.rtu import FramerRTU
-from pymodbus.pdu import DecodePDU
 
 from hal.contracts import PartError
 from hal.fields import Boolean, Choice, Field, Integer, Nullable, Object, Text
 from hal.linux import serial_kernel
 from hal.linux.device_node import require_tty, why
 from hal.linux.gpio import LINE_FIELDS, OutputPin, check_line
-from hal.rs485.framing import ASCII, Line
+from hal.rs485.framing import Line
 from hal.rs485.port import PortFailed, Rs485Port
 from hal.runtime import log, now_us
 from hal.runtime.annotations import Callable
-
-_DECODER = DecodePDU(False)
-_RTU = FramerRTU(_DECODER)
-_ASCII = FramerAscii(_DECODER)
 
 _PARITIES = {"N": "no", "E": "even", "O": "odd", "S": "space"}
 _READ_SIZE = 4096  # bytes, what a tty holds
@@ -207,26 +199,17 @@ class TtyPort(Rs485Port):
 
     async def _release(self, pin: OutputPin, descriptor: int, wire_time: float, char_time: float) -> None:
         """Take the pin back as soon as the last bit has left."""
-        deadline = self._clock() + int((wire_time + _DRAIN_LIMIT) * 1000000)
+        deadline = self._now() + int((wire_time + _DRAIN_LIMIT) * 1000000)
         await asyncio.sleep(wire_time)
         try:
             while not serial_kernel.has_left(descriptor):
-                if self._clock() > deadline:
+                if self._now() > deadline:
                     log("rs485: a frame does not leave the port")
                     break
                 await asyncio.sleep(max(char_time / 4, _DRAIN_POLL))
             pin.drive(False)
         except OSError as exc:
             self._lost(str(exc))
-
-    def _encode(self, frame_mode: int, uid: int, pdu: bytes) -> bytes:
-        return (_ASCII if frame_mode == ASCII else _RTU).encode(pdu, uid, 0)
-
-    def _crc(self, data: bytes) -> bytes:
-        return FramerRTU.compute_CRC(data).to_bytes(2, "big")
-
-    def _lrc(self, data: bytes) -> bytes:
-        return bytes([FramerAscii.compute_LRC(data)])
 
 
 def _reason(exc: Exception, settings: dict) -> str:

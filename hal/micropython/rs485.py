@@ -3,9 +3,8 @@
 import asyncio
 
 from hal.fields import Boolean, Choice, Field, Integer, Nullable, Object
-from hal.micropython.checksums import ascii_frame, crc16, lrc
 from hal.micropython.uart import hear, take
-from hal.rs485.framing import ASCII, Line
+from hal.rs485.framing import Line
 from hal.rs485.port import PortFailed, Rs485Port
 from hal.runtime import log, now_us
 from hal.runtime.annotations import Any
@@ -150,13 +149,3 @@ class UartPort(Rs485Port):
                 break
             await asyncio.sleep(0)
         self._turn_round(False)
-
-    def _encode(self, frame_mode: int, uid: int, pdu: bytes) -> bytes:
-        content = bytes((uid,)) + pdu
-        return ascii_frame(content) if frame_mode == ASCII else content + crc16(content)
-
-    def _crc(self, data: bytes) -> bytes:
-        return crc16(data)
-
-    def _lrc(self, data: bytes) -> bytes:
-        return lrc(data)

@@ -11,6 +11,7 @@ than all the rest, and an exchange needs four (the request, the end of the silen
 import asyncio
 
 from hal.contracts import Part, PartError
+from hal.rs485.checksums import ascii_frame, crc16, lrc
 from hal.rs485.copies import AGAIN_US, Copies
 from hal.rs485.exchange import CHUNK_GAP_US, COPY_WAIT_US, ECHO_WAIT_US, HOLE_US, Exchange, Inquiry, Question
 from hal.rs485.framing import (
@@ -41,7 +42,7 @@ class PortFailed(PartError):
 
 
 class Rs485Port(Part):
-    """Base of all RS-485 backends: they implement the hooks `_open` to `_lrc` and call `_received` and `_lost`."""
+    """Base of all RS-485 backends: they implement the hooks `_open` to `_expect` and call `_received` and `_lost`."""
 
     def __init__(self, clock: Callable[[], int] = now_us):
         self.is_open = False
@@ -53,8 +54,8 @@ class Rs485Port(Part):
         # called with (bytes, microsecond) of all that arrives while the line is only listened to
         self.on_bytes: Callable[[bytes, int], None] | None = None
         self.busy_time = 0.0  # seconds in which the line carried a frame, kept a silence or waited for an answer
-        self._clock = clock
-        self._scanner: RtuScanner | AsciiScanner = RtuScanner(self._crc)
+        self._now = clock
+        self._scanner: RtuScanner | AsciiScanner = RtuScanner(crc16)
         self._inquiry: Inquiry | None = None
         self._match: tuple[int, int, bytes, bool] | None = None
         self._question: Question | None = None  # what is asked, from `ask` to its end
@@ -93,18 +94,6 @@ class Rs485Port(Part):
     def _expect(self, count: int) -> None:
         """So many more bytes make it worth to look: a backend that can may hand them over no earlier, all together."""
 
-    def _encode(self, frame_mode: int, uid: int, pdu: bytes) -> bytes:
-        """The ADU of a PDU."""
-        raise NotImplementedError
-
-    def _crc(self, data: bytes) -> bytes:
-        """CRC-16 of the specification's section 6.2.2, two bytes, low byte first."""
-        raise NotImplementedError
-
-    def _lrc(self, data: bytes) -> bytes:
-        """LRC of the specification's section 6.2.1, one byte."""
-        raise NotImplementedError
-
     # What services use
 
     async def stop(self) -> None:
@@ -123,7 +112,7 @@ class Rs485Port(Part):
         if self.is_open and not line.same_as(self.line):
             await self._apply(line)
         self.line = line
-        self._scanner = AsciiScanner(self._lrc) if line.frame_mode == ASCII else RtuScanner(self._crc)
+        self._scanner = AsciiScanner(lrc) if line.frame_mode == ASCII else RtuScanner(crc16)
         if not self.is_open and self._reopening is None and not await self._try_open():
             self._reopening = self.spawn(self._reopen())
 
@@ -234,9 +223,10 @@ class Rs485Port(Part):
 
     # One exchange
 
-    def _now(self) -> int:
-        now: int = self._clock()
-        return now
+    def _encode(self, frame_mode: int, uid: int, pdu: bytes) -> bytes:
+        """The ADU of a PDU."""
+        content = bytes((uid,)) + pdu
+        return ascii_frame(content) if frame_mode == ASCII else content + crc16(content)
 
     async def _over(self, begin: Callable[[Callable[[Exchange], None]], None]) -> Exchange:
         ended = asyncio.Event()

@@ -53,7 +53,7 @@ class Bus(NoBus):
     ):
         self._port = port
         self._serial = serial
-        self._clock = clock
+        self._now = clock
         self.on_exchange: Callable[[Transaction, bytes, Exchange | None], None] | None = None  # what traces them
         self._line = Line.of(dict(serial))
         self._units = {uid: row for row in units or () for uid in range(row["uidFrom"], row["uidTo"] + 1)}
@@ -141,7 +141,7 @@ class Bus(NoBus):
         """End a transaction for which nobody waits any more; one on the line has it for PATIENCE_SEC at most."""
         self._drop(transaction, "CANCELLED")
         if transaction is self._asking and not transaction.sharers:
-            transaction.finish("CANCELLED", self._clock())
+            transaction.finish("CANCELLED", self._now())
             self._waiting.set()
 
     async def let_go(self, source: object) -> None:
@@ -212,10 +212,6 @@ class Bus(NoBus):
 
     # The loop
 
-    def _now(self) -> int:
-        now: int = self._clock()
-        return now
-
     def _advance(self) -> None:
         """Put the next transaction on the line, if that is free and somebody waits for it."""
         if self._advances:
@@ -245,6 +241,8 @@ class Bus(NoBus):
             self.spawn(self._restore_line())
             return
         now = self._now()
+        if self._alarm is None and not self._debts.owed and not self._rests and self._free_at <= now:
+            return
         ends = [self._debts.next_end(), self._free_at] + list(self._rests.values())
         ends = [end for end in ends if end is not None and end > now]
         self._advance_after((min(ends) - now) / 1000 if ends else None)
@@ -289,11 +287,11 @@ class Bus(NoBus):
     def _next(self) -> Transaction | None:
         """The next transaction to be asked: that of the lane which has used least of the line."""
         now = self._now()
-        for debt in self._debts.given_up(now):
+        for debt in self._debts.given_up(now) if self._debts.owed else ():
             self._debts.add(debt.transaction.uid, debt.pdu, debt.asked, now + self._serial["lateHorizonMs"])
             self._fail(debt.transaction, "TIMEOUT")
         self._rests = {uid: until for uid, until in self._rests.items() if until > now} if self._rests else self._rests
-        if self._free_at > now:
+        if self._free_at > now or not (self._lanes[0].length or self._lanes[1].length or self._lanes[2].length):
             return None
         for number in self._order():
             transaction = self._lanes[number].take(self._allowed)
@@ -305,7 +303,9 @@ class Bus(NoBus):
         """The lanes that have work, first who has used least of the line; they have their priorities where it is even,
         and somebody at a keyboard has a head start."""
         lanes = [number for number in (INTERACTIVE, GATEWAY, SEARCH) if self._lanes[number].length]
-        if lanes:
+        if len(lanes) == 1:
+            self._shares.advance(self._shares.of(lanes[0]))
+        else:
             least = min(self._shares.of(number) for number in lanes)
             self._shares.advance(least)
             lanes.sort(key=lambda number: max(0, self._shares.of(number) - least - HEAD_START[number]))
@@ -505,7 +505,7 @@ class Bus(NoBus):
             if one.strict:
                 one.elapsed = transaction.elapsed
                 one.heard = exchange.heard + [one.uid]
-                one.finish("BAD_FRAME", self._clock())
+                one.finish("BAD_FRAME", self._now())
                 self._counts["crcErrors"] += 1
         self._answer(transaction, exchange.odd)
 
@@ -592,14 +592,14 @@ class Bus(NoBus):
             sharer.elapsed = transaction.elapsed
             sharer.raw = transaction.raw
             sharer.heard_uid = transaction.heard_uid
-            sharer.finish(error, self._clock())
-        transaction.finish(error, self._clock())
+            sharer.finish(error, self._now())
+        transaction.finish(error, self._now())
 
     def _drop(self, transaction: Transaction, error: str) -> None:
         """End a transaction that waits, without those that share it."""
         if any(lane.remove(transaction) for lane in self._lanes) or self._debts.release(transaction):
             self._forget_offer(transaction)
-            transaction.finish(error, self._clock())
+            transaction.finish(error, self._now())
             if error == "BUS_BUSY":
                 self._traced(transaction, transaction.pdu, None)
 

@@ -33,27 +33,27 @@ class Debts:
     """What all units owe."""
 
     def __init__(self) -> None:
-        self._owed: dict = {}  # unit id -> [Debt], oldest first
+        self.owed: dict = {}  # unit id -> [Debt], oldest first
 
     def add(self, uid: int, pdu: bytes, asked: int, until: int, transaction: Transaction | None = None) -> None:
         """A unit owes the answer to a question."""
-        self._owed.setdefault(uid, []).append(Debt(pdu, asked, until, transaction))
+        self.owed.setdefault(uid, []).append(Debt(pdu, asked, until, transaction))
 
     def hold(self, uid: int, pdu: bytes, now: int) -> bool:
         """Whether a question is to wait since its answer could be confused with one that is owed."""
-        return any(debt.until > now and debt.can_be_confused(pdu) for debt in self._owed.get(uid, ()))
+        return any(debt.until > now and debt.can_be_confused(pdu) for debt in self.owed.get(uid, ()))
 
     def has(self, uid: int, func: int, now: int) -> bool:
         """Whether a unit owes the answer to a question of this function."""
-        return any(debt.until > now and debt.pdu[0] == func for debt in self._owed.get(uid, ()))
+        return any(debt.until > now and debt.pdu[0] == func for debt in self.owed.get(uid, ()))
 
     def others_owe(self, uid: int, now: int) -> bool:
         """Whether a unit other than this one owes an answer, which may come at any moment."""
-        return any(debt.until > now for other, debts in self._owed.items() if other != uid for debt in debts)
+        return any(debt.until > now for other, debts in self.owed.items() if other != uid for debt in debts)
 
     def pay(self, uid: int, pdu: bytes) -> Debt | None:
         """A frame that was no question's answer has come: the debt that it pays, the one that it fits best."""
-        debts = self._owed.get(uid, [])
+        debts = self.owed.get(uid, [])
         fitting = [debt for debt in debts if answer_fits(debt.pdu, pdu)]
         fitting = fitting or [debt for debt in debts if debt.pdu[0] == pdu[0] & 0x7F]
         if not fitting:
@@ -63,7 +63,7 @@ class Debts:
 
     def release(self, transaction: Transaction) -> bool:
         """A transaction waits no longer, its answer is owed all the same; False where it did not wait here."""
-        for debts in self._owed.values():
+        for debts in self.owed.values():
             for debt in debts:
                 if debt.transaction is transaction:
                     debt.transaction = None
@@ -73,8 +73,8 @@ class Debts:
     def given_up(self, now: int) -> list:
         """Forget the debts whose time has passed; those of them that a transaction has waited for."""
         waiting = []
-        for uid in list(self._owed):
-            for debt in [debt for debt in self._owed[uid] if debt.until <= now]:
+        for uid in list(self.owed):
+            for debt in [debt for debt in self.owed[uid] if debt.until <= now]:
                 self._remove(uid, debt)
                 if debt.transaction is not None:
                     waiting.append(debt)
@@ -82,15 +82,15 @@ class Debts:
 
     def clear(self) -> list:
         """Forget all debts; the transactions that have waited for them."""
-        owed, self._owed = self._owed, {}
+        owed, self.owed = self.owed, {}
         return [debt.transaction for debts in owed.values() for debt in debts if debt.transaction is not None]
 
     def next_end(self) -> int | None:
         """When the next debt is given up; None where nothing is owed."""
-        ends = [debt.until for debts in self._owed.values() for debt in debts]
+        ends = [debt.until for debts in self.owed.values() for debt in debts]
         return min(ends) if ends else None
 
     def _remove(self, uid: int, debt: Debt) -> None:
-        self._owed[uid].remove(debt)
-        if not self._owed[uid]:
-            del self._owed[uid]
+        self.owed[uid].remove(debt)
+        if not self.owed[uid]:
+            del self.owed[uid]

@@ -78,5 +78,6 @@ class Transaction:
         self.error = error
         self.ended = now
         self.done.set()
-        if self.on_end is not None:
-            self.on_end()
+        on_end, self.on_end = self.on_end, None  # which knows the transaction, so that nothing would free both
+        if on_end is not None:
+            on_end()

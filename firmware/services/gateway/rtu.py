@@ -5,22 +5,12 @@ else the end of what has come.
 """
 
 from firmware.services.routing.mbap import BadFrame
+from hal.rs485.checksums import crc16
 
 FRAME_MAX = 256  # bytes: serial line specification, section 2.5.1.1
-_POLYNOMIAL = 0xA001  # of the CRC, section 6.2.2
 
 _LENGTHS = {1: 8, 2: 8, 3: 8, 4: 8, 5: 8, 6: 8, 7: 4, 11: 4, 12: 4, 17: 4, 22: 10, 24: 6}  # bytes of a request
 _COUNTED = {15: 6, 16: 6, 20: 2, 21: 2, 23: 10}  # function -> where its byte count stands; data and CRC follow it
-
-
-def crc(data: bytes) -> bytes:
-    """The CRC of a frame, two bytes, low byte first."""
-    value = 0xFFFF
-    for byte in data:
-        value ^= byte
-        for _ in range(8):
-            value = value >> 1 ^ _POLYNOMIAL if value & 1 else value >> 1
-    return bytes([value & 0xFF, value >> 8])
 
 
 class RtuFrames:
@@ -48,7 +38,7 @@ class RtuFrames:
             if len(data) > FRAME_MAX:
                 raise BadFrame("no request is so long")
             return None
-        if crc(data[: whole - 2]) != data[whole - 2 : whole]:
+        if crc16(data[: whole - 2]) != data[whole - 2 : whole]:
             if length is None:
                 return None  # the rest of it is still to come
             raise BadFrame("the CRC is wrong")
@@ -58,7 +48,7 @@ class RtuFrames:
     def frame(self, tid: int, uid: int, pdu: bytes) -> bytes:
         """An ADU."""
         adu = bytes([uid]) + pdu
-        return adu + crc(adu)
+        return adu + crc16(adu)
 
 
 def _length(data: bytes) -> int | None:

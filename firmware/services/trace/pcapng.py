@@ -9,8 +9,8 @@ sections 4.1 to 4.3.
 
 import struct
 
-from firmware.services.gateway.rtu import crc
 from firmware.services.trace.entry import FORWARD, LANES, Entry
+from hal.rs485.checksums import crc16
 
 MEDIA_TYPE = "application/x-pcapng"
 
@@ -39,15 +39,15 @@ def packets(entry: Entry, utc_us: int) -> bytes:
     blocks = b""
     if entry.question:
         frame = unit + entry.question
-        blocks += _packet(interface, utc_us, "mbrtu", frame + crc(frame), True, _words(entry))
+        blocks += _packet(interface, utc_us, "mbrtu", frame + crc16(frame), True, _words(entry))
     if entry.answer:
         frame = unit + entry.answer
         words = f"{entry.number}: answer"
         if entry.first_us is not None:
             words += f", {entry.first_us} us after the question"
-        blocks += _packet(interface, utc_us + entry.until_answer_us(), "mbrtu", frame + crc(frame), False, words)
+        blocks += _packet(interface, utc_us + entry.until_answer_us(), "mbrtu", frame + crc16(frame), False, words)
     for reason, data in entry.thrown:
-        dissector = "mbrtu" if len(data) >= 4 and crc(data[:-2]) == data[-2:] else "data"
+        dissector = "mbrtu" if len(data) >= 4 and crc16(data[:-2]) == data[-2:] else "data"
         words = f"{entry.number}: thrown away: {reason}"
         blocks += _packet(interface, utc_us + entry.line_us, dissector, data, reason == "echo", words)
     return blocks

@@ -9,7 +9,7 @@ from pymodbus import FramerType
 from pymodbus.client import AsyncModbusTcpClient, AsyncModbusUdpClient
 
 from firmware.services.gateway import door
-from firmware.services.gateway.rtu import crc
+from hal.rs485.checksums import crc16
 from tests.firmware.gateway.test_gateway import NAMEPLATE, READ_4, Rig, answer, ask, request
 
 has_ipv6 = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")
@@ -23,7 +23,7 @@ def free_port(kind=socket.SOCK_STREAM):
 
 def adu(uid, pdu):
     frame = bytes([uid]) + pdu
-    return frame + crc(frame)
+    return frame + crc16(frame)
 
 
 async def test_a_port_that_was_taken_is_served_when_it_is_free(tmp_path, monkeypatch):
@@ -200,5 +200,5 @@ async def test_ipv6_clients_outside_the_allowed_networks_are_not(tmp_path):
 
 
 def test_the_crc_is_that_of_the_specification():
-    assert crc(bytes([2, 7])) == bytes([0x41, 0x12])  # section 6.2.2's example
-    assert struct.unpack("<H", crc(b"123456789"))[0] == 0x4B37
+    assert crc16(bytes([2, 7])) == bytes([0x41, 0x12])  # section 6.2.2's example
+    assert struct.unpack("<H", crc16(b"123456789"))[0] == 0x4B37

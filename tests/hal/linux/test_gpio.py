@@ -14,6 +14,7 @@ from hal.fields import BadField
 from hal.linux import gpio
 from hal.linux.button import GpioButton
 from hal.linux.rs485 import TtyPort
+from hal.rs485.checksums import crc16
 from hal.rs485.framing import Line
 from tests.hal.rigs import FakeGpiod
 
@@ -258,7 +259,7 @@ async def test_the_pin_is_active_from_before_a_frame_until_it_has_left(gpiod, pt
     assert (await port.transact(1, READ, 0.1)).error == "TIMEOUT"
     monkeypatch.undo()
     (raised, first), (lowered, last) = pin.driven
-    frame = bytes([1]) + READ + port._crc(bytes([1]) + READ)
+    frame = bytes([1]) + READ + crc16(bytes([1]) + READ)
     frames = [(at, data) for at, data in written if data == frame]
     assert len(frames) == 1
     assert (first, last) == ("ACTIVE", "INACTIVE")

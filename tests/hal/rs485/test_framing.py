@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from hal.rs485.checksums import crc16
 from hal.rs485.framing import (
     RTU_FRAME_MAX,
     AsciiScanner,
@@ -15,12 +16,12 @@ from hal.rs485.framing import (
     rtu_length,
     tells_length,
 )
-from tests.hal.rs485.virtual_wire import VirtualPort, frame
+from tests.hal.rs485.virtual_wire import frame
 
 READ = bytes([3, 0, 0, 0, 1])
 IDENTIFY = bytes([43, 14, 1, 0])
 IDENTITY = bytes([43, 14, 1, 1, 0, 0, 2, 0, 3]) + b"abc" + bytes([1, 1]) + b"x"
-SCANNER = RtuScanner(VirtualPort(lambda: 0.0)._crc)
+SCANNER = RtuScanner(crc16)
 TEXT = AsciiScanner(lambda data: bytes([-sum(data) & 0xFF]))
 
 

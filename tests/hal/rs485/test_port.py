@@ -6,6 +6,7 @@ import time
 import tty
 
 import pytest
+from pymodbus.framer.rtu import FramerRTU
 
 import hal.rs485.port
 from hal.fields import BadField
@@ -97,7 +98,7 @@ async def port(far, request):
 
 
 def frame(port, uid, pdu):
-    return bytes([uid]) + pdu + port._crc(bytes([uid]) + pdu)
+    return bytes([uid]) + pdu + FramerRTU.compute_CRC(bytes([uid]) + pdu).to_bytes(2, "big")
 
 
 def value(port, number, uid=1):

@@ -47,12 +47,6 @@ class VirtualPort(Rs485Port):
         if self.far is not None:
             self.far(data)
 
-    def _encode(self, frame_mode, uid, pdu):
-        return frame(uid, pdu)
-
-    def _crc(self, data):
-        return FramerRTU.compute_CRC(data).to_bytes(2, "big")
-
     def deliver(self, delay, data):
         """Have bytes begin to come `delay` seconds after the question has left, or when the line is free."""
         start = max(self.seconds(), self._busy_until)

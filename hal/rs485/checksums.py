@@ -1,4 +1,4 @@
-"""Checksums and frames of Modbus on a serial line, for a runtime that has no library for them."""
+"""Checksums and frames of Modbus on a serial line."""
 
 from array import array
 
