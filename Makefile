@@ -13,11 +13,19 @@ RATES ?= 9600 19200 115200
 SITE := firmware/web/site/files.json
 
 .DEFAULT_GOAL := run
-.PHONY: run console bundle image run-micropython micropython-image flash test test-vm test-image kill-settings kill-update doubled-answers generated-requests mutate lint format bench docs examples deb clean
+.PHONY: run console bundle image run-micropython micropython-image flash test test-vm test-image kill-settings kill-update packages doubled-answers generated-requests mutate lint format bench docs examples deb clean
 
 $(VENV)/.made: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+$(VENV)/.made-package: $(VENV)/.made
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[package]'
+	touch $@
+
+$(VENV)/.made-bundle: $(VENV)/.made-package
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[linux]'
 	touch $@
 
 $(VENV)/.made-dev: $(VENV)/.made
@@ -43,8 +51,10 @@ build/keys/keyring.json: $(VENV)/.made
 	$(BIN)/python -m deploy.updates.keys build/keys --name development
 
 # Update bundles in dist/: of this checkout for machines like this one, and of the systems there that `make image` made.
-bundle: $(VENV)/.made build/keys/keyring.json build/keys/rauc-signing.pem console
-	$(BIN)/python -m deploy.updates.bundle --keys build/keys --compatible simulated --compatible raspberry-pi
+# With ARCH the first is made out of the Debian package for that processor.
+bundle: $(if $(ARCH),deb,$(VENV)/.made-bundle) build/keys/keyring.json build/keys/rauc-signing.pem console
+	$(BIN)/python -m deploy.updates.bundle --keys build/keys --compatible simulated --compatible raspberry-pi \
+	  $(if $(ARCH),--package dist/mc252-firmware_$$($(BIN)/python -c 'import firmware; print(firmware.VERSION)')_$(ARCH).deb)
 	for system in $(wildcard dist/*.root); do deploy/image/make-bundle $$system || exit 1; done
 
 # The keys of RAUC's bundles, for development too.
@@ -91,6 +101,10 @@ kill-settings: $(VENV)/.made-dev
 kill-update: $(VENV)/.made-dev
 	$(BIN)/python -m tests.firmware.update.kill_update 200
 
+# Packages for every processor, of which `make test` makes one besides this machine's.
+packages: $(VENV)/.made-dev
+	MC252_PACKAGES=all $(BIN)/python -m pytest tests/deploy/test_architectures.py
+
 # The full run of what `make test` does some thousand times: answers that are doubled, delayed, reordered, repeated.
 doubled-answers: $(VENV)/.made-dev
 	$(BIN)/python -m tests.firmware.bus.doubled_answers 50000
@@ -124,9 +138,9 @@ examples: $(VENV)/.made-dev
 	$(BIN)/python -m docs.examples
 	$(BIN)/python -m docs.generate
 
-# A Debian package for this machine, in dist/.
-deb:
-	deploy/make-deb
+# A Debian package and its bill of materials, in dist/; ARCH is amd64, arm64 or armhf, this machine's by default.
+deb: $(VENV)/.made-package build/keys/keyring.json
+	TOOLS=$(BIN)/python ARCH=$(ARCH) KEYRING=$(KEYRING) deploy/make-deb
 
 clean:
 	rm -rf $(VENV) .state build dist *.egg-info

@@ -1,7 +1,9 @@
 """The package and the machines that it is tried on."""
 
+import os
 import pathlib
 import shutil
+import sys
 import tempfile
 
 import pytest
@@ -11,8 +13,10 @@ from tests.deploy.machines import ROOT, BootedMachine, Machine, run, unpack_debi
 
 @pytest.fixture(scope="session")
 def package(tmp_path_factory):
-    """The package, made by make-deb."""
-    done = run(ROOT / "deploy" / "make-deb", tmp_path_factory.mktemp("dist"))
+    """The package, made by make-deb with the tools of this environment."""
+    done = run(
+        ROOT / "deploy" / "make-deb", tmp_path_factory.mktemp("dist"), env=dict(os.environ, TOOLS=sys.executable)
+    )
     assert done.returncode == 0, done.stderr
     return pathlib.Path(done.stdout.strip())
 

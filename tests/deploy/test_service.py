@@ -23,15 +23,16 @@ def needs(*programs, root=False):
 
 @pytest.fixture
 def system(tmp_path):
-    """A root with systemd's own targets, the units of the package, and a command mc252."""
+    """A root with systemd's own targets, the units of the package, and the commands that they start."""
     folder = tmp_path / "usr" / "lib" / "systemd" / "system"
     folder.mkdir(parents=True)
     for target in pathlib.Path("/lib/systemd/system").glob("*.target"):
         shutil.copy(target, folder)
     for unit in UNITS:
         shutil.copy(DEPLOY / unit, folder)
-    (tmp_path / "usr" / "bin").mkdir()
-    shutil.copy("/bin/true", tmp_path / "usr" / "bin" / "mc252")
+    for command in ("usr/bin/mc252", "usr/libexec/mc252/supervisor"):
+        (tmp_path / command).parent.mkdir(parents=True)
+        shutil.copy("/bin/true", tmp_path / command)
     return tmp_path
 
 

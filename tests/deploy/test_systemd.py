@@ -1,11 +1,14 @@
 """The service run by systemd itself, with its whole sandbox, and the rights that polkit gives it."""
 
 import json
+import re
 import time
 
 import pytest
 
-from tests.deploy.machines import NEEDS_MACHINE
+from deploy.updates import bundle as bundles
+from deploy.updates.publish import entry_of, write_index
+from tests.deploy.machines import NEEDS_MACHINE, ROOT
 
 pytestmark = NEEDS_MACHINE
 
@@ -158,3 +161,108 @@ def test_the_login_of_a_new_device_is_on_the_console_and_in_no_log(machine):
     assert password not in machine.sh("journalctl --no-pager --all")
     kept = machine.run("grep", "-rlF", password, "/var", "/run", "/etc", "/tmp").stdout.split()
     assert kept == ["/var/lib/mc252/factory-login"]
+
+
+# Updates between packages
+
+UPDATER = {"driver": "folders", "keys": "/usr/share/mc252/update-keys.json", "compatible": "raspberry-pi"}
+KEYS = ROOT / "build" / "keys"  # whose keyring is in the package
+NEXT = "0.9.0"
+
+
+@pytest.fixture(scope="module")
+def published(package, booted, tmp_path_factory):
+    """A folder of updates in the machine, with the next version of what is in the package."""
+    tree = bundles.unpack_package(package, tmp_path_factory.mktemp("unpacked"))
+    version = tree / "firmware" / "__init__.py"
+    version.write_text(re.sub('VERSION = "[^"]*"', f'VERSION = "{NEXT}"', version.read_text(), count=1))
+    bundles.compile_tree(tree)
+    folder = booted.shared / "updates"
+    folder.mkdir()
+    header = {"version": NEXT, "minVersion": "0.0.0", "compatible": ["raspberry-pi"]}
+    header["architecture"] = bundles.architecture_of(package)
+    bundles.write_bundle(tree, folder / "next.bundle", KEYS, header, level=1)
+    write_index(folder, KEYS, [dict(entry_of(folder / "next.bundle"), channel="stable", rollout=100, notBefore=0)], 30)
+    return folder
+
+
+UPDATE = r"""
+import hashlib, http.server, json, sys, threading, time, urllib.request
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+def call(path, body=None, token=""):
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request("http://127.0.0.1" + path, data, {"Authorization": "Bearer " + token})
+    return json.load(urllib.request.urlopen(request, timeout=60))
+
+def login():
+    digest = hashlib.sha1(("admin" + sys.argv[1] + call("/api/login/salt/")["salt"]).encode()).hexdigest()
+    return call("/api/login/", {"username": "admin", "password": digest})["token"]
+
+make = lambda *words: Quiet(*words, directory="/opt/test/updates")
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 8000), make)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+token = login()
+print(json.dumps(call("/api/cmd/updates/download/", {}, token)))
+while call("/api/state/get/?fwUpdate", None, token)["fwUpdate"]["status"] == "DOWNLOADING":
+    time.sleep(0.1)
+print(json.dumps(call("/api/cmd/updates/program/", {}, token)))
+end = time.monotonic() + 60
+while time.monotonic() < end:
+    try:
+        if call("/api/version/")["firmwareVer"] == 900:
+            break
+    except OSError:
+        pass
+    time.sleep(0.2)
+print(json.dumps(call("/api/state/get/?fwUpdate", None, login())["fwUpdate"]))
+"""
+
+
+def version(machine):
+    get = (
+        "import json, urllib.request as u; print(json.load(u.urlopen('http://127.0.0.1/api/version/'))['firmwareVer'])"
+    )
+    return machine.sh(f'python3 -c "{get}"').strip()
+
+
+def test_an_update_starts_in_place_of_the_package_until_that_is_newer_or_somebody_has_changed_it(machine, published):
+    settings = {"download": {"url": "http://127.0.0.1:8000/", "enabled": True}}
+    board = dict(BOARD, updater=dict(UPDATER, healthySec=1), settings=settings)
+    (machine.shared / "updates.json").write_text(json.dumps(board))
+    machine.sh("cp /etc/mc252/board.json /opt/kept; cp /opt/test/updates.json /etc/mc252/board.json")
+    machine.sh("systemctl restart mc252.service")
+    of_the_package = version(machine)
+    password = json.loads(machine.sh("cat /var/lib/mc252/factory-login"))["password"]
+    said = machine.run("python3", "-c", UPDATE, password)
+    assert said.returncode == 0, said.stderr + machine.run("journalctl", "-u", "mc252").stdout
+    downloaded, programmed, state_after = [json.loads(line) for line in said.stdout.splitlines()]
+    assert downloaded["status"] == programmed["status"] == "DONE"
+    assert version(machine) == "900", machine.run("journalctl", "-u", "mc252").stdout
+    assert state_after["rolledBackFrom"] is None
+    # The keys and the start command are not the service's to change.
+    for path in (UPDATER["keys"], "/usr/libexec/mc252/supervisor", "/etc/mc252/board.json"):
+        assert machine.as_firmware("sh", "-c", f"echo >>{path}").returncode != 0
+    # The machine starts anew: what was confirmed, or still is on trial, starts again.
+    machine.sh("systemctl restart mc252.service")
+    assert version(machine) == "900"
+    # The package manager brings a newer one.
+    of_ours = "/usr/lib/mc252/firmware/__init__.py"
+    machine.sh(f"cp -p {of_ours} /opt/ours; sed -i 's/^VERSION = .*/VERSION = \"0.9.5\"/' {of_ours}")
+    machine.sh("systemctl restart mc252.service")
+    assert version(machine) == "905"
+    machine.sh(f"cp -p /opt/ours {of_ours}; rm /var/lib/mc252/slots/state.json")
+    take = '{"current": "a", "trial": "", "starts": 0, "result": "", "error": "", "rolledBackFrom": ""}'
+    machine.sh(f"echo '{take}' >/var/lib/mc252/slots/state.json; systemctl restart mc252.service")
+    assert version(machine) == "900"
+    # Whoever has taken the service over changes what will start next.
+    machine.sh("systemctl stop mc252.service")
+    planted = "echo 'raise SystemExit' >>/var/lib/mc252/slots/a/firmware/__init__.py"
+    assert machine.as_firmware("sh", "-c", planted).returncode == 0
+    machine.sh("systemctl start mc252.service")
+    assert version(machine) == of_the_package
+    assert "slot a" in machine.run("journalctl", "-u", "mc252").stdout
+    machine.sh("cp /opt/kept /etc/mc252/board.json; rm -r /var/lib/mc252/slots; systemctl restart mc252.service")

@@ -34,7 +34,10 @@ _ROOM_KEPT = 8 << 20  # bytes that stay free beside an update
 
 def architecture() -> str:
     """What a bundle's modules must have been built for: system, processor, Python."""
-    return f"{sys.platform}-{platform.machine()}-cp{sys.version_info[0]}{sys.version_info[1]}"
+    machine = platform.machine()
+    if sys.maxsize < 1 << 32:  # 32-bit programs on a 64-bit kernel, as Raspberry Pi OS has them
+        machine = {"aarch64": "armv7l", "x86_64": "i686"}.get(machine, machine)
+    return f"{sys.platform}-{machine}-cp{sys.version_info[0]}{sys.version_info[1]}"
 
 
 def slots_folder(options: dict, state_dir: str) -> str:

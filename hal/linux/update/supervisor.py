@@ -11,6 +11,7 @@ it stays and does that itself for a firmware on trial, by the protocol that syst
 
 import argparse
 import os
+import pathlib
 import select
 import signal
 import socket
@@ -32,12 +33,16 @@ from hal.update.signed import Keyring, Moment
 from hal.update.slots import SYSTEM, TRIAL_STARTS, Slots
 from hal.update.version import version_key
 
+DEBIAN_MODULES = "/usr/lib/python3/dist-packages"
 RESTART_CODE = 75  # exit code of a firmware that wants to be started anew
 WATCHDOG_SEC = 20.0  # between two of its WATCHDOG=1
 
-# A slot is its own world: no module comes from elsewhere, nothing is compiled into it, no variable changes its path.
+# The firmware runs isolated: no variable and no folder of a user's changes where its modules come from. A slot is its
+# own world beside, and nothing is compiled into it; Debian's modules come last, which only root can write.
 _BOOT = "import sys; sys.path.insert(0, sys.argv.pop(1)); from firmware.__main__ import main; main()"
+_BOOT_SLOT = f"import sys; sys.path.append({DEBIAN_MODULES!r}); " + _BOOT
 
+_HOME = pathlib.Path(__file__).absolute().parents[3]  # of the firmware that was installed with the system
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 _NO_TIME = Moment(None, 0)  # what was valid when it was installed may start for ever
 
@@ -92,8 +97,9 @@ def _believe(slots: Slots, slot: str, keyring: Keyring) -> str:
 def command(slots: Slots | None, slot: str, arguments: list[str]) -> list[str]:
     """The command that runs the firmware of a slot."""
     if slots is None or slot == SYSTEM:
-        return [sys.executable, "-m", "firmware", *arguments]
-    return [sys.executable, "-I", "-S", "-B", "-c", _BOOT, os.path.abspath(slots.path(slot)), *arguments]
+        as_it_is = ["-B"] if sys.flags.dont_write_bytecode else []
+        return [sys.executable, "-I", *as_it_is, "-c", _BOOT, str(_HOME), *arguments]
+    return [sys.executable, "-I", "-S", "-B", "-c", _BOOT_SLOT, os.path.abspath(slots.path(slot)), *arguments]
 
 
 class Watch:

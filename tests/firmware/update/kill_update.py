@@ -1,20 +1,22 @@
 """Pulls the plug in the middle of an update, again and again: a whole firmware must come up, with its settings.
 
-    python -m tests.firmware.update.kill_update [RUNS [SEED]]
+    python -m tests.firmware.update.kill_update [RUNS [SEED [BESIDE]]]
 
 Each run brings and installs a bundle, and kills the whole process tree at a random moment of the download, the
 installation, the switch or the first start. What starts then is the old firmware or the new one, and nothing else; a
-download goes on where it was; an update that is asked for again succeeds.
+download goes on where it was; an update that is asked for again succeeds. BESIDE runs are made at a time.
 """
 
 import os
 import pathlib
 import random
+import shutil
 import signal
 import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
@@ -25,6 +27,8 @@ from tests.firmware.update.web import Web
 from tests.hal.update.keys import Maker
 
 MARK = 75  # a setting that is made before, and must be there after
+PHASES = ("download", "installation", "first start")
+LONGEST_SEC = 2.0  # from the begin of a phase until the plug is pulled
 
 
 class Slow(Web):
@@ -62,38 +66,48 @@ def descendants(pid):
     return found
 
 
-def update(device):
-    """Bring and install, whatever of it is still to be done; errors are those of a plug that was pulled."""
+def update(device, begun):
+    """Bring and install, whatever of it is still to be done; errors are those of a plug that was pulled. `begun` holds
+    an event for each phase."""
     try:
         device.login()
+        begun["download"].set()
         device.client.post("api/cmd/updates/download/", json={}, timeout=60)
         while device.get("state/get/?fwUpdate")["fwUpdate"]["status"] in ("CHECKING", "DOWNLOADING"):
             time.sleep(0.02)
+        begun["installation"].set()
         device.client.post("api/cmd/updates/program/", json={}, timeout=60)
     except (httpx.HTTPError, AssertionError, KeyError, ValueError):
         pass
+    begun["first start"].set()
 
 
-def one_run(folder, maker, web, after):
-    """An update that is broken off after so many seconds; the version that came up."""
-    device = Plug(folder, maker, web.url, trialSec=60)
+def events():
+    return {phase: threading.Event() for phase in PHASES}
+
+
+def one_run(folder, maker, web, phase, after):
+    """An update that is broken off so many seconds after the begin of a phase; the version that came up."""
+    device = Plug(folder, maker, web.url, trialSec=60, readySec=60)
     device.read_announcement()
     device.login()
     device.post("settings/saved/set/", {"timeGmt": MARK})
-    worker = threading.Thread(target=update, args=(device,))
+    begun = events()
+    worker = threading.Thread(target=update, args=(device, begun))
     worker.start()
+    begun[phase].wait(120)
     time.sleep(after)
     device.pull()
     worker.join()
     device.client.close()
-    with Plug(folder, maker, web.url, trialSec=60) as device:
+    with Plug(folder, maker, web.url, trialSec=60, readySec=60) as device:
         version = device.version()
         assert version in (number(VERSION), number(NEXT)), version
         device.login()
         assert device.get("settings/saved/get/?timeGmt") == {"timeGmt": MARK}
         if version == number(VERSION):
             finish(device, folder, web)
-        state = device.await_result()
+        state = device.await_result(120)
         assert state["lastResult"] == "DONE", state
         assert device.version() == number(NEXT)
     return version
@@ -103,33 +117,41 @@ def finish(device, folder, web):
     """Ask for the update again, whose download goes on where it was."""
     have = (folder / "slots" / "download").stat().st_size if (folder / "slots" / "download").exists() else 0
     web.asked = []
-    update(device)
+    update(device, events())
     asked = [asked_range for name, asked_range in web.asked if name.endswith(".bundle")]
     assert asked in ([], [f"bytes={have}-" if have else None]), (asked, have)
     device.await_announcement()
 
 
-def run(runs, seed, longest=9.0):
-    """Pull the plug so often; what came up, counted by version."""
+def run(runs, seed, beside=1, told=lambda line: None):
+    """Pull the plug so often; how often which version came up after a plug that was pulled in which phase."""
     rng = random.Random(seed)
-    came_up: dict[int, int] = {}
-    with tempfile.TemporaryDirectory(prefix="mc252-kill-") as folder, Slow() as web:
+    moments = [(rng.choice(PHASES), rng.uniform(0, LONGEST_SEC)) for _ in range(runs)]
+    came_up: dict[tuple[str, int], int] = {}
+    with tempfile.TemporaryDirectory(prefix="mc252-kill-") as folder:
         home = pathlib.Path(folder)
         (home / "tree").mkdir()
         collect(home / "tree")
         maker = Maker(home / "keys", 0, EVER_AFTER)
         (home / "made").mkdir()
         bundle = make_bundle(home / "tree", maker, home / "made", "well", NEXT)
-        for number_of_run in range(runs):
+
+        def one(number_of_run):
             state = home / f"run{number_of_run}"
             state.mkdir()
-            publish(web, maker, state, bundle)
-            version = one_run(state, maker, web, rng.uniform(0, longest))
-            came_up[version] = came_up.get(version, 0) + 1
+            with Slow() as web:
+                publish(web, maker, state, bundle)
+                version = one_run(state, maker, web, *moments[number_of_run])
+            shutil.rmtree(state)
+            told(f"run {number_of_run}: {moments[number_of_run]}: {version}")
+            return moments[number_of_run][0], version
+
+        with ThreadPoolExecutor(beside) as pool:
+            for found in pool.map(one, range(runs)):
+                came_up[found] = came_up.get(found, 0) + 1
     return came_up
 
 
 if __name__ == "__main__":
-    COUNT = int(sys.argv[1]) if len(sys.argv) > 1 else 200
-    SEED = int(sys.argv[2]) if len(sys.argv) > 2 else int(time.time())
-    print(f"{COUNT} runs, seed {SEED}; came up: {run(COUNT, SEED)}")
+    COUNT, SEED, BESIDE = [*map(int, sys.argv[1:]), *(200, int(time.time()), 4)[len(sys.argv) - 1 :]]
+    print(f"{COUNT} runs, seed {SEED}; came up: {run(COUNT, SEED, BESIDE, lambda line: print(line, flush=True))}")

@@ -8,6 +8,7 @@ from firmware.services.update.quiet import QuietHours
 from firmware.services.update.times import Times
 from firmware.services.update.updates import Updates
 from hal.linux.update.folders import FoldersUpdater
+from hal.runtime import json_dumps
 from tests.hal.update.keys import DAY, NOW, Maker
 
 MAC = "02:00:00:00:02:52"
@@ -25,13 +26,13 @@ class Card:
 
 
 class Clock:
-    """Whole seconds since 1970."""
+    """Shows whole seconds since 1970."""
 
     def __init__(self, seconds: int) -> None:
         self.seconds = seconds
 
     def now(self) -> int:
-        return self.seconds
+        return self.seconds * 1000
 
 
 class WellHealth:
@@ -73,20 +74,24 @@ class Rig:
         await self.updates.start()
         return self.updates
 
-    def publish(self, maker: Maker | None = None, index: dict | None = None, **header: object) -> None:
-        """Put a bundle and its index on the card; `index` overrides members of the index."""
-        maker = maker or self.maker
-        path = maker.bundle(self.folder / "made.bundle", **header)
-        entry = dict(entry_of(path), channel="stable", rollout=100, notBefore=0)
-        self.serial += 1
-        payload = {"serial": self.serial, "issued": self.clock.now(), "expires": self.clock.now() + 30 * DAY}
+    def publish(self, maker: Maker | None = None, **header: object) -> None:
+        """Put a bundle and its index on the card."""
+        path = (maker or self.maker).bundle(self.folder / "made.bundle", **header)
         self.card.files["/updates/made.bundle"] = path.read_bytes()
-        self.sign_index(dict(payload, bundles=[entry], **(index or {})), maker)
+        self.sign_index(self.payload(self.entry()), maker)
+
+    def entry(self) -> dict:
+        """What an index says of the bundle."""
+        return dict(entry_of(self.folder / "made.bundle"), channel="stable", rollout=100, notBefore=0)
+
+    def payload(self, entry: dict) -> dict:
+        """A new index with one bundle."""
+        self.serial += 1
+        now = self.clock.seconds
+        return {"serial": self.serial, "issued": now, "expires": now + 30 * DAY, "bundles": [entry]}
 
     def sign_index(self, payload: dict, maker: Maker | None = None) -> None:
         """Put an index on the card."""
-        from hal.runtime import json_dumps
-
         self.card.files["/updates/index.json"] = json_dumps((maker or self.maker).document("index", payload)).encode()
 
     def left(self) -> list[str]:

@@ -62,7 +62,7 @@ class Rig:
             (home / "firmware").mkdir(parents=True)
             (home / "hal").symlink_to(ROOT / "hal")
             (home / "firmware" / "__init__.py").write_text('VERSION = "0.2.0"\n')
-            (home / "firmware" / "__main__.py").write_bytes(program(system) + b"\nmain()\n")
+            (home / "firmware" / "__main__.py").write_bytes(program(system))
         done = subprocess.run(
             [sys.executable, "-m", "hal.linux.update.supervisor", *self.arguments()],
             cwd=home,
