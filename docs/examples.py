@@ -40,6 +40,7 @@ REQUESTS = (
     ("GET", "/api/modbus/resp/?tid=TID&wait=5000", None),
     ("GET", "/api/modbus/trace/?uid=1&limit=1", None),
     ("GET", "/api/modbus/trace/capture/?format=csv&uid=1", None),
+    ("POST", "/api/modbus/trace/record/", {"filePath": "/logs/line.pcapng", "seconds": 600}),
     ("GET", "/api/events/?access", None),
     ("POST", "/api/events/ticket/", {}),
     ("POST", "/api/modbus/find/start/", dict(LINE, uidFrom=1, uidTo=2)),

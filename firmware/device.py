@@ -41,6 +41,7 @@ from firmware.services.system.vitals import SystemState
 from firmware.services.system.watchdog import Watchdog
 from firmware.services.time.absent import NoClock
 from firmware.services.trace.bus_trace import BusTrace
+from firmware.services.trace.recording import Recording
 from firmware.services.transfers import Transfers
 from firmware.services.update.absent import CloudActivation, NoUpdates
 from hal.board import Board
@@ -95,6 +96,8 @@ class Device(Services):
         self._build_card_and_clock(settings)
         self._build_network(settings)
         self.trace = BusTrace(board.system.trace_bytes(), self.clock.utc)
+        self.recording = Recording(self.trace, self.card_files, self.identity.version()["device"])
+        self._run(self.recording)
         self._build_bus(settings["serial"], settings["units"])
         self._build_gateway(settings)
         self.settings.checks.append(self.networking.check)
@@ -303,6 +306,7 @@ class Device(Services):
                 "card": self.card_files.status,
                 "time": self.clock.state,
                 "bus": self.bus.state,
+                "recording": self.recording.state,
                 "devices": self._devices,
                 "http": lambda: self.server.state(),
                 "access": self._access,

@@ -20,6 +20,7 @@ from firmware.services.system.identity import Identity
 from firmware.services.system.state import State
 from firmware.services.time.absent import NoClock
 from firmware.services.trace.bus_trace import BusTrace
+from firmware.services.trace.recording import Recording
 from firmware.services.update.absent import CloudActivation, NoUpdates
 from hal.fields import BadField, Object
 from hal.json_text import JsonError, WrongEncoding, json_loads_in_turns
@@ -40,6 +41,7 @@ class Services:
     identity: Identity
     login: Login
     modbus_requests: ModbusRequests
+    recording: Recording
     sessions: Sessions
     settings: Settings
     settings_files: SettingsFiles

@@ -41,6 +41,7 @@ MEANINGS = {
     "TIMEOUT": "the request did not arrive in time",
     "NOT_EMPTY": "the folder is not empty",
     "BAD_BLOCK": "another block of the file is expected; the message says which",
+    "RECORDING": "a recording of the trace is under way",
     "TOO_LARGE": "the body, or a file, is longer than its limit",
     "URI_TOO_LONG": "the request line is longer than its limit",
     "SMS_LIMIT": "as many messages as setting gsm.smsPerDay allows were sent today",

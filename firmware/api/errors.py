@@ -44,6 +44,7 @@ ERRORS = {
     "TIMEOUT": (408, None),
     "NOT_EMPTY": (409, None),
     "BAD_BLOCK": (409, None),
+    "RECORDING": (409, None),
     "TOO_LARGE": (413, None),
     "URI_TOO_LONG": (414, None),
     "SMS_LIMIT": (429, 3600),

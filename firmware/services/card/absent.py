@@ -41,6 +41,10 @@ class NoCardFiles(Service):
         """A whole file."""
         raise _no_card()
 
+    async def append(self, path: str, data: bytes) -> None:
+        """What is added to a file."""
+        raise _no_card()
+
     async def eject(self) -> None:
         """The card."""
         raise _no_card()

@@ -103,6 +103,11 @@ class CardFiles(NoCardFiles):
         """Write a file: whole and synced, or not at all. CARD_FULL, CARD_READ_ONLY, IS_DIRECTORY."""
         await self._do(WRITE_SEC, Volume.write_whole, split_path(path), data)
 
+    async def append(self, path: str, data: bytes) -> None:
+        """Add to a file that is there: all of the data and synced, or nothing. CARD_FULL, CARD_READ_ONLY, NOT_FOUND."""
+        await self._do(WRITE_SEC, Volume.append, split_path(path), data)
+        self._transfers.mark()
+
     async def status(self) -> dict | None:
         """State of the card: {"present", "mounted", "totalBytes", "freeBytes"}.
 

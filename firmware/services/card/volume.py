@@ -8,8 +8,8 @@ from firmware.services.card.uploads import BLOCK, Part, Upload, Uploads
 from firmware.services.errors import Refused
 from hal.contracts import Card, PartError
 from hal.fields import BadField
-from hal.runtime import ENOENT, MICROPYTHON, log
-from hal.runtime.annotations import Callable
+from hal.runtime import ENOENT, MICROPYTHON, fsync_file, log
+from hal.runtime.annotations import IO, Callable
 from hal.runtime.files import link_status, list_folder, open_regular, sync_folder
 
 ITEMS_MAX = 64 if MICROPYTHON else 1000  # of a folder in one answer
@@ -139,6 +139,22 @@ class Volume:
         finally:
             self._tidy()
 
+    def append(self, names: list[str], data: bytes) -> None:
+        """Add to a file that is there and sync it: all of the data, or nothing."""
+        place, status = self._tree.find_entry(names)
+        if is_folder(status):
+            raise _is_directory()
+        self._card.before_write(len(data))
+        with open(place, "ab", 0) as file:
+            size = file.tell()
+            try:
+                while data:
+                    data = data[file.write(data) :]
+                fsync_file(file)
+            except OSError:
+                _cut(file, size)
+                raise
+
     def write(self, names: list[str], block_idx: int, block_count: int, data: bytes, owner: str, address: str) -> None:
         """Take the next block of an upload, or the last one that was taken once more."""
         key = fold("/".join(names))
@@ -230,6 +246,15 @@ class Volume:
         else:
             os.rmdir(place)
         sync_folder(_parent(place))
+
+
+def _cut(file: IO, size: int) -> None:
+    """Take back what was written of something that has no room, where the runtime can."""
+    if hasattr(file, "truncate"):
+        try:
+            file.truncate(size)
+        except OSError:
+            pass  # the card is gone: nobody reads it here
 
 
 def _is_directory() -> Refused:

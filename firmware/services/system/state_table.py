@@ -224,6 +224,18 @@ def _access() -> Object:
     )
 
 
+def _recording() -> Object:
+    return Object(
+        Field("status", Choice("IDLE", "RUNNING", "DONE", "STOPPED", "ERROR"), help="DONE: as long as it may be"),
+        Field("filePath", Nullable(Text(1024)), help="where it is; null: there was none"),
+        Field("bytes", _COUNT, help="length of the file", unit="B"),
+        Field("entries", _COUNT, help="exchanges in it"),
+        Field("lost", _COUNT, help="exchanges that were pushed out of the trace before they were written"),
+        Field("secLeft", _SECONDS, help="until it ends", unit="s"),
+        Field("errorCode", Nullable(Text(64)), help="why it ended early, by its code"),
+    )
+
+
 def _system() -> Object:
     return Object(
         Field("uptimeSec", _SECONDS, help="since the start of the firmware", unit="s"),
@@ -248,6 +260,7 @@ STATE = (
     StateKey("time", "ClockService", "the clock", _time, "the board has none"),
     StateKey("bus", "Bus", "the RS-485 line", _bus, "the board has none"),
     StateKey("devices", "DeviceHealth", "the devices on the line, unit id to health", _devices, "there is no line"),
+    StateKey("recording", "Recording", "the recording of the trace to the SD card", _recording),
     StateKey("http", "HttpServer", "the HTTP server", _http),
     StateKey("access", "Device", "who gets in", _access),
     StateKey("system", "SystemState", "the device as a whole", _system),

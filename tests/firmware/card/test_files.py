@@ -932,6 +932,14 @@ async def test_a_file_system_that_is_full_ends_an_upload_and_takes_its_remains_a
     assert (await mounted.files.status())["totalBytes"] == 256 * 1024
 
 
+async def test_what_has_no_room_is_not_added_to_a_file_in_part(mounted):
+    await mounted.files.write_whole("/log.bin", bytes(100))
+    await mounted.files.append("/log.bin", bytes(100_000))
+    assert await code(mounted.files.append("/log.bin", bytes(200_000))) == "CARD_FULL"
+    assert mounted.on_disk() == {"log.bin": bytes(100_100)}
+    assert await code(mounted.files.append("/other.bin", b"x")) == "NOT_FOUND"
+
+
 async def test_a_file_system_that_is_mounted_read_only_is_said_to_be(mounted):
     await mounted.upload("/a.txt", b"x")
     assert _mount("-o", "remount,ro", str(mounted.folder)) == 0

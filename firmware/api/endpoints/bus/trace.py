@@ -2,12 +2,12 @@
 
 from firmware.api.call import Call
 from firmware.api.endpoint import Endpoint
-from firmware.api.kinds import UINT32, Content, Named
+from firmware.api.kinds import CARD_ERRORS, UINT32, CardPath, Content, Named
 from firmware.api.query import Flag, Parameters
 from firmware.http.messages.answers import Stream
 from firmware.services.trace.bus_trace import PAGE_LIMIT
 from firmware.services.trace.entry import CAUSES, LANES, REASONS
-from hal.fields import Choice, Field, Integer, ListOf, Nullable, Object, Text
+from hal.fields import Boolean, Choice, Field, Integer, ListOf, Nullable, Object, Text
 
 
 def _is_hex(text: str) -> bool:
@@ -94,6 +94,39 @@ async def modbus_trace_capture(call: Call) -> Stream:
     return answer
 
 
+def _names_a_file(fields: dict) -> list[str]:
+    """A rule: what begins has a file, what ends has none."""
+    if fields["stop"]:
+        return ["filePath: has no place where stop is true"] if fields["filePath"] is not None else []
+    return ["filePath: is missing; or stop: true ends the recording"] if fields["filePath"] is None else []
+
+
+_RECORD = Object(
+    Field("filePath", CardPath(), None, help="file on the card, made anew: CSV where it ends in .csv, else pcapng"),
+    Field("seconds", Integer(1, 604800), 3600, help="how long"),
+    Field("maxBytes", Integer(1024, 0xFFFFFFFF), 16 << 20, help="how long the file may get"),
+    Field("stop", Boolean(), False, help="end the recording that is under way instead"),
+    rule=_names_a_file,
+)
+
+
+def _recording() -> Named:
+    """The state key. The table is imported here: a small board needs it for documents alone."""
+    from firmware.services.system.state_table import STATE
+
+    return Named("StateRecording", next(key.kind for key in STATE if key.name == "recording"))
+
+
+async def modbus_trace_record(call: Call) -> dict:
+    """POST /api/modbus/trace/record/"""
+    recording = call.services.recording
+    if call.body["stop"]:
+        await recording.end()
+    else:
+        await recording.begin(call.body["filePath"], call.body["seconds"], call.body["maxBytes"])
+    return recording.state()
+
+
 ENDPOINTS = (
     Endpoint(
         "GET",
@@ -120,5 +153,15 @@ ENDPOINTS = (
             Field("since", UINT32, 0, help="entries after this number"),
             *_SELECTION,
         ),
+    ),
+    Endpoint(
+        "POST",
+        "/api/modbus/trace/record/",
+        1,
+        "Record the trace to the SD card",
+        modbus_trace_record,
+        _recording,
+        body=_RECORD,
+        errors=("RECORDING", "IS_DIRECTORY", "CARD_FULL", "CARD_READ_ONLY") + CARD_ERRORS,
     ),
 )
