@@ -39,7 +39,7 @@ async def check_board(path: str, state_dir: str, tell: Callable[[str], None]) ->
         driver = (config.get(part) or {}).get("driver", "-")
         tell(f"{part:<8} {driver!s:<10} {verdict:<7} {found}".rstrip())
         works = works and verdict != FAILS
-    verdict, found = await _try_firmware(config, state_dir) if works else (FAILS, "that of the parts comes first")
+    verdict, found = await _try_firmware(config, state_dir) if works else ("-", "not tried: parts fail")
     tell(f"{'health':<8} {'-':<10} {verdict:<7} {found}")
     return works and verdict != FAILS
 

@@ -309,6 +309,7 @@ def test_a_check_says_of_each_part_what_is_wrong_with_it(tmp_path):
     assert "FAILS" in rows["clock"] and "/dev/rtc99 is not there" in rows["clock"]
     assert "FAILS" in rows["card"] and "must be one of" in rows["card"]
     assert "absent" in rows["modem"]
+    assert "not tried" in rows["health"] and "FAILS" not in rows["health"]
 
 
 @pytest.mark.parametrize(

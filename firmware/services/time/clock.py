@@ -10,10 +10,12 @@ from firmware.services.time.sun import NOON, sun_times
 from hal.contracts import Clock, PartError
 from hal.runtime import log, log_exception, now_ms
 from hal.runtime.annotations import Callable
+from hal.service import Pauses
 
 NEVER_SET = 1704067200000  # 1 January 2024: clocks that were never set begin long before
 FIRST_SYNC_SEC = 2  # after start
 RETRY_SEC = 30  # after a failure; doubles up to the period
+RETRIES = 16  # doubled so often it is longer than any period
 LONGEST_SLEEP_SEC = 3600  # MicroPython's timers do not reach a week
 KISS_FAREWELL = ("DENY", "RSTR")  # kisses after which a server must not be asked again (RFC 4330 section 8)
 KISS_SLOWER = "RATE"  # it was asked too often
@@ -148,7 +150,7 @@ class ClockService(NoClock):
 
     async def _run(self) -> None:
         period = self._ntp["periodMin"] * 60
-        pause = RETRY_SEC
+        pauses = Pauses(tuple(min(RETRY_SEC * 2**tries, period) for tries in range(RETRIES)))
         await asyncio.sleep(FIRST_SYNC_SEC)
         while True:
             try:
@@ -156,9 +158,9 @@ class ClockService(NoClock):
             except Exception as exc:
                 log_exception(exc)
                 done = False
-            wait = period if done else min(pause, period)
-            pause = RETRY_SEC if done else min(2 * pause, period)
-            await _rest(wait)
+            if done:
+                pauses.reset()
+            await _rest(period if done else pauses.next())
 
 
 async def _rest(seconds: float) -> None:
