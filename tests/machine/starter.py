@@ -24,7 +24,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 MODULES = ROOT / "tests" / "machine" / "modules"
 RESET_CODE = 75  # machine.reset() of tests/machine/modules/machine.py
 WDT_RESET = 3
-HEAP = "640k"  # of 64 bits, whose objects weigh 1.56 times those of a board
+HEAP = os.environ.get("MC252_HEAP", "640k")  # of 64 bits, whose objects weigh 1.56 times those of a board
 WATCHDOG_PAUSE = 0.1  # seconds
 
 
