@@ -13,7 +13,7 @@ RATES ?= 9600 19200 115200
 SITE := firmware/web/site/files.json
 
 .DEFAULT_GOAL := run
-.PHONY: run console bundle image run-micropython micropython-image flash test test-vm test-image kill-settings kill-update packages doubled-answers generated-requests mutate lint format bench docs examples deb clean
+.PHONY: run console bundle image run-micropython micropython-image flash test test-vm test-image kill-settings kill-update packages doubled-answers generated-requests endure-micropython mutate lint format bench docs examples deb clean
 
 $(VENV)/.made: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -112,6 +112,11 @@ doubled-answers: $(VENV)/.made-dev
 # Small mistakes, planted one at a time: which ones do the tests notice? Takes long; COUNT mistakes for each module.
 mutate: $(VENV)/.made-dev
 	$(BIN)/python tests/mutate.py --seed $(SEED) --count $(COUNT) $(MODULES)
+
+# A board on MicroPython for long, and the whole table of wire faults; `make test` does a share of both.
+endure-micropython: $(VENV)/.made-dev
+	$(BIN)/python -m tests.machine.endure 10000
+	MC252_WIRE=whole $(BIN)/python -m pytest tests/machine/test_wire_faults.py
 
 # Every boundary of every field of every endpoint, of which `make test` does a share.
 generated-requests: $(VENV)/.made-dev

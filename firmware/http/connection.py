@@ -149,7 +149,7 @@ class Connection(Client):
     async def _run_short(self) -> None:
         """End a request that there is no memory for: with an answer where none has begun."""
         answer = self._application.out_of_memory("a request")
-        if self.phase in (READING, HANDLING):
+        if self.phase in (FRESH, IDLE, READING, HANDLING):
             await self._send_last(answer)
         else:
             abort_stream(self._writer)

@@ -3,14 +3,18 @@
 import asyncio
 
 from hal.runtime.annotations import Any, Callable
+from hal.runtime.memory import MEMORY
 
 
 async def hear(uart: Any, received: Callable[[bytes], None]) -> None:
     """Call `received` with all that arrives, for ever. OSError where the UART fails."""
     reader = asyncio.StreamReader(uart)
     while True:
-        await reader.read(0)  # until something has arrived; how much, the UART knows
-        take(uart, received)
+        try:
+            await reader.read(0)  # until something has arrived; how much, the UART knows
+            take(uart, received)
+        except MemoryError:
+            MEMORY.ran_out("what arrives on a UART")
 
 
 def take(uart: Any, received: Callable[[bytes], None]) -> None:

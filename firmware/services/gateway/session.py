@@ -22,6 +22,8 @@ class ModbusSession:
     other end may write the activation code; `origin` names it in the trace.
     """
 
+    opened = 0  # how many there have been
+
     def __init__(
         self,
         frames: MbapFrames | RtuFrames,
@@ -32,6 +34,8 @@ class ModbusSession:
         clock: Callable[[], int] = now_ms,
         origin: str = "tcp",
     ):
+        ModbusSession.opened += 1
+        self._source = ("session", ModbusSession.opened)  # the bus remembers it when this session has long ended
         self.from_cloud = from_cloud
         self._origin = origin
         self.end_reason = "CLOSED"  # why serving ended: CLOSED by the other end, BAD_FRAME, PEER_IS_SERVER, LOST
@@ -153,7 +157,7 @@ class ModbusSession:
             self._free.set()
             self._proceed()
 
-        handle = self._router.ask(uid, pdu, self, answered, self.from_cloud, self._origin)
+        handle = self._router.ask(uid, pdu, self._source, answered, self.from_cloud, self._origin)
         if number in self._handles:
             self._handles[number] = handle
         if has_unsent(self._writer):
