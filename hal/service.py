@@ -5,7 +5,6 @@ import asyncio
 from hal.runtime import log, run_task
 from hal.runtime.annotations import Any, Coroutine
 from hal.runtime.logs import INFO
-from hal.runtime.memory import MEMORY
 
 RETRY_PAUSES = (1, 2, 5, 10, 30, 60)  # seconds between tries; the last one repeats
 
@@ -41,7 +40,7 @@ class Service:
     def keep_running(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task:
         """Run a coroutine that has to go on until `stop`. An exception that it lets out is logged; where it ends for
         want of memory, the device starts anew."""
-        task = run_task(_endure(coroutine, type(self).__name__))
+        task = run_task(coroutine, type(self).__name__)
         self._lasting += (task,)
         return task
 
@@ -50,13 +49,6 @@ class Service:
         task = run_task(coroutine)
         self._passing = tuple(other for other in self._passing if not other.done()) + (task,)
         return task
-
-
-async def _endure(coroutine: Coroutine[Any, Any, Any], name: str) -> None:
-    try:
-        await coroutine
-    except MemoryError:
-        MEMORY.ended(name)
 
 
 class Pauses:

@@ -87,6 +87,8 @@ class Board:
         return system["memFree"], system["memShortages"]
 
     def stop(self):
+        self._http.close()
+        self._modbus.close()
         self.process.terminate()
         self.process.communicate(timeout=10)
 

@@ -6,6 +6,7 @@
 import json
 import os
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -42,6 +43,7 @@ QUESTIONS = {
 FUNCTIONS = list(QUESTIONS) if os.environ.get("MC252_WIRE") == "whole" else [3, 16]
 UNIT = 2
 WAIT_MS = 700
+PAUSE = 0.15  # seconds
 
 
 class Rig:
@@ -82,7 +84,9 @@ class Rig:
         for func in FUNCTIONS:
             for kind in KINDS:
                 self.fault(kind)
-                told[f"{kind} {func}"] = [self.ask(func), self.ask(func, 2000)]
+                spoilt = self.ask(func)
+                time.sleep(PAUSE)  # or else a second copy may collide with the next question
+                told[f"{kind} {func}"] = [spoilt, self.ask(func, 2000)]
         return told
 
     def stop(self):

@@ -19,6 +19,7 @@ from hal.runtime.annotations import IO, Any, Awaitable, Callable, Coroutine, T, 
 from hal.runtime.cpython.threads import Threads
 from hal.runtime.decimals import Decimal
 from hal.runtime.logs import log
+from hal.runtime.memory import MEMORY
 
 _threads = Threads(8)
 _FLOW_READ = 2048  # bytes
@@ -275,18 +276,20 @@ async def receive_datagram(sock: socket.socket, limit: int) -> bytes:
     return await asyncio.get_running_loop().sock_recv(sock, limit)
 
 
-def run_task(coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task:
-    """Run a coroutine beside the others. An exception that it lets out is logged at once."""
+def run_task(coroutine: Coroutine[Any, Any, Any], lasting: str = "") -> asyncio.Task:
+    """Run a coroutine beside the others. An exception that it lets out is logged at once. `lasting` names what must go
+    on: where it ends for want of memory, the device starts anew."""
     task = asyncio.create_task(coroutine)
-    task.add_done_callback(_log_failure)
+    task.add_done_callback(lambda task: _ended(task, lasting))
     return task
 
 
-def _log_failure(task: asyncio.Task) -> None:
-    if not task.cancelled():
-        failure = task.exception()
-        if failure is not None:
-            log(traceback_text(failure))
+def _ended(task: asyncio.Task, lasting: str) -> None:
+    failure = None if task.cancelled() else task.exception()
+    if isinstance(failure, MemoryError) and lasting:
+        MEMORY.ended(lasting)
+    elif failure is not None:
+        log(traceback_text(failure))
 
 
 def call_after(seconds: float, function: Callable[[], None]) -> Any:

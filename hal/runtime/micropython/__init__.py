@@ -13,6 +13,7 @@ import sys
 import time
 
 from hal.runtime.annotations import IO, Any, Awaitable, Callable, Coroutine, T, Ts, Unpack
+from hal.runtime.memory import MEMORY
 
 # Collected early, what lives on is not scattered all over the heap, and long answers fit.
 gc.threshold(65536)  # type: ignore[attr-defined]
@@ -266,9 +267,17 @@ async def _when_ready(receive: Callable[[int], T], limit: int) -> T:
         await asyncio.sleep(0.002)
 
 
-def run_task(coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task:
-    """Run a coroutine beside the others. An exception that it lets out is logged by the event loop."""
-    return asyncio.create_task(coroutine)
+def run_task(coroutine: Coroutine[Any, Any, Any], lasting: str = "") -> asyncio.Task:
+    """Run a coroutine beside the others. An exception that it lets out is logged by the event loop. `lasting` names
+    what must go on: where it ends for want of memory, the device starts anew."""
+    return asyncio.create_task(_go_on(coroutine, lasting) if lasting else coroutine)
+
+
+async def _go_on(coroutine: Coroutine[Any, Any, Any], name: str) -> None:
+    try:
+        await coroutine
+    except MemoryError:
+        MEMORY.ended(name)
 
 
 class Later:
