@@ -77,7 +77,9 @@ class Device(Services):
         self.restart_reason: str | None = None
         self._started = now_ms()
         MEMORY.restart = lambda: self.request_restart("NO_MEMORY")
-        self._services: list = []  # (service, how it is started), in the order in which they start
+        self._services: list[
+            tuple[Service, Callable[[], Coroutine[Any, Any, None]]]
+        ] = []  # (service, how it is started), in the order in which they start
         self._modbus_port: int | None = None
         self._run(board)
         self.problems = Problems()

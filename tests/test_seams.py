@@ -50,6 +50,12 @@ MISTAKES = {  # what it is: (file, what stands there, what is put in its place)
         "Gsm(self.board.modem,",
         "Gsm(self.board.card,",
     ),
+    "a misspelt method of what a table holds": (
+        SERVICES + "routing/forwarding.py",
+        "server.cancel(transaction)",
+        "server.cancle(transaction)",
+    ),
+    "a misspelt method of a connection": ("firmware/http/server.py", "connection.expire()", "connection.expier()"),
     "what a thread is to do gets a wrong argument": (
         SERVICES + "card/files.py",
         "Volume.read, split_path(path), block_idx",

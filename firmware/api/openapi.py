@@ -9,7 +9,7 @@ from firmware.api.kinds import Anything, Content, Named, Words
 from firmware.api.query import Flag, Keys, Parameters
 from hal.fields import REQUIRED, AnyOf, Choice, Field, Kind, ListOf, MapOf, Nullable, Object
 from hal.runtime import json_dumps
-from hal.runtime.annotations import Any, Iterator
+from hal.runtime.annotations import Any, Callable, Iterator
 
 _HEAD = {
     "openapi": "3.1.0",
@@ -97,8 +97,8 @@ class _Declared:
     """The components that the operations refer to."""
 
     def __init__(self) -> None:
-        self.schemas: list = []  # (name, function that makes the kind)
-        self.responses: dict = {}  # name -> codes
+        self.schemas: list[tuple[str, Callable[[], Kind]]] = []  # (name, function that makes the kind)
+        self.responses: dict[str, list[str]] = {}  # name -> codes
 
     def gather(self, kind: Kind | None) -> None:
         """Note every Named kind inside a kind."""

@@ -43,8 +43,12 @@ class Application(Microdot):
         self._utc = utc
         self._date = ""
         self._date_at: int | None = None
-        self._paths: dict = {}  # path without trailing slash -> {method: handler}
-        self._body_limits: dict = {}  # handler -> what says how long the body of a request to it may be
+        self._paths: dict[
+            str, dict[str, Callable[[Request], Awaitable[Response]]]
+        ] = {}  # path without trailing slash -> {method: handler}
+        self._body_limits: dict[
+            Callable[[Request], Awaitable[Response]], Callable[[Request], int | None]
+        ] = {}  # handler -> what says how long the body of a request to it may be
 
     def add(
         self,
@@ -81,7 +85,7 @@ class Application(Microdot):
         if methods is None:
             return 404, "", None
         method = "GET" if req.method == "HEAD" else req.method
-        handler = methods.get(method)
+        handler: int | Callable[[Request], Awaitable[Response]] | None = methods.get(method)
         if handler is None:
             req.g.allow = allowed_methods(methods)
             handler = _options if method == "OPTIONS" else 405

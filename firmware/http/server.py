@@ -35,8 +35,8 @@ class HttpServer(Application, Service):
         places = limits.connections
         self._slots = Slots(places, places - places // 4, places // 8)
         self._streams = Slots(limits.streams, max(min(2, limits.streams), limits.streams // 2), limits.streams // 8)
-        self._connections: set = set()
-        self._listeners: list = []
+        self._connections: set[Connection] = set()
+        self._listeners: list[asyncio.Server] = []
         self._refused = 0  # connections for which there was no place
         self.port = 0
 

@@ -39,8 +39,8 @@ class Slots:
         self._places = places
         self._share = share
         self._kept = kept
-        self._clients: set = set()
-        self._welcome: dict = {}  # source -> None, used least recently first
+        self._clients: set[Client] = set()
+        self._welcome: dict[int | str, None] = {}  # source -> None, used least recently first
 
     def welcome(self, source: int | str) -> None:
         """Somebody has proved to be a user from there."""
@@ -86,7 +86,7 @@ class Slots:
         return client.level > 0 or client.source in self._welcome
 
     def _loser(self, rivals: list[Client], newcomer: Client, now: int) -> Client | None:
-        held: dict = {}
+        held: dict[int | str, int] = {}
         for client in self._clients:
             held[client.source] = held.get(client.source, 0) + 1
         best = None

@@ -25,7 +25,7 @@ class VpnListener(Service):
         self._interfaces = interfaces
         self._level = level
         self._own_level = own_level
-        self._open: dict = {}  # name of the interface -> (its index, the listener)
+        self._open: dict[str, tuple[int, asyncio.Server]] = {}  # name of the interface -> (its index, the listener)
         self._troubles = {name: Trouble("VPN") for name in interfaces}
         self._changed = asyncio.Event()
 

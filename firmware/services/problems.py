@@ -10,8 +10,8 @@ class Problems:
     """Texts, each under the key by which it was reported and is withdrawn. The same key again replaces its text."""
 
     def __init__(self) -> None:
-        self._texts: dict = {}
-        self._order: list = []  # of the keys; dictionaries have none everywhere
+        self._texts: dict[str, str] = {}
+        self._order: list[str] = []  # of the keys; dictionaries have none everywhere
 
     def report(self, key: str, text: str) -> None:
         """Something is wrong; the log says it once as long as it stays the same."""

@@ -20,7 +20,9 @@ class Copies:
         self.count = 0  # copies heard
         self._proved = 0  # doubts in a row that were none
         self._answers: dict = {}  # (unit id, key of the question, or None and the PDU) -> (PDU, microsecond)
-        self._windows: dict = {}  # unit id -> [microseconds within which its copies come, answers since the last one]
+        self._windows: dict[
+            int, list[int]
+        ] = {}  # unit id -> [microseconds within which its copies come, answers since the last one]
 
     def is_one(self, uid: int, key: bytes, pdu: bytes, began: int) -> bool:
         """Whether an answer that began to arrive then may be a copy of what the unit said to another question."""

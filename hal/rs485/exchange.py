@@ -37,7 +37,7 @@ class Exchange:
         self.pdu = pdu
         self.odd = b""
         self.frames = frames or []
-        self.copies: list = []  # (unit id, PDU) of frames that the unit had sent before
+        self.copies: list[tuple[int, bytes]] = []  # (unit id, PDU) of frames that the unit had sent before
         self.raw = b""
         self.owed = owed
         self.hurried = False
@@ -94,12 +94,12 @@ class Inquiry:
         self.echoed = False  # whether our own frame came back before the answer
         self.ambiguous = False  # whether the answer found repeats the question, so that it could be an echo
         self.hurried = False  # whether an answer that has not begun is waited for no longer
-        self.frames: list = []  # (unit id, PDU) of whole frames that were not the answer
-        self.copies: list = []  # those that the unit had sent before
+        self.frames: list[tuple[int, bytes]] = []  # (unit id, PDU) of whole frames that were not the answer
+        self.copies: list[tuple[int, bytes]] = []  # those that the unit had sent before
         self.copy = b""  # the last answer that was put aside as a copy of an earlier one, perhaps
         self.copy_at = 0
         self.thrown: tuple = ()  # (reason, bytes) of what is not the answer; "": its frames tell the reason
-        self._arrivals: list = []  # [index of the first byte, microsecond] of each chunk, oldest first
+        self._arrivals: list[list[int]] = []  # [index of the first byte, microsecond] of each chunk, oldest first
         self._scanner = scanner
         self._frame = frame
         self._line = line

@@ -34,7 +34,7 @@ class Log:
         self._clock = clock
         self._marked = hasattr(os, "getenv") and bool(os.getenv("JOURNAL_STREAM"))  # sd-daemon(3)
         self.level = INFO  # lines of a priority beyond it are left out
-        self._kept: list = []  # (number, when, priority, text)
+        self._kept: list[tuple[int, int, int, str]] = []  # (number, when, priority, text)
         self.count = 0
         self.forget()
 

@@ -58,7 +58,7 @@ def _is_port(text: str) -> bool:
 
 def parse_query(query: str) -> list[tuple[str, str | None]]:
     """(key, value) pairs of a query in their order; the value of a bare key is None."""
-    pairs: list = []
+    pairs: list[tuple[str, str | None]] = []
     for part in query.split("&"):
         if part:
             equals = part.find("=")

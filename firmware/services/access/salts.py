@@ -25,8 +25,8 @@ class Salts:
     def __init__(self, clock: Callable[[], int] = now_ms):
         self._clock = clock
         self._key = random_bytes(32)
-        self._given: dict = {}  # second -> numbers given in it
-        self._used: dict = {}  # (address, second) -> the numbers used, a bit for each
+        self._given: dict[int, int] = {}  # second -> numbers given in it
+        self._used: dict[tuple[str, int], int] = {}  # (address, second) -> the numbers used, a bit for each
         self._ended = -1  # salts up to this second serve no more
 
     def give(self, address: str) -> str:

@@ -18,8 +18,8 @@ class Sessions:
     def __init__(self, ttl_sec: int, clock: Callable[[], int] = now_ms):
         self.ttl_sec = ttl_sec
         self._clock = clock
-        self._ends: dict = {}  # SHA-256 of a token -> millisecond of its end
-        self._addresses: dict = {}  # SHA-256 of a token -> where it was opened from
+        self._ends: dict[bytes, int] = {}  # SHA-256 of a token -> millisecond of its end
+        self._addresses: dict[bytes, str] = {}  # SHA-256 of a token -> where it was opened from
 
     def open(self, address: str = "") -> str:
         """A new session's token, 48 characters [A-Za-z0-9], for somebody who calls from an address."""

@@ -25,8 +25,10 @@ class Throttle:
 
     def __init__(self, clock: Callable[[], int] = now_ms):
         self._clock = clock
-        self._entries: dict = {}  # source -> [wrong logins, millisecond of the last, barred until]
-        self._known: list = []  # sources that have logged in, the last one at the end
+        self._entries: dict[
+            int | str, list[int]
+        ] = {}  # source -> [wrong logins, millisecond of the last, barred until]
+        self._known: list[int | str] = []  # sources that have logged in, the last one at the end
         self._all_wrong = _Tries(clock())  # of all addresses that have been wrong before
         self._all_new = _Tries(clock())
 

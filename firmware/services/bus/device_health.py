@@ -55,11 +55,11 @@ class Unit:
         self.timeouts = 0
         self.bad_frames = 0
         self.seen: int | None = None  # when it was last heard
-        self.latencies: list = []  # seconds from the end of the question to the begin of the answer, latest last
+        self.latencies: list[float] = []  # seconds from the end of the question to the begin of the answer, latest last
         self.silence = Silence()
         self.down = False
-        self.good: list = []  # keys of questions that it has answered, latest last
-        self.bad: dict = {}  # key of a question that it has never answered -> Silence
+        self.good: list[bytes] = []  # keys of questions that it has answered, latest last
+        self.bad: dict[bytes, Silence] = {}  # key of a question that it has never answered -> Silence
         self.probe: bytes | None = None  # PDU of the last question that it answered and that changes nothing
         self.gap: int | None = None  # milliseconds between its last frame and the question that is asked
         self.gaps = Gaps()
@@ -94,7 +94,7 @@ class DeviceHealth:
     def __init__(self, enabled: bool, clock: Callable[[], int] = now_ms):
         self._enabled = enabled
         self._clock = clock
-        self._units: dict = {}  # unit id -> Unit
+        self._units: dict[int, Unit] = {}  # unit id -> Unit
 
     def _now(self) -> int:
         now: int = self._clock()

@@ -16,7 +16,7 @@ class Shares:
 
     def __init__(self, lead: int):
         self._lead = lead
-        self._used: dict = {}
+        self._used: dict[object, int] = {}
         self._floor = 0  # what those that wait have used at least
 
     def of(self, who: object) -> int:
@@ -43,7 +43,9 @@ class Lane:
         self.weight = weight
         self.length = 0
         self._shares = Shares(SOURCE_LEAD_MS)
-        self._queues: list = []  # [source, [transactions]] in the order of their last turns
+        self._queues: list[
+            tuple[object, list[Transaction]]
+        ] = []  # (source, transactions) in the order of their last turns
 
     def put(self, transaction: Transaction, first: bool = False) -> None:
         """Queue a transaction behind its source's others, or before them."""
@@ -52,7 +54,7 @@ class Lane:
             if source == transaction.source:
                 queue.insert(0 if first else len(queue), transaction)
                 return
-        self._queues.append([transaction.source, [transaction]])
+        self._queues.append((transaction.source, [transaction]))
 
     def take(self, allowed: Callable[[Transaction], bool]) -> Transaction | None:
         """The next transaction that `allowed(transaction)` lets go, None where there is none."""

@@ -96,7 +96,7 @@ class CardTree:
     def __init__(self, root: str, clock: Callable[[], int] = now_ms):
         self.root = real_path(root)
         self._clock = clock
-        self._listings: list = []  # the one used last at the end
+        self._listings: list[_Listing] = []  # the one used last at the end
 
     def find(self, names: list[str]) -> tuple:
         """(path on the host, its os.stat) of a file or folder. Refused BAD_PATH, NOT_FOUND, NOT_DIRECTORY."""
@@ -210,7 +210,7 @@ class _Listing:
         self.stamp = stamp
         self.read_at = read_at
         self.names = names
-        self._spellings: dict = {}
+        self._spellings: dict[str, str] = {}
 
     def spelling(self, name: str) -> str | None:
         """The name that differs from this one in case alone."""

@@ -11,7 +11,9 @@ class Readers:
 
     def __init__(self, clock: Callable[[], int]):
         self._clock = clock
-        self._open: list = []  # (names of the path, when it was opened, file), the one opened last at the end
+        self._open: list[
+            tuple[list[str], int, BinaryIO]
+        ] = []  # (names of the path, when it was opened, file), the one opened last at the end
 
     def get(self, names: list[str]) -> BinaryIO | None:
         """The file at a path, where it was opened a moment ago, or None."""

@@ -31,8 +31,8 @@ class Uploads:
     def __init__(self, clock: Callable[[], int], tidy: Callable[[], None]):
         self._clock = clock
         self._tidy = tidy
-        self._under_way: list = []
-        self._done: list = []  # the last ones that were completed, whose last block may come again
+        self._under_way: list[Upload] = []
+        self._done: list[Upload] = []  # the last ones that were completed, whose last block may come again
 
     def count(self) -> int:
         """How many are under way."""
@@ -193,7 +193,7 @@ def _used_at(upload: Upload) -> int:
     return upload.used_at
 
 
-def _find(uploads: list, key: str) -> Upload | None:
+def _find(uploads: list[Upload], key: str) -> Upload | None:
     for upload in uploads:
         if upload.key == key:
             return upload

@@ -21,7 +21,7 @@ class ModbusDatagrams:
         self._sock = sock
         self._router = router
         self._admits = admits
-        self._waiting: dict = {}  # number of the request -> what is counted together as its source
+        self._waiting: dict[int, int | str] = {}  # number of the request -> what is counted together as its source
         self._count = 0
 
     def close(self) -> None:

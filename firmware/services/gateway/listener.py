@@ -42,9 +42,11 @@ class ModbusGateway(Service):
         networks = [parse_network(network) for network in tunnel]
         self._tunnel = [network for network in networks if network[1]]  # one of all addresses tells of nobody
         self._clock = clock
-        self._sessions: dict = {}  # ModbusSession -> its task
-        self._origins: dict = {}  # ModbusSession -> where it comes from, as `_origin` has it
-        self._doors: list = []
+        self._sessions: dict[ModbusSession, asyncio.Task] = {}  # ModbusSession -> its task
+        self._origins: dict[
+            ModbusSession, tuple[bool, int | str]
+        ] = {}  # ModbusSession -> where it comes from, as `_origin` has it
+        self._doors: list[Door] = []
 
     async def listen(self, host: str, port: int) -> int | None:
         """Listen; returns the port of Modbus TCP, a free one where 0 was asked for, None where it is taken: a port that
@@ -110,7 +112,9 @@ class ModbusGateway(Service):
             abort_stream(writer)
             return
         session = ModbusSession(frames, reader, writer, self._router, clock=self._clock, origin="tcp " + address)
-        self._sessions[session] = asyncio.current_task()
+        task = asyncio.current_task()
+        assert task is not None
+        self._sessions[session] = task
         self._origins[session] = origin
         try:
             await session.serve()
@@ -124,11 +128,11 @@ class ModbusGateway(Service):
     def _admits(self, address: str) -> bool:
         return lies_in(address, self._allowed)
 
-    def _origin(self, address: str) -> tuple:
+    def _origin(self, address: str) -> tuple[bool, int | str]:
         """Whether it comes over the tunnel, and what counts as its address."""
         return lies_in(address, self._tunnel), source_of(address)
 
-    def _has_room(self, origin: tuple) -> bool:
+    def _has_room(self, origin: tuple[bool, int | str]) -> bool:
         """Whether one more client from there has a place; where all are taken, somebody else's is given up for it."""
         if len(self._sessions) < self._settings["maxClients"]:
             return True
@@ -139,11 +143,11 @@ class ModbusGateway(Service):
         self._forget(session)
         return True
 
-    def _gives_way(self, origin: tuple) -> ModbusSession | None:
+    def _gives_way(self, origin: tuple[bool, int | str]) -> ModbusSession | None:
         """The client that gives way to one from there: of those whose address has more connections than that one would
         have, or who have asked nothing for GRACE_SEC, the idlest of the address with most. Anybody else gives way to
         who comes over the tunnel, and those to none but their like."""
-        taken: dict = {}
+        taken: dict[tuple[bool, int | str], int] = {}
         for other in self._origins.values():
             taken[other] = taken.get(other, 0) + 1
         own = taken.get(origin, 0) + 1

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from firmware.services.bus.transaction import Transaction
 from firmware.services.gateway.rtu import RtuFrames
 from firmware.services.routing.mbap import BadFrame, MbapFrames
 from firmware.services.routing.router import ModbusRouter
@@ -46,7 +47,7 @@ class ModbusSession:
         self._flow = flow_of(reader, writer, self._received)
         self._router = router
         self._clock = clock
-        self._handles: dict = {}  # number of the request -> the router's handle
+        self._handles: dict[int, Transaction | None] = {}  # number of the request -> the router's handle
         self._count = 0
         self._free = asyncio.Event()  # set when one of those that `_finish` waits for has ended
         self._closed = False
@@ -68,7 +69,8 @@ class ModbusSession:
         finally:
             self._closed = True
             for handle in list(self._handles.values()):
-                self._router.cancel(handle)
+                if handle is not None:
+                    self._router.cancel(handle)
             self._handles = {}
             abort_stream(self._writer)
 

@@ -70,8 +70,8 @@ class RemoteServer(Service):
         self._pause = row["connectPauseMs"] / 1000
         self._connect = connect
         self._clock = clock
-        self._waiting: list = []  # questions that have not been sent, in their order
-        self._sent: dict = {}  # our transaction id -> question that waits for its answer
+        self._waiting: list[Question] = []  # questions that have not been sent, in their order
+        self._sent: dict[int, Question] = {}  # our transaction id -> question that waits for its answer
         self._last_tid = 0
         self._wake = asyncio.Event()
         self._serves = False
@@ -209,7 +209,7 @@ class RemoteServer(Service):
         """A transaction id's place in the order in which they were given."""
         return (tid - self._last_tid - 1) & 0xFFFF
 
-    def _questions(self) -> list:
+    def _questions(self) -> list[Question]:
         return self._waiting + list(self._sent.values())
 
     def _expire(self) -> None:
@@ -245,7 +245,7 @@ class Forwarding(Service):
 
     def __init__(self, rows: list[shapes.ForwardingItem], connect: Callable[[str, int], Awaitable[tuple]] = dial):
         self._rows = rows
-        self._servers: dict = {}  # (host, port) -> RemoteServer
+        self._servers: dict[tuple[str, int], RemoteServer] = {}  # (host, port) -> RemoteServer
         for row in rows:
             address = (row["host"], row["port"])
             if address not in self._servers:

@@ -40,7 +40,9 @@ class ModbusRequests(Service):
     def __init__(self, router: ModbusRouter, clock: Callable[[], int] = now_ms):
         self._router = router
         self._clock = clock
-        self._entries: dict = {}  # tid -> (transaction, (count, type, order) of the values of a typed read or None)
+        self._entries: dict[
+            int, tuple[Transaction, tuple[int, str | None, str] | None]
+        ] = {}  # tid -> (transaction, (count, type, order) of the values of a typed read or None)
         self._last_tid = 0
 
     def submit(
@@ -61,7 +63,7 @@ class ModbusRequests(Service):
         transaction.origin = origin
         self._make_room()
         typed_read = strict and fields.func in READ_BITS + READ_REGISTERS and uid != 0
-        asked = (fields.count, fields.type, fields.order or "ABCD") if typed_read else None
+        asked = (fields.count, fields.type, fields.order or "ABCD") if typed_read and fields.count else None
         tid = self._last_tid + 1
         self._entries[tid] = (transaction, asked)
         try:

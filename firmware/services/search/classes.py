@@ -38,8 +38,8 @@ class TemplateSearch(LineSearch, NoTemplateSearch):
         super().__init__(bus, clock)
         self._read_file = read_file
         self._serial = serial
-        self._found: list = []
-        self._unjudged: dict = {}  # unit id -> why it could not be judged
+        self._found: list[Member] = []
+        self._unjudged: dict[int, str] = {}  # unit id -> why it could not be judged
 
     async def meta_info(self, path: str) -> dict:
         """What the template of a file says of itself. BadTemplate."""

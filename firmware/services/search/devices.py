@@ -59,8 +59,8 @@ class Discovery(LineSearch, NoDiscovery):
         super().__init__(bus, clock)
         self._serial = serial
         self._own_line = Line.of(dict(serial))
-        self._found: dict = {}  # (line number, unit id) -> Found
-        self._heard: list = []  # unit ids of whom something was heard at this line setting, in their order
+        self._found: dict[tuple[int, int], Found] = {}  # (line number, unit id) -> Found
+        self._heard: list[int] = []  # unit ids of whom something was heard at this line setting, in their order
         self._slowest = 0.0
         self._identify = False
 

@@ -22,7 +22,7 @@ class Parameters:
 
     def __init__(self, params: list[dict], fetch: Callable[[int, int, int], Awaitable[Transaction]]):
         self.values: dict = {param["name"]: None for param in params}
-        self.missing: dict = {}
+        self.missing: dict[str, str] = {}
         self._params = params
         self._fetch = fetch
         self._with_gaps = True

@@ -51,7 +51,9 @@ class Settings(Service):
         self._store = store
         self._offload = offload
         self._lock = asyncio.Lock()
-        self._writes: list = []  # (event, task) of each change not yet stored or refused
+        self._writes: list[
+            tuple[asyncio.Event, asyncio.Task]
+        ] = []  # (event, task) of each change not yet stored or refused
         self._factory = factory_settings(factory)
         self._unmanaged = unmanaged or {}
         document, problems = store.load()
@@ -67,8 +69,8 @@ class Settings(Service):
         self.problems = problems + unusable
         self.active: shapes.Area = self.saved  # type: ignore[assignment] # it has been checked by the table
         self._problems: Problems | None = None
-        self.checks: list = []
-        self.followers: list = []
+        self.checks: list[Callable[[dict, dict, Any], None]] = []
+        self.followers: list[Callable[[dict, dict, Any], None]] = []
 
     def report_to(self, problems: Problems) -> None:
         """Report what is wrong with the settings, now and after each change."""
@@ -118,7 +120,7 @@ class Settings(Service):
         The rest must be valid.
         """
         changes = unwrapped(mapping)
-        told: list = []
+        told: list[str] = []
 
         def make(saved: dict) -> tuple[dict, dict]:
             taken, notices = importable(changes, saved, self._unmanaged)
@@ -165,7 +167,7 @@ class Settings(Service):
     ) -> None:
         """Store what `make(saved area)` returns, values and notices; to its end where the caller is cancelled."""
         done = asyncio.Event()
-        outcome: list = []
+        outcome: list[Exception] = []
         commit = self._commit(make, store or self._store.save, author, outcome, done)
         self._writes.append((done, self.spawn(commit)))
         await done.wait()
@@ -177,7 +179,7 @@ class Settings(Service):
         make: Callable[[dict], tuple[dict, dict]],
         store: Callable[[dict], None],
         author: object,
-        outcome: list,
+        outcome: list[Exception],
         done: asyncio.Event,
     ) -> None:
         try:

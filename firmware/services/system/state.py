@@ -5,6 +5,7 @@ import asyncio
 from firmware.services.errors import Refused
 from hal.contracts import PartError
 from hal.runtime import in_time, log_exception
+from hal.runtime.annotations import Any, Callable
 from hal.service import Trouble
 
 SOURCE_SEC = 3.0  # for a service to tell its state
@@ -18,7 +19,7 @@ class State:
     `sources` is key -> function without arguments, plain or async, that gives the key's value.
     """
 
-    def __init__(self, sources: dict):
+    def __init__(self, sources: dict[str, Callable[[], Any]]):
         self._sources = sources
         self._troubles = {key: Trouble(f"state {key}") for key in sources}
 

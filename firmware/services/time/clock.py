@@ -39,7 +39,9 @@ class ClockService(NoClock):
         self._source = "RTC"
         self._last_sync: int | None = None
         self._now_ms = clock_ms
-        self._barred: dict = {}  # server that does not want to be asked -> until which millisecond; None: for good
+        self._barred: dict[
+            str, int | None
+        ] = {}  # server that does not want to be asked -> until which millisecond; None: for good
         self._turn = asyncio.Lock()
 
     async def start(self) -> None:
