@@ -46,6 +46,7 @@ from firmware.services.transfers import Transfers
 from firmware.services.update.absent import CloudActivation, NoUpdates
 from hal.board import Board
 from hal.contracts import NotPermitted
+from hal.rs485.framing import Line
 from hal.runtime import MICROPYTHON, in_time, log, log_exception, now_ms
 from hal.runtime.annotations import Any, Callable, Coroutine
 from hal.runtime.logs import ERROR
@@ -243,6 +244,10 @@ class Device(Services):
 
             bus = Bus(self.board.rs485, serial, units=units)
             bus.on_exchange = self.trace.exchange
+            if serial["listenOnly"]:
+                from firmware.services.trace.listening import Listening
+
+                self._run(Listening(self.board.rs485, Line.of(dict(serial)), self.trace))
             self.bus = bus
             self.discovery = Discovery(bus, serial)
             self.template_search = TemplateSearch(bus, self.card_files.read_whole, serial)

@@ -14,7 +14,14 @@ FLOORS = (  # lowest first
     ("hal", "firmware"),  # what no other floor names: it knows neither parts nor services
     ("hal.contracts", "hal.rs485.framing"),
     ("hal.rs485.exchange", "hal.rs485.copies"),
-    ("hal.rs485.port", "hal.gsm", "hal.debounce", "hal.configured_system", "hal.update"),  # the shared halves of parts
+    (
+        "hal.rs485.port",
+        "hal.rs485.listening",
+        "hal.gsm",
+        "hal.debounce",
+        "hal.configured_system",
+        "hal.update",
+    ),  # the shared halves of parts
     ("hal.linux", "hal.micropython", "hal.simulated"),
     ("hal.board",),
     ("firmware.http",),

@@ -55,6 +55,7 @@ MEANINGS = {
     "BUS_BUSY": "the queue of the RS-485 line is full",
     "NO_MEMORY": "the board has not enough memory for this now; nothing of it was done",
     "NO_PORT": "there is no RS-485 port, or it has vanished",
+    "LISTEN_ONLY": "setting serial.listenOnly is on: nothing is sent on the line",
     "NO_CARD": "no SD card is in the slot",
     "CARD_BUSY": "the SD card is in use or being checked, or too many uploads are under way",
     "CARD_FULL": "the SD card has no room left",

@@ -58,6 +58,7 @@ ERRORS = {
     "BUS_BUSY": (503, 1),
     "NO_MEMORY": (503, 1),
     "NO_PORT": (503, None),
+    "LISTEN_ONLY": (503, None),
     "NO_CARD": (503, None),
     "CARD_BUSY": (503, 10),
     "CARD_FULL": (503, None),

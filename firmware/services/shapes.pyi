@@ -48,6 +48,7 @@ class Serial(TypedDict):
     lateHorizonMs: int
     frameGapUs: int
     restMs: int
+    listenOnly: bool
     healthCheck: bool
 
 class UnitsItem(TypedDict):

@@ -100,8 +100,9 @@ class Bus(NoBus):
     def submit(self, transaction: Transaction) -> None:
         """Queue a transaction; its `done` event is set when it has ended.
 
-        Refused NO_PORT while the port is not there, BUS_BUSY where the lane is full.
+        Refused NO_PORT while the port is not there, BUS_BUSY where the lane is full, LISTEN_ONLY.
         """
+        self.refuse_where_it_only_listens()
         if not self._serves or not self._port.is_open:
             raise Refused("NO_PORT", "the serial port is not there", 2)
         transaction.queued = self._now()
@@ -116,6 +117,11 @@ class Bus(NoBus):
         self._advance()
         if self._asking is not transaction and not self._waiting.is_set():
             self._waiting.set()
+
+    def refuse_where_it_only_listens(self) -> None:
+        """Refused LISTEN_ONLY where the settings say that nothing is to be sent."""
+        if self._serial["listenOnly"]:
+            raise Refused("LISTEN_ONLY", "setting serial.listenOnly is on: the device hears the line and sends nothing")
 
     async def exchange(
         self,

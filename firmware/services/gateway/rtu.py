@@ -6,11 +6,9 @@ else the end of what has come.
 
 from firmware.services.routing.mbap import BadFrame
 from hal.rs485.checksums import crc16
+from hal.rs485.listening import question_length
 
 FRAME_MAX = 256  # bytes: serial line specification, section 2.5.1.1
-
-_LENGTHS = {1: 8, 2: 8, 3: 8, 4: 8, 5: 8, 6: 8, 7: 4, 11: 4, 12: 4, 17: 4, 22: 10, 24: 6}  # bytes of a request
-_COUNTED = {15: 6, 16: 6, 20: 2, 21: 2, 23: 10}  # function -> where its byte count stands; data and CRC follow it
 
 
 class RtuFrames:
@@ -32,7 +30,7 @@ class RtuFrames:
     def cut(self) -> tuple[int, int, bytes] | None:
         """The first whole request, None where there is none; BadFrame where the CRC is wrong."""
         data = self._buffer
-        length = _length(data)
+        length = question_length(data)
         whole = len(data) if length is None else length
         if not 4 <= whole <= FRAME_MAX or len(data) < whole:
             if len(data) > FRAME_MAX:
@@ -49,16 +47,3 @@ class RtuFrames:
         """An ADU."""
         adu = bytes([uid]) + pdu
         return adu + crc16(adu)
-
-
-def _length(data: bytes) -> int | None:
-    """Bytes of the request that begins here; 0: more are needed to tell; None: its function does not say."""
-    if len(data) < 4:
-        return 0
-    func = data[1]
-    if func in _COUNTED:
-        place = _COUNTED[func]
-        return place + 3 + data[place] if len(data) > place else 0
-    if func == 43 and data[2] == 14:
-        return 7
-    return _LENGTHS.get(func)

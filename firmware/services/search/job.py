@@ -39,7 +39,8 @@ class LineSearch(Service):
             await self._bus.let_go(self)
 
     def _begin(self, walk: Callable[[Unpack[Ts]], Awaitable[None]], *arguments: Unpack[Ts]) -> None:
-        """Run the coroutine function `walk` as the search."""
+        """Run the coroutine function `walk` as the search. Refused LISTEN_ONLY."""
+        self._bus.refuse_where_it_only_listens()
         self._status = "RUNNING"
         self._planned = self._walked = 0.0
         self._started = self._clock()

@@ -140,6 +140,7 @@ SETTINGS = (
         Field("lateHorizonMs", Integer(0, 10000), 1000, "milliseconds that a silent unit is left alone: a late answer"),
         Field("frameGapUs", Integer(0, 20000), 0, "microseconds between frames; 0: as the specification has it"),
         Field("restMs", Integer(0, 5000), 0, "milliseconds between an answer and the next question, at least"),
+        Field("listenOnly", Boolean(), False, "send nothing, hear another master; requests are refused: LISTEN_ONLY"),
         Field("healthCheck", Boolean(), True, "take units that stay silent as down and only probe them"),
     ),
     Field(

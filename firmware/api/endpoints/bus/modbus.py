@@ -103,7 +103,7 @@ ENDPOINTS = (
         modbus_req,
         lambda: Object(Field("tid", UINT32), Field("status", Choice("QUEUED"))),
         body=_MODBUS_REQUEST,
-        errors=("NO_PORT", "BUS_BUSY"),
+        errors=("NO_PORT", "LISTEN_ONLY", "BUS_BUSY"),
     ),
     Endpoint(
         "GET",

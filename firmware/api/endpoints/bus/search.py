@@ -241,7 +241,7 @@ ENDPOINTS = (
         modbus_find_start,
         _done,
         body=_FIND,
-        errors=("NO_PORT",),
+        errors=("NO_PORT", "LISTEN_ONLY"),
     ),
     Endpoint(
         "POST",
@@ -286,7 +286,7 @@ ENDPOINTS = (
         ),
         query=Parameters(Field("search-meta-info", Flag(), help="with the template's meta information")),
         body=Object(_TEMPLATE, *_LINE),
-        errors=("NO_PORT",),
+        errors=("NO_PORT", "LISTEN_ONLY"),
     ),
     Endpoint(
         "POST",
