@@ -13,7 +13,7 @@ RATES ?= 9600 19200 115200
 SITE := firmware/web/site/files.json
 
 .DEFAULT_GOAL := run
-.PHONY: run console bundle image run-micropython micropython-image flash test test-vm test-image kill-settings kill-update packages doubled-answers generated-requests endure-micropython mutate lint format bench docs examples deb clean
+.PHONY: run console bundle image run-micropython micropython-image flash test test-vm test-image kill-settings kill-update mutated-updates packages doubled-answers generated-requests endure-micropython mutate lint format bench docs examples deb clean
 
 $(VENV)/.made: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -100,6 +100,10 @@ kill-settings: $(VENV)/.made-dev
 # The full run of what `make test` does a few times: kill -9 of everything in the middle of an update.
 kill-update: $(VENV)/.made-dev
 	$(BIN)/python -m tests.firmware.update.kill_update 200
+
+# The full run of what `make test` does a thousand times: bundles, indexes and licences with a few bytes changed.
+mutated-updates: $(VENV)/.made-dev
+	$(BIN)/python -m tests.hal.update.mutations 10000
 
 # Packages for every processor, of which `make test` makes one besides this machine's.
 packages: $(VENV)/.made-dev

@@ -88,7 +88,7 @@ def events():
 
 def one_run(folder, maker, web, phase, after):
     """An update that is broken off so many seconds after the begin of a phase; the version that came up."""
-    device = Plug(folder, maker, web.url, trialSec=60, readySec=60)
+    device = Plug(folder, maker, web.url, trialSec=60)
     device.read_announcement()
     device.login()
     device.post("settings/saved/set/", {"timeGmt": MARK})
@@ -100,7 +100,7 @@ def one_run(folder, maker, web, phase, after):
     device.pull()
     worker.join()
     device.client.close()
-    with Plug(folder, maker, web.url, trialSec=60, readySec=60) as device:
+    with Plug(folder, maker, web.url, trialSec=60) as device:
         version = device.version()
         assert version in (number(VERSION), number(NEXT)), version
         device.login()

@@ -5,9 +5,10 @@ import threading
 
 
 class Served:
-    """What `get(request)` and `take(request)` (POST, PUT) of a subclass answer, on a free port while it is entered."""
+    """What `get(request)` and `take(request)` (POST, PUT) of a subclass answer, on a free port while it is entered; by
+    TLS with a `context`."""
 
-    def __init__(self):
+    def __init__(self, context=None):
         served = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -25,6 +26,11 @@ class Served:
                 pass
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if context is not None:
+            self.server.socket = context.wrap_socket(
+                self.server.socket, server_side=True, do_handshake_on_connect=False
+            )
+        self.scheme = "http" if context is None else "https"
         self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
 
     def __enter__(self):

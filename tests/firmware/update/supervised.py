@@ -59,10 +59,14 @@ class Supervised(Running):
     def __init__(self, state, maker, url, **options):
         part = {"driver": "folders", "keys": str(maker.keyring_path), "compatible": "simulated"}
         settings = dict(BOARD["settings"], download={"url": url, "enabled": True})
-        updater = {**part, "healthySec": 1, "trialSec": 4, "readySec": 5, **options}
+        updater = {**part, "healthySec": 1, "trialSec": 4, **options}
         super().__init__(state, dict(BOARD, settings=settings, updater=updater))
 
     module = "hal.linux.update.supervisor"
+
+    def read_announcement(self):
+        super().read_announcement()
+        self.client.timeout = 60  # a bundle is checked before the answer comes
 
     def version(self):
         return self.client.get("api/version/").json()["firmwareVer"]

@@ -8,6 +8,7 @@ import pytest
 from firmware.services.errors import Refused
 from firmware.services.update.sources.download import Download, Source
 from firmware.services.update.sources.fetch import Url
+from tests.firmware.gateway.test_callback import certificate
 from tests.firmware.update.rig import Card
 from tests.firmware.update.web import Web
 
@@ -120,6 +121,30 @@ async def test_redirects_are_followed_but_not_for_ever(web, tmp_path):
     with pytest.raises(Refused) as caught:
         await fetch(web, make(tmp_path))
     assert caught.value.code == "UPDATE_SERVER"
+
+
+@pytest.mark.parametrize(("target", "code"), [("to http://127.0.0.1:1/bundle", "UPDATE_SERVER"), ("", None)])
+async def test_https_never_becomes_http(tmp_path, monkeypatch, target, code):
+    cert, context = certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(cert))
+    with Web(context) as web:
+        web.files["bundle"] = DATA
+        web.faults = [target] * 20
+        if code is None:
+            await fetch(web, make(tmp_path))
+            assert (tmp_path / "download").read_bytes() == DATA
+            return
+        with pytest.raises(Refused, match="https to http") as caught:
+            await fetch(web, make(tmp_path))
+        assert caught.value.code == code
+
+
+async def test_a_server_whose_certificate_nobody_trusts_is_not_asked_for_a_byte(tmp_path):
+    with Web(certificate(tmp_path)[1]) as web:
+        web.files["bundle"] = DATA
+        with pytest.raises(Refused) as caught:
+            await fetch(web, make(tmp_path))
+    assert caught.value.code == "UPDATE_SERVER" and web.asked == []
 
 
 async def test_a_range_that_was_not_asked_for_is_not_taken(web, tmp_path):

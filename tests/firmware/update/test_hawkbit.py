@@ -168,6 +168,43 @@ async def test_what_is_installed_is_not_cancelled_any_more(devices, ddi, tmp_pat
     assert [said for said in ddi.feedback if said[0] == "deploymentBase"][-1][3] == "success"
 
 
+async def test_an_installation_of_which_nothing_is_known_any_more_is_asked_for_again(devices, ddi, tmp_path):
+    ddi.offer("12", bundle(devices, tmp_path))
+    device = await devices()
+    await device.until(lambda: device.restarts)
+    (tmp_path / "slots" / "state.json").write_bytes(b"")  # as a bad medium leaves it
+    device = await devices()
+    await device.until(lambda: device.restarts and len(device.restarts) == 1)
+    assert [said[2:4] for said in ddi.feedback] == [("proceeding", "none")] * 2
+    device.updater._slots.confirm()
+    device = await devices()
+    await device.until(lambda: ddi.action == "")
+    assert ddi.feedback[-1][3] == "success"
+
+
+async def test_a_power_cut_in_an_installation_reports_nothing_that_did_not_happen(devices, ddi, tmp_path):
+    ddi.offer("11", bundle(devices, tmp_path))
+    device = await devices()
+    await device.until(lambda: device.restarts)
+    device.updater._slots.confirm()
+    device = await devices()
+    await device.until(lambda: ddi.action == "")
+    ddi.offer("12", bundle(devices, tmp_path))
+    device = await devices()
+    cut = asyncio.Event()
+
+    async def never(*arguments):
+        cut.set()
+        await asyncio.sleep(3600)
+
+    device.updater.install = never
+    await device.until(cut.is_set)
+    device.updates._status = "IDLE"  # the power does not wait for the end of an installation
+    device = await devices()
+    await device.until(lambda: device.restarts)
+    assert [said[1:4] for said in ddi.feedback if said[1] == "12"] == [("12", "proceeding", "none")] * 2
+
+
 async def test_a_wrong_token_is_told_and_tried_again(devices, ddi, tmp_path, capfd):
     device = await devices()
     device.service._server._headers["Authorization"] = "TargetToken wrong"

@@ -73,8 +73,14 @@ def test_an_update_is_brought_installed_and_stays(device, bundles, web, maker, t
 
 
 @pytest.mark.parametrize("change", ["crashes", "hangs", "deaf"])
-def test_a_bad_update_comes_back_by_itself_and_says_why(device, bundles, web, maker, tmp_path, change):
+def test_a_bad_update_comes_back_by_itself_and_says_why(bundles, web, maker, tmp_path, change):
     publish(web, maker, tmp_path, bundles(change, BROKEN))
+    options = {"readySec": 6} if change == "hangs" else {}
+    with Supervised(tmp_path, maker, web.url, **options) as device:
+        update_and_come_back(device, change)
+
+
+def update_and_come_back(device, change):
     device.login()
     device.post("cmd/updates/download/")
     assert device.post("cmd/updates/program/")["status"] == "DONE"

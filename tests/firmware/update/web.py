@@ -6,15 +6,15 @@ from tests.firmware.update.served import Served
 class Web(Served):
     """Serves files from a dict; `faults` is a list of what the next answers do instead."""
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, context=None):
+        super().__init__(context)
         self.files: dict[str, bytes] = {}
         self.asked: list[tuple[str, str | None]] = []  # (path, Range)
         self.faults: list[str] = []
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.server.server_port}/updates/"
+        return f"{self.scheme}://127.0.0.1:{self.server.server_port}/updates/"
 
     def get(self, request):
         name = request.path.removeprefix("/updates/")
