@@ -13,6 +13,7 @@ import argparse
 import base64
 import gzip
 import hashlib
+import io
 import json
 import pathlib
 import re
@@ -84,21 +85,24 @@ def tarball(library: dict, kept: pathlib.Path = KEPT) -> bytes:
     return path.read_bytes()
 
 
+def file_of(package: bytes, path: str) -> bytes:
+    """A file of a library's package."""
+    with tarfile.open(fileobj=io.BytesIO(package)) as archive:
+        file = archive.extractfile("package/" + path)
+        assert file is not None
+        return file.read()
+
+
 def library_files(kept: pathlib.Path = KEPT) -> "dict[str, bytes]":
     """The libraries' files by their paths on the site, their imports turned to each other. CannotBuild."""
     places = {bare: name for library in LIBRARIES for bare, name in library["gives"].items()}
     files = {}
     for library in LIBRARIES:
-        data = tarball(library, kept)
-        with tempfile.TemporaryFile() as file:
-            file.write(data)
-            file.seek(0)
-            with tarfile.open(fileobj=file) as archive:
-                for inside, name in library["files"].items():
-                    text = archive.extractfile("package/" + inside).read().decode()  # type: ignore[union-attr]
-                    text = re.sub(r"\n//# sourceMappingURL=.*\s*$", "\n", text)
-                    text = _IMPORT.sub(lambda found: f'{found[1]}"./{places[found[3]]}"', text)
-                    files["lib/" + name] = text.encode()
+        package = tarball(library, kept)
+        for inside, name in library["files"].items():
+            text = file_of(package, inside).decode()
+            text = re.sub(r"\n//# sourceMappingURL=.*\s*$", "\n", text)
+            files["lib/" + name] = _IMPORT.sub(lambda found: f'{found[1]}"./{places[found[3]]}"', text).encode()
     return files
 
 

@@ -68,6 +68,7 @@ class Console:
         self.page = self.context.new_page()
         self.page.set_default_timeout(10000)
         self.said: list = []
+        self.entered = False
         self.page.on("console", self._hear)
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
         port = device.line.split(",")[0].rstrip("/").rpartition(":")[2]
@@ -89,11 +90,13 @@ class Console:
 
     def enter(self, path=""):
         """Be logged in without typing."""
-        self.device.login()
-        token = self.device.client.headers["Authorization"].partition(" ")[2]
-        self.context.add_init_script(
-            f"if (!sessionStorage.entered) {{ sessionStorage.entered = 1; sessionStorage.token = '{token}' }}"
-        )
+        if not self.entered:
+            self.entered = True
+            self.device.login()
+            token = self.device.client.headers["Authorization"].partition(" ")[2]
+            kept = f"if (!sessionStorage.entered) {{ sessionStorage.entered = 1; sessionStorage.token = '{token}' }}"
+            self.context.add_init_script(f"if (location.protocol === 'http:') {{ {kept} }}")
+            self.page.goto("about:blank")  # so that what comes is another document, in which the script runs
         return self.open(path)
 
     def go(self, page):

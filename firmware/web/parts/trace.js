@@ -12,6 +12,7 @@ import { spaced } from "./values.js";
 
 const KEPT = 1000;
 const SHOWN = 200;
+const ASK_MS = 1000; // where there are no events
 const NO_FILTER = { uid: "", func: "", kind: "all", text: "" };
 
 export function Trace() {
@@ -33,12 +34,7 @@ export function Trace() {
   useEffect(() => {
     const abort = new AbortController();
     const release = hold();
-    get("modbus/trace/", { signal: abort.signal })
-      .then(({ entries: first }) => take(first), (failed) => abort.signal.aborted || setError(failed))
-      .then(() => {
-        const on = (event, data) => (event === "trace" ? take(data) : event === "lost" && setLost((count) => count + data.lost));
-        return abort.signal.aborted || listen(["trace"], abort.signal, on, setError);
-      });
+    follow(abort.signal, take, (count) => setLost((before) => before + count), setError);
     return () => (abort.abort(), release());
   }, []);
   useEffect(() => take([]), [paused]);
@@ -65,6 +61,31 @@ export function Trace() {
       <//>
       ${!found.length && html`<p class="empty">${t("trace.none")}</p>`}
     <//>`;
+}
+
+/** Hand over what is there, then what comes: as events, or by asking where there are none. */
+async function follow(signal, take, lost, trouble) {
+  let last = 0;
+  const told = (entries) => {
+    take(entries);
+    last = entries.reduce((most, entry) => Math.max(most, entry.n), last);
+  };
+  const ask = async (query) => {
+    const page = await get(`modbus/trace/${query}`, { signal });
+    if (last) lost(page.lost);
+    told(page.entries);
+  };
+  const on = (event, data) => (event === "trace" ? told(data) : event === "lost" && lost(data.lost));
+  try {
+    await ask("");
+    await listen(["trace"], signal, on, (error) => trouble([404, 501].includes(error?.status) ? null : error));
+    while (!signal.aborted) {
+      await new Promise((resolve) => setTimeout(resolve, ASK_MS));
+      await ask(`?since=${last}`);
+    }
+  } catch (error) {
+    if (!signal.aborted) trouble(error);
+  }
 }
 
 function fits({ uid, func, kind, text }) {

@@ -1,0 +1,63 @@
+"""The trace: each exchange as it passes, why one failed, and captures to take home."""
+
+import re
+import time
+
+from playwright.sync_api import expect
+
+SEEN_SEC = 0.2  # from the end of an exchange to its line on the page
+
+
+def ask(device, uid, count=1, addr=0):
+    tid = device.post("modbus/req/", {"uid": uid, "func": 3, "addr": addr, "count": count})["tid"]
+    return device.get(f"modbus/resp/?tid={tid}&wait=5000")
+
+
+def test_a_unit_that_falls_silent_is_seen_at_once_with_the_cause(own_device, console):
+    one = console(own_device).enter("bus/trace")
+    rows = one.page.locator("table.trace tbody > tr")
+    ask(own_device, 2)
+    expect(rows).to_have_count(1)
+    expect(rows.first).to_contain_text("02 03 00 00 00 01")
+    expect(rows.first).to_contain_text("02 03 02 01 F4")
+    fastest = 99.0
+    for shown in range(2, 5):
+        assert own_device.control("rs485 fault silent uid=2 count=1").startswith("ok")
+        assert ask(own_device, 2)["errorCode"] == "TIMEOUT"
+        ended = time.monotonic()
+        one.page.locator("table.trace tbody > tr").nth(shown - 1).wait_for()
+        fastest = min(fastest, time.monotonic() - ended)
+    assert fastest < SEEN_SEC, f"seen after {fastest:.3f} s at best"
+    expect(rows.first).to_contain_text("silence")
+    rows.first.get_by_role("button").click()
+    expect(one.page.get_by_text("Nothing came. Check supply, wiring")).to_be_visible()
+
+
+def test_what_is_shown_can_be_narrowed_paused_and_taken_home(console, device):
+    one = console(width=360).enter("bus/trace")
+    device.login()
+    ask(device, 1, 4)
+    ask(device, 33, addr=500)
+    rows = one.page.locator("table.trace tbody > tr")
+    expect(rows.first).to_contain_text("exception 2")
+    one.page.get_by_label("Unit", exact=True).fill("33")
+    expect(rows.first).to_contain_text("21 83 02")
+    one.page.get_by_label("Show").select_option("faults only")
+    one.page.get_by_label("Bytes", exact=True).fill("21 83")
+    expect(rows.filter(has_text="21 83 02").first).to_be_visible()
+    with one.page.expect_download() as arriving:
+        one.page.get_by_role("button", name="Capture").click()
+    assert arriving.value.path().read_bytes()[:4] == b"\x0a\x0d\x0d\x0a"  # a section header of pcapng
+    one.page.get_by_label("Unit", exact=True).fill("")
+    one.page.get_by_label("Bytes", exact=True).fill("")
+    with one.page.expect_download() as arriving:
+        one.page.get_by_role("button", name="CSV").click()
+    assert b"," in arriving.value.path().read_bytes()
+    one.page.get_by_role("button", name="Pause").click()
+    before = one.page.get_by_role("status").filter(has_text="exchanges").inner_text()
+    ask(device, 33, addr=501)
+    expect(one.page.get_by_text("paused")).to_be_visible()
+    assert re.match(r"\d+ of (\d+)", before)[1] == re.match(r"\d+ of (\d+)", one.page.locator("p.dim").inner_text())[1]
+    one.page.get_by_role("button", name="Go on").click()
+    expect(rows.first).to_contain_text("21 03 01 F5")
+    assert not one.is_too_wide()
