@@ -46,6 +46,11 @@ $(SITE): $(VENV)/.made $(shell find firmware/web deploy/console -name site -prun
 
 console: $(SITE)
 
+# Pictures of every page of the console, in build/screenshots/.
+.PHONY: screenshots
+screenshots: $(VENV)/.made-dev $(SITE)
+	$(BIN)/python -m tests.console.screenshots
+
 # Keys for signing updates, for development: docs/updates.md says how real ones are kept.
 build/keys/keyring.json: $(VENV)/.made
 	$(BIN)/python -m deploy.updates.keys build/keys --name development

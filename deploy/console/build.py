@@ -109,14 +109,15 @@ def library_files(kept: pathlib.Path = KEPT) -> "dict[str, bytes]":
 def own_files() -> "dict[str, bytes]":
     """The console's own files by their paths on the site, index.html left out."""
     paths = [path for path in WEB.rglob("*") if path.suffix in (".js", ".css", ".svg") and SITE not in path.parents]
-    files = {path.relative_to(WEB).as_posix(): stripped(path.read_text()).encode() for path in sorted(paths)}
+    files = {path.relative_to(WEB).as_posix(): stripped(path).encode() for path in sorted(paths)}
     return dict(files, **{"templates.js": f"export default {json.dumps(templates())};\n".encode()})
 
 
-def stripped(text: str) -> str:
-    """Our own source without what only its readers need: comments on lines of their own or behind code, indentation."""
-    text = re.sub(r"^ */[*].*?[*]/$|^ *//[^\n]*$| // [^\"`\n]*$", "", text, flags=re.S | re.M)
-    return re.sub(r"\n\s*", "\n", text)
+def stripped(path: pathlib.Path) -> str:
+    """A source of ours without what only its readers need: comments on lines of their own or behind code, indents."""
+    text = re.sub(r"^ */[*].*?[*]/$|^ *//[^\n]*$| // [^\"`\n]*$", "", path.read_text(), flags=re.S | re.M)
+    text = re.sub(r"\n\s*", "\n", text)
+    return re.sub(r"\s*([{}:;,])\s*", r"\1", text) if path.suffix == ".css" else text
 
 
 def templates() -> "list[dict[str, str]]":

@@ -56,11 +56,12 @@ function Level() {
 }
 
 function Languages() {
-  const other = language.value === "uk" ? ["en", "English"] : ["uk", "Українська"];
-  return html`<button class="quiet" lang=${other[0]} onClick=${() => speak(other[0])}>${other[1]}</button>`;
+  const other = language.value === "uk" ? ["en", "ENG", "English"] : ["uk", "УКР", "Українська"];
+  return html`<button class="quiet" lang=${other[0]} title=${other[2]} onClick=${() => speak(other[0])}>${other[1]}</button>`;
 }
 
 function Menu() {
+  useEffect(() => document.querySelector(".top [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" }), [where.value[0]]);
   return html`<nav aria-label=${t("nav")}>
     ${MENU.map((name) => {
       const here = (where.value[0] || MENU[0]) === name;

@@ -28,7 +28,7 @@ export function problemsOf(state, { saved, active, now }) {
   if (time) clock(time, now, add);
   if (bus) line(bus, add);
   for (const [uid, device] of Object.entries(state.devices ?? {}))
-    if (device.down) add("bad", "unitDown", { uid, lastSeen: device.lastSeen ?? "–" }, `bus/request/${uid}`);
+    if (device.down) add("bad", "unitDown", { uid, lastSeen: device.lastSeen }, `bus/request/${uid}`);
   if (fwUpdate?.status === "ERROR") add("warn", "updateFailed", { why: fwUpdate.message ?? fwUpdate.errorCode }, "system");
   if (fwUpdate?.lastResult === "ROLLED_BACK")
     add("warn", "rolledBack", { version: fwUpdate.rolledBackFrom ?? "?", why: fwUpdate.lastError ?? "" }, "system");

@@ -7,7 +7,7 @@ PAGES = {
     "bus/trace": "table.trace",
     "bus/units": "table",
     "search": "button.main",
-    "card": "table",
+    "card": ".drop",
     "settings/network": "form",
     "settings/bus": "form",
     "settings/access": "form",

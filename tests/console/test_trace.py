@@ -1,11 +1,21 @@
 """The trace: each exchange as it passes, why one failed, and captures to take home."""
 
+import datetime
 import re
-import time
 
 from playwright.sync_api import expect
 
-SEEN_SEC = 0.2  # from the end of an exchange to its line on the page
+SEEN_MS = 200  # from the end of an exchange to its line on the page
+
+WATCH = """() => {
+    window.seen = {};
+    const look = () => {
+        const buttons = document.querySelectorAll("table.trace tbody button");
+        for (const button of buttons) seen[button.textContent] ??= Date.now();
+    };
+    look();
+    new MutationObserver(look).observe(document.querySelector("table.trace tbody"), { childList: true, subtree: true });
+}"""
 
 
 def ask(device, uid, count=1, addr=0):
@@ -13,21 +23,28 @@ def ask(device, uid, count=1, addr=0):
     return device.get(f"modbus/resp/?tid={tid}&wait=5000")
 
 
-def test_a_unit_that_falls_silent_is_seen_at_once_with_the_cause(own_device, console):
+def ended_ms(entry):
+    began = datetime.datetime.fromisoformat(entry["time"].replace("Z", "+00:00")).timestamp() * 1000
+    return began + entry["lineUs"] / 1000
+
+
+def test_a_unit_that_falls_silent_is_seen_within_200_ms_with_the_cause(own_device, console):
     one = console(own_device).enter("bus/trace")
     rows = one.page.locator("table.trace tbody > tr")
     ask(own_device, 2)
     expect(rows).to_have_count(1)
     expect(rows.first).to_contain_text("02 03 00 00 00 01")
     expect(rows.first).to_contain_text("02 03 02 01 F4")
-    fastest = 99.0
-    for shown in range(2, 5):
+    one.page.evaluate(WATCH)
+    for _ in range(4):  # on a busy machine not every one is
+        ask(own_device, 2)
         assert own_device.control("rs485 fault silent uid=2 count=1").startswith("ok")
         assert ask(own_device, 2)["errorCode"] == "TIMEOUT"
-        ended = time.monotonic()
-        one.page.locator("table.trace tbody > tr").nth(shown - 1).wait_for()
-        fastest = min(fastest, time.monotonic() - ended)
-    assert fastest < SEEN_SEC, f"seen after {fastest:.3f} s at best"
+    expect(rows).to_have_count(9)
+    seen = one.page.evaluate("seen")
+    silent = [entry for entry in own_device.get("modbus/trace/?errors")["entries"] if entry["cause"] == "TIMEOUT"]
+    delays = [seen[str(entry["n"])] - ended_ms(entry) for entry in silent]
+    assert len(delays) == 4 and min(delays) < SEEN_MS, delays
     expect(rows.first).to_contain_text("silence")
     rows.first.get_by_role("button").click()
     expect(one.page.get_by_text("Nothing came. Check supply, wiring")).to_be_visible()

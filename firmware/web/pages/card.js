@@ -72,7 +72,7 @@ export default function Card() {
       <${Problem} error=${error} />
       <${Drop} take=${take} />
       <${Scroll} label=${t("card.list")}>
-        <table>
+        <table class="cards">
           <thead><tr><th>${t("card.name")}</th><th class="n">${t("card.bytes")}</th><th>${t("card.date")}</th><th></th></tr></thead>
           <tbody>${(items ?? []).map((item) => html`<${Item} key=${item.name} item=${item} folder=${folder} go=${setFolder} again=${load} />`)}</tbody>
         </table>
@@ -110,10 +110,10 @@ function Item({ item, folder, go, again }) {
     again();
   };
   return html`<tr>
-    <td class="text"><button class="quiet name" onClick=${() => (isFolder ? go(path) : get())}>${isFolder ? item.name + "/" : item.name}</button></td>
+    <td class="all"><button class="quiet name" onClick=${() => (isFolder ? go(path) : get())}>${isFolder ? item.name + "/" : item.name}</button></td>
     <td class="n">${isFolder ? "" : bytes(item.size)}</td>
     <td>${item.datetime.replace("T", " ")}</td>
-    <td class="n"><${Act} small label=${t("card.delete")} sure=${t(isFolder ? "card.delete.folder" : "card.delete.file", { name: item.name })} what=${remove} /></td>
+    <td class="last"><${Act} small label=${t("card.delete")} sure=${t(isFolder ? "card.delete.folder" : "card.delete.file", { name: item.name })} what=${remove} /></td>
   </tr>`;
 }
 

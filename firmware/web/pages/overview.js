@@ -1,6 +1,6 @@
 // How the device is: what is wrong first, then who it is and how each part does.
 
-import { useEffect, useRef, useState as useLocal } from "../lib/hooks.js";
+import { useEffect, useState as useLocal } from "../lib/hooks.js";
 import { get, post } from "../api.js";
 import { state, stateError, useState } from "../state.js";
 import { problemsOf } from "../problems.js";
@@ -55,18 +55,27 @@ function Problems({ found }) {
   </section>`;
 }
 
-const shown = (values) => ("offSec" in values ? { ...values, off: duration(values.offSec) } : values);
+/** What a problem tells, as people read it. */
+function shown(values) {
+  if ("offSec" in values) return { off: duration(values.offSec) };
+  if ("lastSeen" in values) return { ...values, lastSeen: values.lastSeen?.replace("T", " ") ?? t("never") };
+  return values;
+}
+
+let points = [[], [], []]; // of the line's load and failures; they outlive the page
+let before = null;
+
+function keepPoint(bus) {
+  const failed = bus.timeouts + bus.crcErrors;
+  const at = Date.now() / 1000;
+  const failures = before ? Math.max(0, failed - before.failed) / (at - before.at) : 0;
+  before = { bus, failed, at };
+  const point = [at, bus.loadPercent, Number(failures.toFixed(2))];
+  points = points.map((list, index) => [...list, point[index]].slice(-KEPT_POINTS));
+}
 
 function Line({ bus, devices }) {
-  const points = useRef([[], [], []]);
-  const before = useRef(null);
-  if (bus && before.current?.bus !== bus) {
-    const failed = bus.timeouts + bus.crcErrors;
-    const at = Date.now() / 1000;
-    const failures = before.current ? Math.max(0, failed - before.current.failed) / (at - before.current.at) : 0;
-    before.current = { bus, failed, at };
-    points.current = points.current.map((list, index) => [...list, [at, bus.loadPercent, failures][index]].slice(-KEPT_POINTS));
-  }
+  if (bus && before?.bus !== bus) keepPoint(bus);
   if (!bus) return html`<${Panel} title=${t("bus")} kind="wide"><p class="dim">${t("absent")}</p><//>`;
   const all = Object.values(devices ?? {});
   const down = all.filter((device) => device.down).length;
@@ -78,12 +87,12 @@ function Line({ bus, devices }) {
       <${Count} name=${t("bus.timeouts")} value=${number(bus.timeouts)} kind=${bus.timeouts ? "warn" : ""} />
       <${Count} name=${t("bus.crc")} value=${number(bus.crcErrors)} kind=${bus.crcErrors ? "warn" : ""} />
       <${Count} name=${t("bus.exceptions")} value=${number(bus.exceptions)} />
-      <${Count} name=${t("bus.answering")} value=${number(all.length - down)} />
+      <${Count} name=${t("bus.answering")} value=${number(all.filter((device) => device.ok && !device.down).length)} />
       <${Count} name=${t("bus.down")} value=${number(down)} kind=${down ? "bad" : ""} />
     </div>
     <${Plot}
       series=${[t("bus.load.plot"), t("bus.failures.plot")]}
-      data=${points.current}
+      data=${points}
       low=${0}
       high=${10}
       label=${t("bus.plot", { percent: bus.loadPercent })}

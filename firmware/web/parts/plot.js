@@ -64,7 +64,7 @@ function scales(times, values, low, high, width, height) {
   const step = [1, 2, 5, 10].map((count) => count * ten).find((one) => one >= rough);
   const least = ((end - start) * TICK_PX[0]) / width;
   const sec = STEPS_SEC.find((one) => one >= least) ?? 14400;
-  return { x, y, across: times.length ? ticks(start + sec / 4, end, sec) : [], up: ticks(from, to, step) };
+  return { x, y, across: times.length ? ticks(start + sec / 4, end - sec / 4, sec) : [], up: ticks(from, to, step) };
 }
 
 function ticks(from, to, step) {
