@@ -1,12 +1,9 @@
 """The arbiter: everybody who wants the RS-485 line hands a transaction to the `Bus`, which alone uses the port.
 
-The line is half duplex, so one exchange runs at a time. Lanes weigh, the sources inside a lane take turns, every queue
-is bounded, and so is every wait: who cannot be asked in time ends. RTU answers carry no transaction id: after a wait
-without an answer the unit is not asked what could be confused with it before the late answer has come or a
-horizon has passed; everything else goes on. A long wait gives the line free when others wait too.
-
-Identical reads that wait at the same time share one exchange. A write to the unit in between keeps them apart, and
-nobody joins an exchange that has begun: no answer is older than its question.
+The line is half duplex, so one exchange runs at a time. Who waits for it stands in a queue (queue.py), and every wait
+is bounded: who cannot be asked in time ends. RTU answers carry no transaction id: after a wait without an answer the
+unit is not asked what could be confused with it before the late answer has come or a horizon has passed; everything
+else goes on. A long wait gives the line free when others wait too.
 
 Instants are integer milliseconds.
 """
@@ -18,9 +15,8 @@ from firmware.services.bus.absent import NoBus
 from firmware.services.bus.debts import Debt, Debts
 from firmware.services.bus.device_health import DeviceHealth
 from firmware.services.bus.exchange_times import ExchangeTimes
-from firmware.services.bus.lanes import Lane, Shares
-from firmware.services.bus.pdu import READ_BITS, READ_REGISTERS
-from firmware.services.bus.transaction import GATEWAY, INTERACTIVE, LANE_NAMES, SEARCH, Transaction
+from firmware.services.bus.queue import Queue
+from firmware.services.bus.transaction import SEARCH, Transaction
 from firmware.services.errors import Refused
 from hal.contracts import PartError
 from hal.rs485.exchange import Exchange
@@ -31,10 +27,6 @@ from hal.runtime.annotations import Callable
 from hal.runtime.logs import ERROR
 from hal.trace import BUS_ERRORS, EXCHANGES, is_traced, trace
 
-WEIGHTS = (4, 3, 1)  # of the lanes, while they all have work
-HEAD_START = (1200, 0, 0)  # how far a lane may be ahead of its part and still be first; 12 are 1 ms over its weight
-LANE_LIMIT = 64  # transactions that wait in one lane
-SHARERS_LIMIT = 64  # transactions that share another's exchange
 OVERDUE_CHECK_SEC = 0.1
 PATIENCE_SEC = 1.0  # how long an answer is waited for while others wait, at least
 RESTORE_PAUSE = 1.0  # seconds until a port that refuses its own settings is given them again
@@ -57,12 +49,10 @@ class Bus(NoBus):
         self.on_exchange: Callable[[Transaction, bytes, Exchange | None], None] | None = None  # what traces them
         self._line = Line.of(dict(serial))
         self._units = {uid: row for row in units or () for uid in range(row["uidFrom"], row["uidTo"] + 1)}
-        self._lanes = tuple(Lane(weight) for weight in WEIGHTS)
-        self._shares = Shares(12000)
+        self._queue = Queue()
         self.health = DeviceHealth(serial["healthCheck"], clock)
         self._alarm: object = None  # the timer that ends a pause in which nobody may be asked
         self._waiting = asyncio.Event()  # set while transactions wait for their turn, or may do so
-        self._shared: dict = {}  # (unit id, PDU) -> waiting read that others may share
         self._debts = Debts()
         self._rests: dict = {}  # unit id -> until when it is left alone
         self._free_at = 0  # when the line may be used again
@@ -109,11 +99,7 @@ class Bus(NoBus):
         transaction.latest = transaction.queued + int(transaction.wait * 1000)
         if self._share(transaction):
             return
-        lane = self._lanes[transaction.lane]
-        if lane.length >= LANE_LIMIT:
-            raise Refused("BUS_BUSY", f"{LANE_LIMIT} requests wait already", 1)
-        lane.put(transaction)
-        self._offer(transaction)
+        self._queue.put(transaction)
         self._advance()
         if self._asking is not transaction and not self._waiting.is_set():
             self._waiting.set()
@@ -170,51 +156,28 @@ class Bus(NoBus):
         self._mark_load(now)
         since, busy = self._load_marks[0]
         span = max(now - since, 1) / 1000
+        lengths = self._queue.lengths()
         return dict(
             self._counts,
             baudRate=self._line.baud_rate,
             charFormat=self._line.char_format,
             frameMode=self._line.frame_mode,
             portOpen=self._port.is_open,
-            queued=sum(lane.length for lane in self._lanes),
-            queuedByLane={name: self._lanes[number].length for number, name in enumerate(LANE_NAMES)},
+            queued=sum(lengths.values()),
+            queuedByLane=lengths,
             exchangeMs=self._times.state(),
             lateBytes=self._port.stray_bytes,
             copies=self._port.copies.count,
             loadPercent=min(100, round(100 * (self._port.busy_time - busy) / span)),
         )
 
-    # Shared reads
-
     def _share(self, transaction: Transaction) -> bool:
-        """Let a read join an identical one that waits no further back; whether it did."""
-        waiting = self._shared.get((transaction.uid, transaction.pdu))
-        if (
-            waiting is None
-            or waiting.lane > transaction.lane
-            or waiting.timeout != transaction.timeout
-            or waiting.retries != transaction.retries
-            or transaction.line is not None
-            or len(waiting.sharers) >= SHARERS_LIMIT
-            or (waiting is self._asking and self._port.has_left())
-        ):
+        """Let a read join an identical one; whether it did."""
+        waiting = self._queue.shared_by(transaction)
+        if waiting is None or (waiting is self._asking and self._port.has_left()):
             return False
         waiting.sharers.append(transaction)
         return True
-
-    def _offer(self, transaction: Transaction) -> None:
-        """A read may be shared from now on; anything else closes the waiting reads of its unit to newcomers."""
-        uid = transaction.uid
-        if transaction.pdu[0] in READ_BITS + READ_REGISTERS and transaction.line is None and uid != 0:
-            self._shared[(uid, transaction.pdu)] = transaction
-        elif transaction.pdu[0] not in READ_ONLY:
-            for key in [key for key in self._shared if uid in (0, key[0])]:
-                del self._shared[key]
-
-    def _forget_offer(self, transaction: Transaction) -> None:
-        key = (transaction.uid, transaction.pdu)
-        if self._shared.get(key) is transaction:
-            del self._shared[key]
 
     # The loop
 
@@ -281,41 +244,24 @@ class Bus(NoBus):
             await self._waiting.wait()
             await asyncio.sleep(OVERDUE_CHECK_SEC)
             now = self._now()
-            for lane in self._lanes:
-                for transaction in lane.overdue(now + int(OVERDUE_CHECK_SEC * 1000)):
-                    self._drop(transaction, "TIMEOUT" if transaction.elapsed else "BUS_BUSY")
+            for transaction in self._queue.overdue(now + int(OVERDUE_CHECK_SEC * 1000)):
+                self._drop(transaction, "TIMEOUT" if transaction.elapsed else "BUS_BUSY")
             abandoned = self._asking is not None and self._asking.done.is_set()
-            if not abandoned and not any(lane.length for lane in self._lanes):
+            if not abandoned and self._queue.is_empty():
                 self._waiting.clear()
             elif self._asking is not None and now - self._asked_at > self._patience_ms(self._asking):
                 self._port.hurry()
 
     def _next(self) -> Transaction | None:
-        """The next transaction to be asked: that of the lane which has used least of the line."""
+        """The next transaction to be asked, None where there is none now."""
         now = self._now()
         for debt in self._debts.given_up(now) if self._debts.owed else ():
             self._debts.add(debt.transaction.uid, debt.pdu, debt.asked, now + self._serial["lateHorizonMs"])
             self._fail(debt.transaction, "TIMEOUT")
         self._rests = {uid: until for uid, until in self._rests.items() if until > now} if self._rests else self._rests
-        if self._free_at > now or not (self._lanes[0].length or self._lanes[1].length or self._lanes[2].length):
+        if self._free_at > now or self._queue.is_empty():
             return None
-        for number in self._order():
-            transaction = self._lanes[number].take(self._allowed)
-            if transaction is not None:
-                return transaction
-        return None
-
-    def _order(self) -> list[int]:
-        """The lanes that have work, first who has used least of the line; they have their priorities where it is even,
-        and somebody at a keyboard has a head start."""
-        lanes = [number for number in (INTERACTIVE, GATEWAY, SEARCH) if self._lanes[number].length]
-        if len(lanes) == 1:
-            self._shares.advance(self._shares.of(lanes[0]))
-        else:
-            least = min(self._shares.of(number) for number in lanes)
-            self._shares.advance(least)
-            lanes.sort(key=lambda number: max(0, self._shares.of(number) - least - HEAD_START[number]))
-        return lanes
+        return self._queue.take(self._allowed)
 
     def _allowed(self, transaction: Transaction) -> bool:
         if self._barred(transaction):
@@ -407,9 +353,7 @@ class Bus(NoBus):
         self._times.add(milliseconds)
         transaction.asked = self._asked_at
         self._traced(transaction, pdu, exchange)
-        lane = self._lanes[transaction.lane]
-        lane.charge(transaction.source, milliseconds + 1)
-        self._shares.charge(transaction.lane, 12 * (milliseconds + 1) // lane.weight)
+        self._queue.charge(transaction, milliseconds + 1)
         now = self._now()
         self._mark_load(now)
         self._rest(uid, now)
@@ -426,7 +370,7 @@ class Bus(NoBus):
 
     def _take(self, transaction: Transaction, exchange: Exchange) -> None:
         """What has come of a transaction's question."""
-        self._forget_offer(transaction)
+        self._queue.close(transaction)
         transaction.elapsed += exchange.elapsed
         transaction.latency = exchange.latency
         transaction.heard = transaction.heard + exchange.heard
@@ -487,7 +431,7 @@ class Bus(NoBus):
         return True
 
     def _put_back(self, transaction: Transaction) -> None:
-        self._lanes[transaction.lane].put(transaction, first=True)
+        self._queue.put_back(transaction)
         self._waiting.set()
 
     # What came of it
@@ -590,7 +534,7 @@ class Bus(NoBus):
         if error == "DEVICE_DOWN":
             transaction.error = error
             self._traced(transaction, transaction.pdu, None)
-        self._forget_offer(transaction)
+        self._queue.close(transaction)
         sharers, transaction.sharers = transaction.sharers, []
         for sharer in sharers:
             sharer.answer = transaction.answer
@@ -603,8 +547,8 @@ class Bus(NoBus):
 
     def _drop(self, transaction: Transaction, error: str) -> None:
         """End a transaction that waits, without those that share it."""
-        if any(lane.remove(transaction) for lane in self._lanes) or self._debts.release(transaction):
-            self._forget_offer(transaction)
+        if self._queue.remove(transaction) or self._debts.release(transaction):
+            self._queue.close(transaction)
             transaction.finish(error, self._now())
             if error == "BUS_BUSY":
                 self._traced(transaction, transaction.pdu, None)
@@ -612,11 +556,10 @@ class Bus(NoBus):
     def _fail_all(self, error: str) -> None:
         for transaction in self._debts.clear():
             self._end(transaction, error)
-        for lane in self._lanes:
-            transaction = lane.take(_any)
-            while transaction is not None:
-                self._end(transaction, error)
-                transaction = lane.take(_any)
+        transaction = self._queue.take(_any)
+        while transaction is not None:
+            self._end(transaction, error)
+            transaction = self._queue.take(_any)
 
     def _mark_load(self, now: int) -> None:
         if now - self._load_marks[1][0] >= LOAD_WINDOW:

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from firmware.services.bus.arbiter import LANE_LIMIT, Bus
+from firmware.services.bus.arbiter import Bus
+from firmware.services.bus.queue import LANE_LIMIT
 from firmware.services.bus.transaction import GATEWAY, INTERACTIVE, SEARCH, Transaction
 from firmware.services.errors import Refused
 from firmware.services.settings.table import SETTINGS
