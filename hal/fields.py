@@ -321,7 +321,11 @@ class Field:
     `secret`: it is never shown; `power`: whoever may change it has power over the device.
     """
 
-    unit = ""  # of the class, since most have none and a board's memory is small
+    # Of the class, since most have none of them and a board's memory is small.
+    default: object = REQUIRED
+    help = ""
+    secret = False
+    unit = ""
     power = False
 
     def __init__(
@@ -336,9 +340,12 @@ class Field:
     ):
         self.name = name
         self.kind = kind
-        self.default = default
-        self.help = help
-        self.secret = secret
+        if default is not REQUIRED:
+            self.default = default
+        if help:
+            self.help = help
+        if secret:
+            self.secret = secret
         if unit:
             self.unit = unit
         if power:
@@ -361,11 +368,20 @@ class Object(Kind):
     several members at once; `limits` are JSON Schema keywords for what such a rule, or a service, demands.
     """
 
+    rule: Callable[[dict], list[str]] | None = None
+    limits: dict | None = None
+
     def __init__(self, *fields: Field, rule: Callable[[dict], list[str]] | None = None, limits: dict | None = None):
         self.fields = fields
-        self.by_name = {field.name: field for field in fields}
-        self.rule = rule
-        self.limits = limits
+        if rule is not None:
+            self.rule = rule
+        if limits is not None:
+            self.limits = limits
+
+    @property
+    def by_name(self) -> dict:
+        """The members by their names."""
+        return {field.name: field for field in self.fields}
 
     def check(self, value: object, where: str = "", base: dict | None = None) -> dict:
         """The checked object, members left out filled from `base` or else from their defaults.
@@ -375,10 +391,12 @@ class Object(Kind):
         if not isinstance(value, dict):
             raise _fail(where or "body", "must be an object")
         prefix = where + "." if where else ""
-        problems = [f"{prefix}{name[:_NAME_SHOWN]}: is unknown" for name in value if name not in self.by_name]
+        problems: list = []
         checked = {}
+        known = 0
         for field in self.fields:
             if field.name in value:
+                known += 1
                 try:
                     checked[field.name] = field.kind.check(value[field.name], prefix + field.name)
                 except BadField as exc:
@@ -389,6 +407,9 @@ class Object(Kind):
                 problems.append(f"{prefix}{field.name}: is missing")
             else:
                 checked[field.name] = field.default
+        if known < len(value):
+            names = self.by_name
+            problems = [f"{prefix}{name[:_NAME_SHOWN]}: is unknown" for name in value if name not in names] + problems
         if not problems and self.rule:
             problems = [prefix + problem for problem in self.rule(checked)]
         if problems:

@@ -17,6 +17,14 @@ class Endpoint:
     network of setting httpd.metricsAllow needs no level. `takes_ticket`: one of POST /api/events/ticket/ will do.
     """
 
+    # Of the class, since most have none of them and a board's memory is small.
+    query: Keys | Parameters | None = None
+    body: Object | Anything | None = None
+    errors: tuple = ()
+    body_bytes = 0
+    for_readers = False
+    takes_ticket = False
+
     def __init__(
         self,
         method: str,
@@ -38,9 +46,15 @@ class Endpoint:
         self.purpose = purpose
         self.handler = handler
         self.answer = answer
-        self.query = query
-        self.body = body
-        self.errors = errors
-        self.body_bytes = body_bytes
-        self.for_readers = for_readers
-        self.takes_ticket = takes_ticket
+        if query is not None:
+            self.query = query
+        if body is not None:
+            self.body = body
+        if errors:
+            self.errors = errors
+        if body_bytes:
+            self.body_bytes = body_bytes
+        if for_readers:
+            self.for_readers = for_readers
+        if takes_ticket:
+            self.takes_ticket = takes_ticket

@@ -13,7 +13,8 @@ from firmware.http.server import HttpServer
 from firmware.services.errors import Refused
 from hal.contracts import PartError
 from hal.fields import BadField
-from hal.runtime.annotations import Any, Callable, Coroutine
+from hal.runtime import forget_modules
+from hal.runtime.annotations import Any, Callable, Coroutine, Iterator
 
 OPENAPI_PATH = "/api/openapi.json"
 
@@ -47,9 +48,16 @@ def _reason(folder: str) -> str:
 
 
 async def _openapi(request: Request) -> Stream:
+    return Stream(_document())
+
+
+def _document() -> Iterator[str]:
     from firmware.api.openapi import document_parts  # here, since a board needs the memory while nobody asks
 
-    return Stream(document_parts())
+    try:
+        yield from document_parts()
+    finally:
+        forget_modules("firmware.api.openapi", "firmware.api.error_meanings")
 
 
 def _body_limit(endpoint: Endpoint, guard: Guard) -> Callable[[Request], int | None]:
