@@ -54,7 +54,7 @@ async def make():
 def line_settings(port):
     """(character bits, parity flags, whether two stop bits, rate) as the driver has them."""
     raw = bytearray(44)
-    fcntl.ioctl(port._transport.sync_serial.fileno(), serial_kernel.TCGETS2, raw)
+    fcntl.ioctl(port._descriptor, serial_kernel.TCGETS2, raw)
     cflag, rate = struct.unpack("4IB19s2I", raw)[2], struct.unpack("4IB19s2I", raw)[-1]
     bits = {termios.CS7: 7, termios.CS8: 8}[cflag & termios.CSIZE]
     parity = {0: "N", termios.PARENB: "E", termios.PARENB | termios.PARODD: "O", termios.PARENB | CMSPAR: "S"}[
@@ -122,7 +122,7 @@ async def test_the_port_hands_over_bytes_at_once(make):
     port = make()
     await port.configure(Line(9600, 5))
     raw = bytearray(128)
-    fcntl.ioctl(port._transport.sync_serial.fileno(), serial_kernel.TIOCGSERIAL, raw)
+    fcntl.ioctl(port._descriptor, serial_kernel.TIOCGSERIAL, raw)
     assert struct.unpack_from("i", raw, 16)[0] & 1 << 13
 
 
@@ -182,8 +182,9 @@ async def test_the_direction_pin_is_active_while_a_frame_leaves_and_not_while_th
     watching.cancel()
     assert exchange.pdu == ANSWER
     times = [moment for moment, level in seen if level == "1"]
+    inactive = next(moment for moment, _ in seen if moment > times[-1])  # it was active until some time before
     frame = 8 * line.char_time
-    assert 0.8 * frame < times[-1] - times[0] < frame + 0.2, seen
+    assert 0.8 * frame < inactive - times[0] and times[-1] - times[0] < frame + 0.2, seen
     assert seen[-1][1] == "0"
 
 
