@@ -134,13 +134,11 @@ class Inquiry:
         self.whole_at = 0
         data, size = self.data, len(self._frame)
         before = 0
-        if self.ends_by_silence:
-            return 1
+        if self.ends_by_silence or echoes is None:
+            return 1  # when each byte comes tells where the answer ends, or whether it is an echo
         if echoes:
             before = max(0, size - len(data))
             data = data[size:]
-        elif echoes is None and data and self._frame[: len(data)] == data[:size]:
-            return 1  # an echo, it seems
         count = before + self._scanner.lacks(data, self.uid, self.pdu)
         self.whole_at = len(self.data) + count
         return count

@@ -239,10 +239,9 @@ class RtuScanner:
                 if length is None or (length > RTU_ANSWER_MIN and expected is not None and length != expected + 3):
                     return 1  # it may be noise that looks like a header
                 lacking = max(length, RTU_ANSWER_MIN) - have
-                if length == 0 and lacking <= 0:
-                    return 1
-                if lacking > 0:
-                    least = lacking if start == 0 else min(least, lacking)
+                if lacking <= 0:
+                    return 1  # it is none by its own length, or does not tell yet
+                least = lacking if start == 0 else min(least, lacking)
             start = data.find(bytes([uid]), start + 1)
         return least
 

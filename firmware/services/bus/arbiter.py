@@ -443,8 +443,12 @@ class Bus(NoBus):
             self._end(transaction, None)
             return
         self.health.answered(uid, exchange.latency, transaction.key, transaction.pdu)
-        if pdu[0] & 0x80 and self._debts.has(uid, func, self._now()) and self._repeats(transaction):
-            return  # an exception fits any question of its function: the older one's, perhaps
+        if pdu[0] & 0x80 and self._debts.has(uid, func, self._now()):  # it fits any question of its function
+            if self._repeats(transaction):
+                return
+            if transaction.repeated:
+                self._fail(transaction, "TIMEOUT")  # better no answer than the older question's
+                return
         self._answer(transaction, pdu)
 
     def _take_odd(self, transaction: Transaction, exchange: Exchange) -> None:

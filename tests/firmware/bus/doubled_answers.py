@@ -93,12 +93,12 @@ async def client(bus, source, tally, count, name):
 
 
 def exchanges(count, seed=1, lump=1, baud_rate=9600):
-    """The tally of so many exchanges by four clients."""
+    """The tally of so many exchanges by four clients, with a tty that wakes late."""
 
     async def main(clock):
         source = random.Random(seed)
         devices = Devices(source)
-        port = VirtualPort(clock, devices.answer, lump)
+        port = VirtualPort(clock, devices.answer, lump, waits=True)
         devices.port = port
         bus = Bus(port, dict(SERIAL, baudRate=baud_rate, healthCheck=False), milliseconds(clock))
         await bus.start()

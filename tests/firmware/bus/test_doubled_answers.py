@@ -117,8 +117,9 @@ def test_what_waits_in_the_tty_is_older_than_the_question():
         def poll():
             if waiting:
                 port._received(waiting.pop())
+            handed_over()
 
-        port._poll = poll
+        handed_over, port._poll = port._poll, poll
         exchange = await port.transact(1, read(6), 0.2)
         assert exchange.pdu == bytes([3, 2, 0, 6])
         assert exchange.heard == [1]

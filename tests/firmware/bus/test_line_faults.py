@@ -10,10 +10,16 @@ from firmware.services.bus.arbiter import Bus
 from firmware.services.bus.transaction import GATEWAY, INTERACTIVE, SEARCH, Transaction
 from firmware.services.settings.table import SETTINGS
 from hal.rs485.framing import Line
-from tests.hal.rs485.virtual_wire import VirtualPort, WorldPort, frame
+from tests.hal.rs485.virtual_wire import WAYS, VirtualPort, WorldPort, frame
 from tests.virtual_time import milliseconds, run
 
 SERIAL = next(field.default for field in SETTINGS if field.name == "serial")
+
+
+@pytest.fixture(params=WAYS, autouse=True)
+def way(request, monkeypatch):
+    """Every way in which bytes are handed over."""
+    monkeypatch.setattr(VirtualPort, "usual_way", request.param)
 
 
 def read(address, count=1, func=3):
@@ -76,6 +82,58 @@ async def test_no_read_is_lost_in_a_search_beside_a_slow_unit(rig):
         await asyncio.sleep(0.005)
     searching.cancel()
     assert errors == {None: 500}
+
+
+# Spoilt answers
+
+KINDS = {
+    "silent": "TIMEOUT",
+    "late": "TIMEOUT",
+    "noise": None,
+    "noiseAfter": None,
+    "garble": "BAD_FRAME",
+    "truncate": "BAD_FRAME",
+    "wrongUnit": "FOREIGN",
+    "wrongFunction": "BAD_FRAME",
+    "wrongLength": "BAD_FRAME",
+    "split": None,
+    "double": None,
+    "raw": "BAD_FRAME",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("baud_rate", [9600, 19200, 115200])
+def test_each_fault_has_its_code_and_the_answers_after_it_are_right(kind, baud_rate):
+    @on_a_bus(baud_rate=baud_rate, lateHorizonMs=200, healthCheck=False)
+    async def main(rig):
+        for count in (1, 4, 60):
+            rig.port.fault(kind, 1, 1, {"late": 0.35, "split": 0.01, "double": 0.003}.get(kind, 0.0), b"\xff\0\xaa\1\3")
+            spoilt = await rig.ask(1, read(0, count), strict=True)
+            look_alike = (
+                kind == "garble" and spoilt.error == "FOREIGN"
+            )  # a flipped bit made a frame of another, now and then
+            assert spoilt.error == KINDS[kind] or look_alike
+            await asyncio.sleep(0.2 if kind == "double" else 0)
+            other, again = await asyncio.gather(rig.ask(33, read(0), source="b"), rig.ask(1, read(0, 4), source="c"))
+            assert (other.error, other.answer[1]) == (None, 2)
+            assert (again.error, again.answer) == (None, bytes([3, 8, 0, 252, 0, 104, 8, 252, 19, 136]))
+            await asyncio.sleep(0.5)
+
+    main()
+
+
+@pytest.mark.parametrize("baud_rate", [9600, 19200, 115200])
+def test_an_answer_costs_no_more_time_than_the_line_takes_however_it_is_handed_over(baud_rate):
+    @on_a_bus(baud_rate=baud_rate)
+    async def main(rig):
+        for pdu, size in ((read(0, 60), 125), (read(60000), 5), (read(0, 1), 7)):
+            asked = await rig.ask(1, pdu)
+            least = (8 * 11 + size * 10) / baud_rate  # 8N2 asked, 8N1 answered
+            turnaround = 0.02  # of the device, with the silence that it needs
+            assert least <= asked.elapsed <= least + turnaround
+
+    main()
 
 
 # Units that do not answer everything
@@ -175,13 +233,12 @@ async def test_late_answers_teach_the_timeout_that_a_unit_needs(rig):
 
 def needs_a_pause(seconds):
     """A device that does not hear a question sooner than so long after its last answer."""
-    state = {"free": 0.0}
 
     def answer(port, data):
         now = port.seconds()
-        if now >= state["free"]:
+        if now >= getattr(port, "device_free", 0.0):
             port.deliver(0.01, frame(data[0], bytes([3, 2, 0, data[3]])))
-            state["free"] = now + 0.03 + seconds
+            port.device_free = now + 0.03 + seconds
 
     return answer
 
@@ -280,7 +337,9 @@ async def test_who_answered_instead_is_told(rig):
 
 @pytest.mark.parametrize("baud_rate", [75, 110, 150, 200, 300, 600])
 @pytest.mark.parametrize("gap", [0, 1000])
-def test_devices_that_keep_to_the_rules_are_heard_on_slow_lines(baud_rate, gap):
+def test_devices_that_keep_to_the_rules_are_heard_on_slow_lines(monkeypatch, baud_rate, gap):
+    monkeypatch.setattr(VirtualPort, "usual_way", (1, VirtualPort.usual_way[1]))  # no adapter collects for seconds
+
     @on_a_bus(baud_rate=baud_rate, responseTimeoutMs=10, frameGapUs=gap)
     async def main(rig):
         for _ in range(2):
@@ -297,7 +356,7 @@ def test_a_short_pause_between_frames_does_not_cut_answers():
         pdu = frame(1, bytes([3, 2, 0, 5]))
         loop = asyncio.get_running_loop()
         for index, byte in enumerate(pdu):
-            loop.call_later(1.0 + 0.15 * index, port._received, bytes([byte]))
+            loop.call_later(1.0 + 0.15 * index, port.arrive, bytes([byte]))
 
     @on_a_bus(answer, baud_rate=150, frameGapUs=500, responseTimeoutMs=10)
     async def main(rig):

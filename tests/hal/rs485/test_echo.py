@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from hal.rs485.framing import Line
-from tests.hal.rs485.virtual_wire import VirtualPort, frame
+from tests.hal.rs485.virtual_wire import WAYS, VirtualPort, frame
 from tests.virtual_time import run
 
 READ = bytes([3, 0, 0, 0, 1])
@@ -13,7 +13,13 @@ WRITE = bytes([6, 0, 10, 0, 99])
 LINE = Line(9600, 5)
 
 
-def on_a_wire(far, main, line=LINE, lump=1):
+@pytest.fixture(params=WAYS, autouse=True)
+def way(request, monkeypatch):
+    """Every way in which bytes are handed over."""
+    monkeypatch.setattr(VirtualPort, "usual_way", request.param)
+
+
+def on_a_wire(far, main, line=LINE, lump=None):
     async def whole(clock):
         port = VirtualPort(clock, lump=lump)
         port.far = lambda data: far(port, data)
@@ -24,7 +30,7 @@ def on_a_wire(far, main, line=LINE, lump=1):
 
 
 def at_once(data, port):
-    asyncio.get_running_loop().call_soon(port._received, data)
+    asyncio.get_running_loop().call_soon(port.arrive, data)
 
 
 def usb_cdc(port, data):
@@ -36,7 +42,7 @@ def usb_cdc(port, data):
 def echoing(port, data, answers=True):
     """An adapter that hears itself, and a device behind it."""
     for index, byte in enumerate(data):
-        asyncio.get_running_loop().call_later((index + 1) * LINE.char_time, port._received, bytes([byte]))
+        asyncio.get_running_loop().call_later((index + 1) * LINE.char_time, port.arrive, bytes([byte]))
     if answers:
         port.deliver(0.02, frame(1, bytes([3, 2, 0, 5])) if data[1] == 3 else data)
 
@@ -110,7 +116,7 @@ def test_an_answer_that_has_begun_may_pause(begins, hole):
     def far(port, data):
         answer = frame(1, bytes([3, 2, 0, 5]))
         port.deliver(begins, answer[:4])
-        asyncio.get_running_loop().call_later(9 * LINE.char_time + begins + 0.005 + hole, port._received, answer[4:])
+        asyncio.get_running_loop().call_later(9 * LINE.char_time + begins + 0.005 + hole, port.arrive, answer[4:])
 
     async def main(port):
         exchange = await port.transact(1, READ, 0.2)

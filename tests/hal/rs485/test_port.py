@@ -34,6 +34,7 @@ class Far:
         self.arrivals = []  # (time, bytes)
         self.reply = None  # function of the bytes of a frame: called once for each
         self.echo = False
+        self.lump = 0  # bytes that are handed over at once, at the pace of the line; 0: all, now
 
     def open(self):
         asyncio.get_running_loop().add_reader(self.master, self._read)
@@ -47,7 +48,13 @@ class Far:
                 pass
 
     def send(self, data):
-        os.write(self.master, data)
+        if not self.lump:
+            os.write(self.master, data)
+            return
+        for first in range(0, len(data), self.lump):
+            chunk = data[first : first + self.lump]
+            pause = (first + len(chunk)) * FAST.char_time
+            asyncio.get_running_loop().call_later(pause, os.write, self.master, chunk)
 
     def later(self, seconds, data):
         asyncio.get_running_loop().call_later(seconds, self.send, data)
@@ -65,8 +72,9 @@ class Far:
 
 
 @pytest.fixture
-async def far():
+async def far(request):
     end = Far()
+    end.lump = getattr(request, "param", 0)
     end.open()
     yield end
     end.close()
@@ -123,6 +131,7 @@ async def test_silence_is_a_timeout_and_an_answer_is_still_owed(far, port):
     assert (exchange.error, exchange.owed) == ("TIMEOUT", True)
 
 
+@pytest.mark.parametrize("far", [0, 1, 16, 256], indirect=True)
 async def test_a_late_answer_is_never_taken_for_the_next_one(far, port):
     far.reply = lambda data: (
         far.later(0.08, value(port, 1)) if len(far.arrivals) == 1 else far.later(0.1, value(port, 2, 9))
@@ -133,6 +142,7 @@ async def test_a_late_answer_is_never_taken_for_the_next_one(far, port):
     assert exchange.heard == [1]
 
 
+@pytest.mark.parametrize("far", [0, 1, 16, 256], indirect=True)
 async def test_what_arrives_unasked_is_told_and_dropped(far, port):
     told = []
     port.on_frame = lambda uid, pdu: told.append(uid)
@@ -165,6 +175,7 @@ async def test_what_does_not_fit_is_no_answer(far, port, make, error):
     assert (await port.transact(1, READ, 0.1)).error == error
 
 
+@pytest.mark.parametrize("far", [0, 1, 16, 256], indirect=True)
 @pytest.mark.parametrize("noise", [b"\x00", b"\xff\xff\xff", b"\x01", b"\x01\x03", b"\x01\x03\xff", b"\x01\x83" * 5])
 async def test_noise_before_and_after_does_not_hide_the_answer(far, port, noise):
     far.reply = lambda data: far.send(noise + value(port, 77) + noise)
@@ -193,12 +204,14 @@ async def test_an_answer_that_has_begun_in_time_is_read_to_its_end(far, port):
     assert (await port.transact(1, READ, 0.05)).pdu == bytes([3, 2, 1, 44])
 
 
+@pytest.mark.parametrize("far", [0, 1, 16, 256], indirect=True)
 async def test_a_function_that_tells_no_length_ends_by_silence(far, port):
     content = bytes([0x41]) + bytes(range(60))
     far.reply = lambda data: far.send(frame(port, 1, content))
     assert (await port.transact(1, bytes([0x41, 1]), 0.5)).pdu == content
 
 
+@pytest.mark.parametrize("far", [0, 1, 16, 256], indirect=True)
 async def test_a_line_that_echoes_is_seen_through_for_reads_and_writes(far, port):
     far.echo = True
     far.reply = lambda data: far.later(0.01, value(port, 5))

@@ -19,15 +19,26 @@ def frame(uid, pdu):
     return data + FramerRTU.compute_CRC(data).to_bytes(2, "big")
 
 
-class VirtualPort(Rs485Port):
-    """A port whose questions go to `far(data)`, a function that sends answers by `deliver`. `lump` is how many bytes
-    arrive at once."""
+WAYS = [(1, False), (1, True), (16, True), (256, True)]  # of handing bytes over: see VirtualPort
 
-    def __init__(self, clock, far=None, lump=1):
+
+class VirtualPort(Rs485Port):
+    """A port whose questions go to `far(data)`, a function that sends answers by `deliver`.
+
+    `lump` is how many bytes arrive at once. `waits`: it hands them over when there are as many as were expected, as a
+    tty does that wakes its reader late, or when it is asked.
+    """
+
+    usual_way = WAYS[0]
+
+    def __init__(self, clock, far=None, lump=None, waits=None):
         super().__init__(lambda: int(clock() * 1000000))
         self.seconds = clock
         self.far = far
-        self.lump = lump
+        self.lump = self.usual_way[0] if lump is None else lump
+        self.waits = self.usual_way[1] if waits is None else waits
+        self._held = b""
+        self._wanted = 1
         self.questions = []  # (time in seconds, bytes)
         self._busy_until = 0.0
 
@@ -47,6 +58,22 @@ class VirtualPort(Rs485Port):
         if self.far is not None:
             self.far(data)
 
+    def arrive(self, data):
+        """Bytes come out of the line."""
+        self._held += data
+        if not self.waits or len(self._held) >= self._wanted:
+            self._poll()
+
+    def _expect(self, count):
+        self._wanted = count
+        if len(self._held) >= count:
+            asyncio.get_running_loop().call_soon(self._poll)
+
+    def _poll(self):
+        held, self._held = self._held, b""
+        if held:
+            self._received(held)
+
     def deliver(self, delay, data):
         """Have bytes begin to come `delay` seconds after the question has left, or when the line is free."""
         start = max(self.seconds(), self._busy_until)
@@ -62,7 +89,7 @@ class VirtualPort(Rs485Port):
         self._sending_until = start + (len(data) + 3.5) * self.line.char_time
         for first in range(0, len(data), self.lump):
             chunk = data[first : first + self.lump]
-            loop.call_at(start + (first + len(chunk)) * self.line.char_time, self._received, chunk)
+            loop.call_at(start + (first + len(chunk)) * self.line.char_time, self.arrive, chunk)
 
 
 class WorldPort(VirtualPort):
@@ -71,15 +98,13 @@ class WorldPort(VirtualPort):
     def __init__(self, clock, baud_rate=9600):
         super().__init__(clock)
         self.devices = Devices(baud_rate, "N", clock)
-        self.world = Line(self.devices, self._arrived, lambda: (self.line.baud_rate, self.line.stop_bits))
+        self.world = Line(self.devices, self.arrive, lambda: (self.line.baud_rate, self.line.stop_bits))
+        self.world.lump = self.lump if self.waits else 0
         self._due = None
 
     def fault(self, kind, uid=None, count=1, seconds=0.0, data=b""):
         self.world.add_fault(Fault(kind, uid, count, seconds, data), self.seconds())
         self._plan()
-
-    def _arrived(self, data):
-        self._received(data)
 
     def _write(self, data):
         self.questions.append((self.seconds(), data))
