@@ -64,7 +64,7 @@ def json_decode(data: bytes | str) -> str:
 def _parse(text: str) -> object:
     try:
         value = _decode(text)
-    except RecursionError:
+    except RuntimeError:  # RecursionError, which MicroPython calls so
         raise JsonError(f"it is nested deeper than {JSON_DEPTH_LIMIT}") from None
     except ValueError as exc:
         raise JsonError(getattr(exc, "msg", str(exc)), getattr(exc, "pos", 0)) from None

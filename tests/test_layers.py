@@ -1,13 +1,16 @@
 """The floors of the house: a module imports from its own floor or a lower one, and there are no cycles."""
 
 import ast
+import builtins
 import pathlib
+import subprocess
 from collections import Counter
 
 import pytest
 
 from deploy.micropython.image import compile_into, sources
 from docs.drawing import floors, uses
+from tests.micropython import MICROPYTHON, NEEDS_MICROPYTHON
 
 ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = (  # lowest first
@@ -167,3 +170,14 @@ def test_what_boards_run_compiles_there_and_names_what_is_there(tmp_path):
     assert (tmp_path / "firmware" / "device.mpy").exists()
     wanted = [path for path, _ in sources() if path.name != "microdot.py"]
     assert [path for path in wanted if "from argparse import" in path.read_text()] == []
+
+
+@NEEDS_MICROPYTHON
+def test_what_boards_run_names_no_builtin_that_they_lack():
+    named = set()
+    for path in [path for path, _ in sources() if path.is_relative_to(ROOT) and "cpython" not in path.parts]:
+        tree = ast.parse(path.read_text())
+        named |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and hasattr(builtins, node.id)}
+    script = f"import builtins; print(*[name for name in {sorted(named)} if not hasattr(builtins, name)])"
+    done = subprocess.run([MICROPYTHON, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "\n", done.stderr

@@ -27,13 +27,13 @@ class Board:
     def __init__(self, folder):
         self.process, self.device = start("micropython", folder)
         self.lost = 0
-        self._headers = {"Authorization": "Bearer " + self.device.token()}
+        self.headers = {"Authorization": "Bearer " + self.device.token()}
         self._http = http.client.HTTPConnection(self.device.host, self.device.port, timeout=20)
         self._modbus = socket.create_connection((self.device.host, self.device.modbus), timeout=20)
 
     def call(self, method, path, body=None):
         """The JSON of an answer."""
-        self._http.request(method, path, None if body is None else json.dumps(body), self._headers)
+        self._http.request(method, path, None if body is None else json.dumps(body), self.headers)
         answer = self._http.getresponse()
         content = json.loads(answer.read())
         assert answer.status == 200, content
