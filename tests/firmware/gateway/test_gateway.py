@@ -6,7 +6,6 @@ import ctypes.util
 import shutil
 import socket
 import struct
-import time
 
 import pytest
 from pymodbus.client import AsyncModbusTcpClient
@@ -55,11 +54,13 @@ class Rig:
         self.router = ModbusRouter(self.bus, self.registers, self.forwarding, self.settings, self.transfers)
         self.requests = ModbusRequests(self.router)
         self.problems = Problems()
-        self.now = 0.0  # what is added to the gateway's time
-        clock = lambda: round((time.monotonic() + self.now) * 1000)  # noqa: E731
-        self.gateway = ModbusGateway(self.router, self.settings, self.problems, clock, tunnel)
+        self.now = 0.0  # the gateway's time in seconds, which goes on when it is told to
+        self.gateway = ModbusGateway(self.router, self.settings, self.problems, self.milliseconds, tunnel)
         self.tcp = 0
         self.writers: list = []
+
+    def milliseconds(self):
+        return round(self.now * 1000)
 
     async def __aenter__(self):
         await self.port.start()
