@@ -10,7 +10,7 @@ SEED ?= 1
 COUNT ?= 15
 TTY ?= auto
 RATES ?= 9600 19200 115200
-SITE := firmware/web/site/files.json
+SITE := firmware/web/site/files.txt
 
 .DEFAULT_GOAL := run
 .PHONY: run console bundle image run-micropython micropython-image flash test test-vm test-image kill-settings kill-update mutated-updates packages doubled-answers generated-requests endure-micropython mutate lint format bench docs examples deb clean

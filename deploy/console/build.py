@@ -134,7 +134,7 @@ def make_site(site: pathlib.Path = SITE, kept: pathlib.Path = KEPT) -> int:
     listed = [_pack(site, base + name, data, True) for name, data in _emptied(site, files).items()]
     page = (WEB / "index.html").read_text().replace("@BASE@", base)
     listed.append(_pack(site, "/", page.encode(), False))
-    (site / "files.json").write_text(json.dumps(listed, indent=0) + "\n")
+    (site / "files.txt").write_text("\n".join(listed) + "\n")
     return sum(path.stat().st_size for path in site.rglob("*.gz"))
 
 
@@ -144,13 +144,13 @@ def _emptied(site: pathlib.Path, files: dict) -> dict:
     return files
 
 
-def _pack(site: pathlib.Path, path: str, data: bytes, kept: bool) -> dict:
-    """Write a file's gzip'd copy; return its row in the list that the device serves by."""
+def _pack(site: pathlib.Path, path: str, data: bytes, kept: bool) -> str:
+    """Write a file's gzip'd copy; return its line in the list that firmware/http/files.py serves by."""
     name = (path.lstrip("/").partition("/")[2].partition("/")[2] or "index.html").replace("/", "-") + ".gz"
     packed = gzip.compress(data, 9, mtime=0)
     (site / name).write_bytes(packed)
     kind = _TYPES.get(pathlib.Path(name[:-3]).suffix, _SCRIPT)
-    return {"path": path, "file": name, "type": kind, "etag": hashlib.sha256(packed).hexdigest()[:16], "kept": kept}
+    return f"{path} {name} {hashlib.sha256(packed).hexdigest()[:16]} {'kept' if kept else 'asked'} {kind}"
 
 
 def main() -> int:

@@ -17,6 +17,7 @@ from hal.runtime import forget_modules
 from hal.runtime.annotations import Any, Callable, Coroutine, Iterator
 
 OPENAPI_PATH = "/api/openapi.json"
+CONSOLE_PATH = "/console/"  # below which deploy/console puts what the page at / consists of
 
 
 def add_routes(server: HttpServer, services: Services, guard: Guard) -> None:
@@ -29,7 +30,7 @@ def add_routes(server: HttpServer, services: Services, guard: Guard) -> None:
 def add_console(server: HttpServer, folder: str) -> None:
     """Serve the console at `/` from a built site's folder; without one `/` says why."""
     try:
-        add_files(server, folder)
+        add_files(server, folder, CONSOLE_PATH)
     except (OSError, ValueError):
         reason = _reason(folder)
 

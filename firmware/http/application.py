@@ -40,6 +40,7 @@ class Application(Microdot):
         self.errors = 0
         self.requests = 0  # that were answered
         self.failed = 0  # of them, with status 500 and above
+        self.elsewhere: Callable[[str], dict[str, Callable[[Request], Awaitable[Response]]] | None] = nowhere
         self._utc = utc
         self._date = ""
         self._date_at: int | None = None
@@ -82,6 +83,8 @@ class Application(Microdot):
             req.g.allow = allowed_methods({method for methods in self._paths.values() for method in methods})
             return _options, "", None
         methods = self._paths.get(path) or (self._paths.get(path[:-1]) if path[-1:] == "/" else None)
+        if methods is None:
+            methods = self.elsewhere(path)
         if methods is None:
             return 404, "", None
         method = "GET" if req.method == "HEAD" else req.method
@@ -138,6 +141,10 @@ class Application(Microdot):
             utc = self._utc()
             self._date = "" if utc is None else f"Date: {http_date(utc // 1000)}\r\n"
         return self._date
+
+
+def nowhere(path: str) -> None:
+    """What there is besides the paths that were added: nothing."""
 
 
 def allowed_methods(methods: Iterable[str]) -> str:

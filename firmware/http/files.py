@@ -1,11 +1,10 @@
 """Files that are served as they are: gzip'd copies in a folder, by a list that is made with them.
 
-The list, files.json, has for each file its path, the name of its copy in the folder, its media type, its entity tag,
-and whether it may be kept for ever, because its path changes with its content. Clients that take no gzip get it too:
-they are no browsers, which such files are for (RFC 9110 section 12.5.3 leaves that to the server).
+The list has a line for each file: its path, the name of its copy in the folder, its entity tag, `kept` where it may be
+kept for ever because its path changes with its content, else `asked`, and its media type. It is read for each request,
+so that files cost a board no memory. Clients that take no gzip get it too: they are no browsers, which such files are
+for (RFC 9110 section 12.5.3 leaves that to the server).
 """
-
-import json
 
 from microdot import Request, Response
 
@@ -13,7 +12,7 @@ from firmware.http.application import Application
 from hal.runtime import offload
 from hal.runtime.annotations import Any, Awaitable, Callable
 
-LIST = "files.json"
+LIST = "files.txt"
 
 _SECURITY = {
     "X-Content-Type-Options": "nosniff",
@@ -24,27 +23,45 @@ _SECURITY = {
 }
 
 
-def add_files(application: Application, folder: str) -> None:
-    """Route the files of a folder's list. OSError or ValueError where there is no list."""
-    with open(folder + "/" + LIST) as file:
-        listed = json.load(file)
-    for row in listed:
-        application.add("GET", row["path"], _route(folder + "/" + row["file"], row))
+def add_files(application: Application, folder: str, below: str) -> None:
+    """Serve what a folder's list names, `/` and paths below one. OSError or ValueError where there is no list."""
+    if _row(folder, "/") is None:
+        raise ValueError(f"{folder}/{LIST} has no /")
+
+    def find(path: str) -> dict[str, Callable[[Request], Awaitable[Response]]] | None:
+        if path != "/" and not path.startswith(below):
+            return None
+        try:
+            row = _row(folder, path)
+        except OSError:  # it is being built anew
+            return None
+        return None if row is None else {"GET": _route(folder, row)}
+
+    application.elsewhere = find
 
 
-def _route(path: str, row: dict) -> Callable[[Request], Awaitable[Response]]:
-    tag = '"' + row["etag"] + '"'
-    caching = "max-age=31536000, immutable" if row["kept"] else "no-cache"
+def _row(folder: str, path: str) -> list[str] | None:
+    """A file's line of the list, None where it has none."""
+    with open(folder + "/" + LIST) as lines:
+        for line in lines:
+            if line.startswith(path + " ") and " " not in path:
+                return line.strip().split(" ", 4)
+    return None
+
+
+def _route(folder: str, row: list[str]) -> Callable[[Request], Awaitable[Response]]:
+    _, name, tag, caching, kind = row
+    tag = f'"{tag}"'
 
     async def answer(request: Request) -> Response:
         headers = dict(_SECURITY)
-        headers["Cache-Control"] = caching
+        headers["Cache-Control"] = "max-age=31536000, immutable" if caching == "kept" else "no-cache"
         headers["ETag"] = tag
         if _is_known(request.headers.get("if-none-match"), tag):
             return Response(b"", 304, headers)
-        headers["Content-Type"] = row["type"]
+        headers["Content-Type"] = kind
         headers["Content-Encoding"] = "gzip"
-        return Response(await offload(_opened, path), 200, headers)
+        return Response(await offload(_opened, folder + "/" + name), 200, headers)
 
     return answer
 

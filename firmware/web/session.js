@@ -107,8 +107,8 @@ async function isOpen() {
 }
 
 async function welcome() {
-  const settings = await get("settings/saved/get/?language&protect&httpd");
-  ttlSec = settings.httpd.sessionTtlSec ?? ttlSec;
+  const settings = await get("settings/saved/get/?language&protect");
+  ttlSec = (await get("settings/active/get/?httpd")).httpd.sessionTtlSec;
   isNew.value = settings.protect.password === null;
   await speak(settings.language);
 }

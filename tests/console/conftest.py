@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items):
     """Skip where there is no browser, or no console."""
     if CHROMIUM is None:
         reason = "no chromium here"
-    elif not (SITE / "files.json").exists():
+    elif not (SITE / "files.txt").exists():
         reason = "the console is not built: make console"
     else:
         return

@@ -54,7 +54,21 @@ def test_logging_out_ends_it_at_the_device_too(console, device):
     one = console().login()
     expect(one.page.get_by_role("navigation")).to_be_visible()
     token = one.page.evaluate("sessionStorage.getItem('token')")
-    one.page.get_by_role("button", name="Log out").click()
+    with one.page.expect_response("**/api/cmd/logout/"):
+        one.page.get_by_role("button", name="Log out").click()
     expect(one.page.get_by_label("Password")).to_be_visible()
     answer = device.client.get("api/identify/", headers={"Authorization": "Bearer " + token})
     assert answer.status_code == 401
+
+
+def test_an_unused_session_ends_visibly_and_says_so_before(console):
+    one = console()
+    one.page.clock.install()
+    one.login()
+    expect(one.page.get_by_role("heading", name="RS-485 line")).to_be_visible()
+    one.page.clock.fast_forward(560000)
+    expect(one.page.get_by_role("button", name="Stay logged in")).to_be_visible()
+    one.page.keyboard.press("Shift")  # any use will do
+    expect(one.page.get_by_text("The session ends in")).not_to_be_visible()
+    one.page.clock.fast_forward(700000)
+    expect(one.page.get_by_text("The session has ended. Log in again.")).to_be_visible()

@@ -26,7 +26,7 @@ async def test_without_a_built_console_the_root_says_why(tmp_path):
     (tmp_path / "why-not.txt").write_text("preact cannot be fetched; is there a network?")
     _, body = await said_at_the_root(tmp_path)
     assert "is there a network?" in body["message"]
-    (tmp_path / "files.json").write_text("[{")  # broken off
+    (tmp_path / "files.txt").write_text("")  # broken off
     assert (await said_at_the_root(tmp_path))[0] == b"501"
     assert error_answer("NOT_BUILT", "").status_code == 501
 

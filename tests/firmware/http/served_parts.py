@@ -52,7 +52,7 @@ async def main():
     for path, handler in (("/iterator", iterator), ("/events", events), ("/endless", endless), ("/file", file)):
         server.add("GET", path, handler)
     if len(sys.argv) > 1:
-        add_files(server, sys.argv[1])
+        add_files(server, sys.argv[1], "/x/")
     for port in range(20000, 21000):
         try:
             await server.listen("127.0.0.1", port, 0)

@@ -2,7 +2,6 @@
 
 import gzip
 import http.client
-import json
 import pathlib
 import subprocess
 import sysconfig
@@ -29,17 +28,14 @@ async def asked(rig, path, fields=""):
 def site(tmp_path):
     (tmp_path / "main.js.gz").write_bytes(gzip.compress(SCRIPT))
     (tmp_path / "index.html.gz").write_bytes(gzip.compress(b"<!doctype html>"))
-    rows = [
-        {"path": "/x/main.js", "file": "main.js.gz", "type": "text/javascript", "etag": "abc", "kept": True},
-        {"path": "/", "file": "index.html.gz", "type": "text/html", "etag": "def", "kept": False},
-    ]
-    (tmp_path / "files.json").write_text(json.dumps(rows))
+    rows = ["/x/main.js main.js.gz abc kept text/javascript", "/ index.html.gz def asked text/html; charset=utf-8"]
+    (tmp_path / "files.txt").write_text("\n".join(rows) + "\n")
     return tmp_path
 
 
 async def test_a_file_comes_gzipped_with_its_type_and_may_be_kept_where_its_path_changes_with_it(site):
     async with Rig(connections=8) as rig:
-        add_files(rig.server, str(site))
+        add_files(rig.server, str(site), "/x/")
         _, fields, body = await asked(rig, "/x/main.js")
         assert gzip.decompress(body) == SCRIPT
         assert fields["content-type"] == "text/javascript" and "immutable" in fields["cache-control"]
@@ -50,7 +46,7 @@ async def test_a_file_comes_gzipped_with_its_type_and_may_be_kept_where_its_path
 
 async def test_a_page_may_run_nothing_but_the_devices_own_scripts_and_be_framed_by_nobody(site):
     async with Rig(connections=8) as rig:
-        add_files(rig.server, str(site))
+        add_files(rig.server, str(site), "/x/")
         _, fields, _ = await asked(rig, "/")
         policy = fields["content-security-policy"]
         assert "default-src 'none'" in policy and "script-src 'self'" in policy and "frame-ancestors 'none'" in policy
@@ -59,7 +55,7 @@ async def test_a_page_may_run_nothing_but_the_devices_own_scripts_and_be_framed_
 
 async def test_what_a_browser_has_already_is_not_sent_again(site):
     async with Rig(connections=8) as rig:
-        add_files(rig.server, str(site))
+        add_files(rig.server, str(site), "/x/")
         for known in ('"def"', 'W/"def"', '"x", "def"', "*"):
             status, _, body = await asked(rig, "/", f"If-None-Match: {known}\r\n")
             assert (status, body) == (304, b"")
@@ -68,8 +64,16 @@ async def test_what_a_browser_has_already_is_not_sent_again(site):
 
 async def test_nothing_but_what_is_listed_is_served(site):
     async with Rig(connections=8) as rig:
-        add_files(rig.server, str(site))
-        for path in ("/files.json", "/x/../files.json", "/x/", "/main.js.gz", "/x/%2e%2e/files.json"):
+        add_files(rig.server, str(site), "/x/")
+        for path in (
+            "/files.txt",
+            "/x/../files.txt",
+            "/x/",
+            "/main.js.gz",
+            "/x/%2e%2e/files.txt",
+            "/x/main",
+            "/x/main.js%20main.js.gz",
+        ):
             assert (await asked(rig, path))[0] == 404
 
 
