@@ -18,6 +18,7 @@ from hal.runtime import (
     keep_alive,
     log_exception,
     now_ms,
+    open_stream,
     open_tls,
     random_bytes,
     wait_until,
@@ -147,7 +148,7 @@ class CloudConnection(Service):
         if settings["tls"]:
             opening = open_tls(settings["host"], settings["port"])
         else:
-            opening = asyncio.open_connection(settings["host"], settings["port"])
+            opening = open_stream(settings["host"], settings["port"])
         return await in_time(opening, CONNECT_SEC)
 
     async def _watch(self, session: ModbusSession, serving: asyncio.Task) -> None:

@@ -242,6 +242,11 @@ async def addresses_of(host: str, port: int) -> list[str]:
     return [str(found[4][0]) for found in await resolve(host, port)]
 
 
+async def open_stream(host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """(reader, writer) of a TCP connection. OSError."""
+    return await asyncio.open_connection(host, port)
+
+
 async def listen(
     callback: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]],
     host: str,

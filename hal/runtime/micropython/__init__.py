@@ -108,11 +108,13 @@ async def offload(function: Callable[[Unpack[Ts]], T], *args: Unpack[Ts]) -> T:
 
 async def close_stream(writer: asyncio.StreamWriter) -> None:
     """Close a stream after what was written has left."""
+    _note_close(writer)
     await writer.wait_closed()
 
 
 def abort_stream(writer: asyncio.StreamWriter) -> None:
     """Close a stream at once, dropping what has not left."""
+    _note_close(writer)
     writer.s.close()  # type: ignore[attr-defined]
 
 
@@ -153,6 +155,13 @@ def flow_of(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, received
     return _Flow(reader, writer, received)
 
 
+def _note_close(writer: asyncio.StreamWriter) -> None:
+    """Make room for another TLS connection, where this was the one."""
+    tls = sys.modules.get("hal.runtime.micropython.tls")
+    if tls is not None:
+        tls.was_closed(writer)
+
+
 def peer_is_gone(writer: asyncio.StreamWriter) -> bool:
     """Whether the other end has closed its side, as far as this port can tell without reading what has come."""
     sock = writer.s  # type: ignore[attr-defined]
@@ -178,8 +187,10 @@ def keep_alive(writer: asyncio.StreamWriter, seconds: int) -> None:
 
 
 async def open_tls(host: str, port: int) -> tuple:
-    """(reader, writer) of a TLS connection whose certificate was checked against the system's authorities."""
-    raise OSError("this board has no certificate store")
+    """(reader, writer) of a TLS connection whose certificate was checked. OSError."""
+    from hal.runtime.micropython import tls
+
+    return await tls.open_tls(host, (await addresses_of(host, port))[0], port)
 
 
 def forget_modules(*names: str) -> None:
@@ -226,13 +237,26 @@ ENOENT = errno.ENOENT
 
 
 async def resolve(host: str, port: int) -> list:
-    """What socket.getaddrinfo finds; it blocks, for there are no threads here."""
+    """What socket.getaddrinfo finds of a host. It is told an address, for with a name it would hold the loop up."""
+    from hal.runtime.micropython import dns
+
+    if dns.SERVERS and not _is_address(host):
+        host = await dns.lookup(host)
     return socket.getaddrinfo(host, port)
+
+
+def _is_address(host: str) -> bool:
+    return ":" in host or all(part.isdigit() for part in host.split("."))
 
 
 async def addresses_of(host: str, port: int) -> list[str]:
     """The addresses of a host, best first. OSError where it has none."""
     return [_address_text(found[-1]) for found in await resolve(host, port)]
+
+
+async def open_stream(host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """(reader, writer) of a TCP connection. OSError."""
+    return await asyncio.open_connection((await addresses_of(host, port))[0], port)
 
 
 async def listen(

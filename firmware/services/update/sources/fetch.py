@@ -7,7 +7,7 @@ Nothing is held in memory but a block. A download goes on where it broke off (Ra
 import asyncio
 
 from firmware.services.errors import Refused
-from hal.runtime import CONNECTION_ERRORS, abort_stream, in_time, open_tls
+from hal.runtime import CONNECTION_ERRORS, abort_stream, in_time, open_stream, open_tls
 from hal.runtime.annotations import Any, Coroutine, T
 
 BLOCK = 4096
@@ -136,7 +136,7 @@ async def get(url: Url, headers: dict | None = None) -> Answer:
 async def ask(url: Url, headers: dict, method: str = "GET", body: bytes = b"") -> Answer:
     """The answer to one request, whatever it is. Refused UPDATE_SERVER where there is none."""
     try:
-        opening = open_tls(url.host, url.port) if url.tls else asyncio.open_connection(url.host, url.port)
+        opening = open_tls(url.host, url.port) if url.tls else open_stream(url.host, url.port)
         reader, writer = await _within(opening, CONNECT_SEC)
     except CONNECTION_ERRORS as exc:
         raise Refused("UPDATE_SERVER", f"{url.host}: cannot be reached: {exc}") from None
