@@ -34,6 +34,7 @@ DRIVERS = {  # (part, driver) -> (module, class)
     ("rs485", "tty"): ("hal.linux.rs485", "TtyPort"),
     ("rs485", "uart"): ("hal.micropython.rs485", "UartPort"),
     ("network", "linux"): ("hal.linux.net.network", "LinuxNetwork"),
+    ("network", "board"): ("hal.micropython.network", "BoardNetwork"),
     ("card", "linux"): ("hal.linux.storage.card", "LinuxCard"),
     ("card", "simulated"): ("hal.simulated.card", "SimulatedCard"),
     ("card", "sd"): ("hal.micropython.card", "SdCard"),

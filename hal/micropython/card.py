@@ -137,7 +137,7 @@ class SdCard(Card):
             self._trouble.tell(f"cannot be mounted: {exc}")
 
     def _mount(self) -> None:
-        import vfs  # type: ignore[import-not-found]
+        import vfs
 
         vfs.mount(vfs.VfsFat(self._device), self._folder)
         self._mounted = True

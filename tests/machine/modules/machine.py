@@ -146,6 +146,13 @@ class UART(io.IOBase):
         return self._file.fileno() if request == _GET_FILENO else 0
 
 
+class SPI:
+    """A bus of which only the pins matter here."""
+
+    def __init__(self, number, **pins):
+        self.number, self.pins = number, pins
+
+
 class SDCard:
     """A card whose blocks are those of the file `card`, in the slot as long as that is there."""
 

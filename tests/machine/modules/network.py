@@ -18,13 +18,17 @@ class _Interface:
         _Interface._made.append(self)
 
     def active(self, *on):
-        self.calls.append(("active", *on))
+        self.calls.append(("active",) + on)
 
     def isconnected(self):
         return self.connected
 
     def connect(self, *arguments):
-        self.calls.append(("connect", *arguments))
+        self.calls.append(("connect",) + arguments)
+
+    def plug(self, address):
+        """Put the cable in; a DHCP server gives an address."""
+        self.connected, self.address = True, (address, "255.255.255.0")
 
     def config(self, name):
         return {"mac": b"\x02\x00\x00\x00\x00\x07"}[name]
