@@ -188,9 +188,9 @@ def keep_alive(writer: asyncio.StreamWriter, seconds: int) -> None:
 
 async def open_tls(host: str, port: int) -> tuple:
     """(reader, writer) of a TLS connection whose certificate was checked. OSError."""
-    from hal.runtime.micropython import tls
+    from hal.runtime.micropython.tls import open_checked
 
-    return await tls.open_tls(host, (await addresses_of(host, port))[0], port)
+    return await open_checked(host, (await addresses_of(host, port))[0], port)
 
 
 def forget_modules(*names: str) -> None:
@@ -238,10 +238,10 @@ ENOENT = errno.ENOENT
 
 async def resolve(host: str, port: int) -> list:
     """What socket.getaddrinfo finds of a host. It is told an address, for with a name it would hold the loop up."""
-    from hal.runtime.micropython import dns
+    from hal.runtime.micropython.dns import SERVERS, lookup
 
-    if dns.SERVERS and not _is_address(host):
-        host = await dns.lookup(host)
+    if SERVERS and not _is_address(host):
+        host = await lookup(host)
     return socket.getaddrinfo(host, port)
 
 

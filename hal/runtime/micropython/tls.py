@@ -11,7 +11,7 @@ AUTHORITY = "/authority.der"  # the certificate of the authority that is believe
 _open: list = []  # the stream of the connection that is open; there is no room for another
 
 
-async def open_tls(host: str, address: str, port: int) -> tuple:
+async def open_checked(host: str, address: str, port: int) -> tuple:
     """(reader, writer) of a TLS connection to a host at an address, whose certificate was checked. OSError says what is
     missing."""
     if _open:
