@@ -4,14 +4,23 @@ import asyncio
 import os
 
 from hal.contracts import Card, CardFailed, CardReadOnly, NoCard
-from hal.fields import Boolean, Choice, Field, Integer, Nullable, Object, Text
+from hal.fields import Boolean, Choice, Field, Integer, ListOf, Nullable, Object, Text
 from hal.runtime.annotations import Any
 from hal.service import Trouble
 
 LOOK_SEC = 5.0  # between two looks whether a card has come or gone
 BLOCK = 512  # bytes
 
-_BUS = ("slot", "width", "sck", "miso", "mosi", "cs")  # options that machine.SDCard takes, where they are given
+_BUS = (
+    "slot",
+    "width",
+    "sck",
+    "cmd",
+    "data",
+    "miso",
+    "mosi",
+    "cs",
+)  # options that machine.SDCard takes, where they are given
 _PIN = Nullable(Integer(0, 255))
 
 
@@ -25,7 +34,9 @@ class SdCard(Card):
     OPTIONS = Object(
         Field("slot", Nullable(Integer(0, 7)), None, help="the slot as the port numbers them; null: its default"),
         Field("width", Nullable(Choice(1, 4)), None, help="data lines; null: the port's default"),
-        Field("sck", _PIN, None, help="pin of the clock, by SPI"),
+        Field("sck", _PIN, None, help="pin of the clock; none of these where the port knows them"),
+        Field("cmd", _PIN, None, help="pin of the commands"),
+        Field("data", Nullable(ListOf(Integer(0, 255), 4, 1)), None, help="pins of the data lines"),
         Field("miso", _PIN, None, help="pin of the card's data, by SPI"),
         Field("mosi", _PIN, None, help="pin of the board's data, by SPI"),
         Field("cs", _PIN, None, help="pin that selects the card, by SPI"),
@@ -126,6 +137,8 @@ class SdCard(Card):
 
     def _take(self) -> None:
         options = {name: self._options[name] for name in _BUS if self._options[name] is not None}
+        if "data" in options:
+            options["data"] = tuple(options["data"])
         try:
             self._device = self._machine.SDCard(**options)
         except OSError:

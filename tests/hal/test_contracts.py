@@ -144,7 +144,7 @@ class OnMicroPython:
         self._slot = pathlib.Path(interpreter.folder) / "card"
         self._card = self._slot.with_name("card out of the slot")
         self._slot.unlink(missing_ok=True)
-        interpreter.ask(f"here.format({str(self._slot)!r}, 2048)")
+        interpreter.ask("machine.make_card(2048)")
         self.pull()
         interpreter.ask("here.look_soon()")
         interpreter.ask("machine.Pin(5, machine.Pin.IN, machine.Pin.PULL_UP).value(1)")

@@ -125,7 +125,7 @@ class Board:
                 answer = await self.world.command(json.loads(line))
                 writer.write(json.dumps(answer).encode() + b"\n")
                 await writer.drain()
-        except (WorldGone, ConnectionError):
+        except (WorldGone, ConnectionError, asyncio.CancelledError):
             pass  # the board is being unplugged
         finally:
             writer.close()

@@ -185,6 +185,16 @@ class SDCard:
         pass
 
 
+def make_card(blocks):
+    """Put a new card with FAT into the slot."""
+    import vfs
+
+    with open(f"{_FOLDER}/card", "wb") as file:
+        file.seek(blocks * 512 - 1)
+        file.write(b"\0")
+    vfs.VfsFat.mkfs(SDCard())
+
+
 class RTC:
     """A clock whose battery is full: it keeps its distance from the host's, in whole seconds."""
 

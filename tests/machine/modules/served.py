@@ -9,7 +9,6 @@ import json
 import sys
 
 import machine
-import vfs
 
 from hal.board import make_part
 from hal.rs485.framing import Line
@@ -37,13 +36,6 @@ class Here:
     def watch(self, attribute):
         """Have calls of an attribute be told."""
         setattr(Here.part, attribute, lambda *arguments: _say(None, "called", [attribute, arguments]))
-
-    def format(self, path, blocks):
-        """Make a card with FAT."""
-        with open(path, "wb") as file:
-            file.seek(blocks * 512 - 1)
-            file.write(b"\0")
-        vfs.VfsFat.mkfs(machine.SDCard())
 
     def look_soon(self):
         """Have a card be noticed at once."""
