@@ -15,6 +15,10 @@ from hal.ip_addresses import is_ipv4, is_ipv6, lies_in, parse_network
 
 GUEST, POWER_USER, ADMINISTRATOR = 0, 1, 2
 TICKET = "ticket"  # parameter of a query
+LOG_IN = "log in first, or press the button on the device"
+SESSION_ENDED = (
+    "this session has ended, by its time, a logout, another password or a restart of the device: log in again"
+)
 
 
 class Guard:
@@ -55,7 +59,7 @@ class Guard:
         level = max(proven, POWER_USER if self._button.seconds_left() else GUEST)
         if level < needed and not (for_readers and lies_in(request.client_addr[0], self._readers)):
             if level == GUEST:
-                raise Refused("UNAUTHORIZED", "log in first, or press the button on the device")
+                raise Refused("UNAUTHORIZED", SESSION_ENDED if _bearer(request.headers) else LOG_IN)
             raise Refused("FORBIDDEN", f"this needs access level {needed}")
         self._refuse_cross_site(request)
         return level
@@ -80,12 +84,9 @@ class Guard:
 
         Whatever a proxy or a browser puts into Authorization on its own account does not hide a token in Authorized.
         """
-        for name in ("authorization", "authorized"):
-            value = headers.get(name)
-            if value is not None and value[:7].lower() == "bearer ":
-                token = value[7:].strip()
-                if self._sessions.use(token):
-                    return token
+        for token in _bearer(headers):
+            if self._sessions.use(token):
+                return token
         return None
 
     def _refuse_cross_site(self, request: Request) -> None:
@@ -125,6 +126,12 @@ class Guard:
             return end != "" and is_ipv6(address) and (port == "" or (port[0] == ":" and _is_port(port[1:])))
         name, _, port = host.partition(":")
         return _is_port(port) and (name in self._hosts or name == "localhost" or is_ipv4(name))
+
+
+def _bearer(headers: dict[str, str]) -> list[str]:
+    """The tokens that a request bears."""
+    values = [headers.get(name) or "" for name in ("authorization", "authorized")]
+    return [value[7:].strip() for value in values if value[:7].lower() == "bearer "]
 
 
 def _is_port(text: str) -> bool:

@@ -6,6 +6,7 @@ import pathlib
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -24,6 +25,9 @@ _missing = [name for name in PROGRAMS if shutil.which(name) is None]
 NEEDS_MACHINE = pytest.mark.skipif(
     os.geteuid() != 0 or bool(_missing), reason=f"needs root, a Debian, and {', '.join(_missing or PROGRAMS)}"
 )
+
+_compiles = os.path.realpath("/usr/bin/python3").endswith("python{}.{}".format(*sys.version_info))
+NEEDS_DEBIANS_PYTHON = pytest.mark.skipif(not _compiles, reason="compiles modules for the Python that Debian has")
 
 PREPARE = r"""
 set -e

@@ -10,7 +10,10 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from deploy.tree import MACHINES, platforms
-from tests.deploy.machines import ROOT, run
+from hal.update.bundle import open_bundle
+from hal.update.signed import Moment
+from tests.deploy.machines import NEEDS_DEBIANS_PYTHON, ROOT, run
+from tests.hal.update.keys import NOW, Maker
 
 ELF = {"amd64": 62, "arm64": 183, "armhf": 40}  # e_machine (elf.h)
 WHOLE = os.environ.get("MC252_PACKAGES") == "all"
@@ -60,6 +63,22 @@ def test_a_bill_of_materials_lies_beside_a_package_and_fits_its_schema(made):
     for name in ("cryptography", "pymodbus", "microdot", "mc252-firmware"):
         assert f'"{name}"' in text
     assert ("pkg:deb/debian/python3-cffi-backend" in text) == (arch == "armhf")
+
+
+@NEEDS_DEBIANS_PYTHON
+def test_a_bundle_is_made_out_of_a_package_for_the_machines_that_the_package_is_for(made, tmp_path):
+    arch, package, _ = made
+    maker = Maker(tmp_path / "keys")
+    out = tmp_path / "made.bundle"
+    options = ["--keys", maker.folder, "--compatible", "raspberry-pi", "--package", package, "--out", out]
+    done = run(sys.executable, "-m", "deploy.updates.bundle", *options, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    bundle = open_bundle(str(out), maker.keyring, Moment(NOW, NOW))
+    assert bundle.header["architecture"] == f"linux-{MACHINES[arch]}-cp{sys.version_info[0]}{sys.version_info[1]}"
+    paths = {entry["path"] for entry in bundle.header["files"]}
+    assert {"firmware/__init__.py", "microdot/__init__.py"} <= paths
+    text = (tmp_path / "made.bundle.cdx.json").read_text()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None and '"cryptography"' in text
 
 
 def test_a_processor_that_there_is_no_package_for_is_refused(tmp_path):

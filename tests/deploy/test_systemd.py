@@ -8,7 +8,7 @@ import pytest
 
 from deploy.updates import bundle as bundles
 from deploy.updates.publish import entry_of, write_index
-from tests.deploy.machines import NEEDS_MACHINE, ROOT
+from tests.deploy.machines import NEEDS_DEBIANS_PYTHON, NEEDS_MACHINE, ROOT
 
 pytestmark = NEEDS_MACHINE
 
@@ -229,6 +229,7 @@ def version(machine):
     return machine.sh(f'python3 -c "{get}"').strip()
 
 
+@NEEDS_DEBIANS_PYTHON
 def test_an_update_starts_in_place_of_the_package_until_that_is_newer_or_somebody_has_changed_it(machine, published):
     settings = {"download": {"url": "http://127.0.0.1:8000/", "enabled": True}}
     board = dict(BOARD, updater=dict(UPDATER, healthySec=1), settings=settings)

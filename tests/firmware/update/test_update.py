@@ -62,8 +62,11 @@ def test_an_update_is_brought_installed_and_stays(device, bundles, web, maker, t
     state = device.get("state/get/?fwUpdate")["fwUpdate"]
     assert (state["status"], state["availableVer"], state["progress"]) == ("READY", NEXT, 100)
     assert device.post("cmd/updates/program/")["status"] == "DONE"
+    session = device.client.headers["Authorization"]
     device.await_announcement()
     assert device.version() == number(NEXT), device.stop_and_read()
+    ended = device.client.get("api/identify/", headers={"Authorization": session})
+    assert (ended.status_code, "a restart of the device" in ended.json()["message"]) == (401, True)
     state = device.await_result()
     assert (state["lastResult"], state["trial"], state["rolledBackFrom"]) == ("DONE", False, None)
     assert device.get("settings/active/get/?timeGmt") == {"timeGmt": 75}
