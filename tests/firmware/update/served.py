@@ -26,6 +26,7 @@ class Served:
                 pass
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.handle_error = lambda *where: None  # whoever breaks a connection off is what tests are about
         if context is not None:
             self.server.socket = context.wrap_socket(
                 self.server.socket, server_side=True, do_handshake_on_connect=False
