@@ -110,7 +110,7 @@ kill-update: $(VENV)/.made-dev
 mutated-updates: $(VENV)/.made-dev
 	$(BIN)/python -m tests.hal.update.mutations 10000
 
-# Packages for every processor, of which `make test` makes one besides this machine's.
+# Packages for every processor, of which `make test` makes this machine's.
 packages: $(VENV)/.made-dev
 	MC252_PACKAGES=all $(BIN)/python -m pytest tests/deploy/test_architectures.py
 

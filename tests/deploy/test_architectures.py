@@ -21,12 +21,15 @@ WHOLE = os.environ.get("MC252_PACKAGES") == "all"
 pytestmark = pytest.mark.skipif(not pathlib.Path("/usr/bin/dpkg-deb").exists(), reason="needs dpkg-deb")
 
 
-@pytest.fixture(
-    scope="module",
-    params=["armhf", pytest.param("arm64", marks=pytest.mark.skipif(not WHOLE, reason="by make packages"))],
-)
+OTHERS = [pytest.param(arch, marks=pytest.mark.skipif(not WHOLE, reason="is made by make packages")) for arch in ELF]
+
+
+@pytest.fixture(scope="module", params=["", *OTHERS])
 def made(request, tmp_path_factory):
-    """(processor, package), made on this machine."""
+    """(processor, package, what make-deb said); without a processor this machine's, which other tests need too."""
+    if not request.param:
+        package = request.getfixturevalue("package")
+        return field(package, "Architecture"), package, ""
     folder = tmp_path_factory.mktemp("dist")
     environment = dict(os.environ, TOOLS=sys.executable, ARCH=request.param)
     done = run(ROOT / "deploy" / "make-deb", folder, env=environment, timeout=600)
@@ -51,6 +54,7 @@ def test_every_module_in_a_package_is_for_its_processor(made, tmp_path):
 def test_what_has_no_wheel_comes_from_debian_and_is_said(made):
     arch, package, said = made
     assert field(package, "Architecture") == arch
+    assert f"_{arch}.deb" in package.name
     needs = field(package, "Depends")
     for name in ("python3-cffi-backend", "python3-libgpiod", "python3-dbus-fast"):
         assert (name in needs, name in said) == ((True, True) if arch == "armhf" else (False, False))
@@ -66,6 +70,7 @@ def test_a_bill_of_materials_lies_beside_a_package_and_fits_its_schema(made):
 
 
 @NEEDS_DEBIANS_PYTHON
+@pytest.mark.skipif(not WHOLE, reason="is tried by make packages; tests/deploy/test_systemd.py makes one too")
 def test_a_bundle_is_made_out_of_a_package_for_the_machines_that_the_package_is_for(made, tmp_path):
     arch, package, _ = made
     maker = Maker(tmp_path / "keys")
