@@ -5,7 +5,7 @@
 
 import sys
 
-from benchmarks import files, gateway, http_peers, wire
+from benchmarks import events, files, gateway, http_peers, wire
 from hal.runtime import run
 
 TABLES = {
@@ -14,6 +14,7 @@ TABLES = {
     "files": files.main,
     "gateway": lambda: run(gateway.gateway_table()),
     "shared": lambda: run(gateway.shared_reads()),
+    "events": lambda: run(events.main()),
     "search": lambda: run(gateway.search_tables()),
 }
 

@@ -30,6 +30,8 @@ class BusTrace:
         self._record_max = size // 4
         self._utc = utc
         self._clock = clock
+        self._second = -1  # the one whose text is kept
+        self._second_text = ""
         self._ahead: int | None = None  # microseconds that UTC is ahead of the firmware's clock
 
     # What tells it
@@ -112,7 +114,10 @@ class BusTrace:
         moment = self.utc_us(at)
         if moment is None:
             return None
-        return f"{iso(moment // 1000)}.{moment % 1000000:06d}Z"
+        second = moment // 1000000
+        if second != self._second:  # entries come many a second, and a date takes long to compute
+            self._second, self._second_text = second, iso(second * 1000)
+        return f"{self._second_text}.{moment % 1000000:06d}Z"
 
     def utc_us(self, at: int) -> int | None:
         """Microseconds UTC of an instant of the firmware's clock; None where nobody knows it."""

@@ -35,6 +35,7 @@ RULES = {  # what JSON Schema cannot say of a body whose fields are right one by
     "/api/settings/saved/set/": "rules over several settings, which depend on those that are saved",
     "/api/cmd/settings/import/": "the same",
     "/api/modbus/req/": "which fields belong together depends on the function",
+    "/api/modbus/trace/record/": "filePath, or stop",
     "/api/modbus/find/start/": "baudRate or baudRates, charFormat or charFormats, uidFrom up to uidTo",
     "/api/cmd/time/set/": "a moment that exists",
     "/api/card/file/read/": "a block that the file has",
