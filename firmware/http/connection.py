@@ -18,7 +18,16 @@ from firmware.http.messages.http1 import (
 from firmware.http.messages.targets import split_target
 from firmware.http.slots import FRESH, HANDLING, IDLE, LINGERING, READING, STREAMING, WRITING, Client, Slots
 from hal.ip_addresses import source_of
-from hal.runtime import abort_stream, close_stream, keep_alive, limit_reads, peer_address, peer_is_gone
+from hal.runtime import (
+    MICROPYTHON,
+    abort_stream,
+    close_stream,
+    in_time,
+    keep_alive,
+    limit_reads,
+    peer_address,
+    peer_is_gone,
+)
 
 GONE_SEC = 1  # a client may have closed only its own half, as `nc` does; an answer that is ready by then is sent
 
@@ -26,6 +35,7 @@ _REFUSED_BYTES = 4096  # so much of a body is read for the sake of the connectio
 _READ_BYTES = 16384  # taken of what a client sends in one turn of the loop
 _LINGER_SEC = 1  # how long a refused client may go on sending before the connection is cut
 _LINGER_BYTES = 1 << 20
+_SHORT_LINGER_SEC = 0.1
 _PROBE_SEC = 30  # TCP probes a silent stream's client so often
 
 
@@ -272,9 +282,14 @@ class Connection(Client):
         self._leave()
         try:
             await self._send(render(answer, False, self._application.date_field(self.since)))
-            self._writer.write_eof()
-            await self._requests.discard(_LINGER_BYTES)
-        except (asyncio.CancelledError, AttributeError):  # MicroPython's streams have no write_eof
+            if MICROPYTHON:  # whose streams cannot end one half: the client only has until what it has sent is read
+                await in_time(self._requests.discard(_LINGER_BYTES), _SHORT_LINGER_SEC)
+            else:
+                self._writer.write_eof()
+                await self._requests.discard(_LINGER_BYTES)
+        except asyncio.TimeoutError:
+            pass
+        except asyncio.CancelledError:
             if not self._expired:
                 await asyncio.sleep(0)
         abort_stream(self._writer)
