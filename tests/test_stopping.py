@@ -126,7 +126,7 @@ async def bus(folder):
         await part.stop()
         await port.stop()
 
-    return part._wake.set, stop
+    return part._waiting.set, stop
 
 
 async def modem(folder):
