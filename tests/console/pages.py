@@ -1,10 +1,10 @@
 """The pages of the console, and when each has all that it shows at first."""
 
 PAGES = {
-    "overview": "h2:has-text('SD card')",
+    "overview": ".facts",
     "bus/request": "button.main",
     "bus/registers": "button.main",
-    "bus/trace": "table.trace",
+    "bus/trace": "p.dim",
     "bus/units": "table",
     "search": "button.main",
     "card": ".drop",

@@ -55,7 +55,7 @@ export function Trace() {
       <p class="dim" role="status">${t("trace.count", { shown: Math.min(found.length, SHOWN), all: entries.length })}${lost > 0 && html` · <span class="warn">${t("trace.lost", { lost })}</span>`}${paused && html` · <span class="warn">${t("trace.paused")}</span>`}</p>
       <${Scroll} label=${t("bus.trace")} kind="tall">
         <table class="trace cards">
-          <thead><tr>${["n", "time", "uid", "func", "cause", "bytes", "queued", "first", "line", "from"].map((name) => html`<th class=${["n", "uid", "queued", "first", "line"].includes(name) ? "n" : ""}>${t("trace." + name)}</th>`)}</tr></thead>
+          <thead><tr>${["n", "time", "uid", "func", "cause", "bytes", "queued", "first", "line"].map((name) => html`<th class=${["n", "uid", "queued", "first", "line"].includes(name) ? "n" : ""}>${t("trace." + name)}</th>`)}</tr></thead>
           <tbody>${found.slice(-SHOWN).reverse().map((entry) => html`<${Entry} key=${entry.n} entry=${entry} />`)}</tbody>
         </table>
       <//>
@@ -111,16 +111,15 @@ function Entry({ entry }) {
   return html`<tr class=${entry.cause ? "bad" : ""}>
       <td class="n"><button class="quiet" aria-expanded=${open} onClick=${() => setOpen(!open)}>${entry.n}</button></td>
       <td><time>${entry.time ? new Date(entry.time).toLocaleTimeString() + entry.time.slice(19, 23) : `+${ms(entry.atUs)}`}</time></td>
-      <td class="n">${entry.uid}</td>
+      <td class="n uid">${entry.uid}</td>
       <td>${entry.func} ${functionName(entry.func)}</td>
       <td>${entry.cause ? html`<${Mark} kind="bad">${causeName(entry)}<//>` : html`<${Mark} kind="good">${t("ans.ok")}<//>`}</td>
       <td class="all"><code>${spaced(entry.question) || "–"}</code><code>${entry.answer ? spaced(entry.answer) : "–"}</code></td>
       <td class="n more">${number(entry.queuedMs)}</td>
       <td class="n more">${ms(entry.firstByteUs)}</td>
       <td class="n more">${ms(entry.lineUs)}</td>
-      <td class="more">${entry.source}</td>
     </tr>
-    ${open && html`<tr class="chosen"><td colspan="10" class="all">
+    ${open && html`<tr class="chosen"><td colspan="9" class="all">
       <${Facts} rows=${[
         entry.cause && [t("trace.why"), causeWords(entry)],
         ...entry.thrown.map((one) => [t("thrown." + one.why), html`<code>${spaced(one.bytes)}</code>`]),
