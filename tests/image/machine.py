@@ -16,7 +16,7 @@ FIRMWARE = {"code": "/usr/share/OVMF/OVMF_CODE_4M.fd", "vars": "/usr/share/OVMF/
 NEEDED = {"qemu-system-x86_64": "qemu-system-x86", "qemu-img": "qemu-utils"}
 DISK_SIZE = "3G"  # larger than the image, as a card is
 SERIAL_NUMBER = "VM-252-0001"
-START_SEC = 400  # without KVM, beside other work
+START_SEC = 1200  # without KVM, beside other work
 HOST = "10.0.2.2"  # this side, as the machine sees it
 
 
@@ -52,7 +52,7 @@ class Machine:
         return self.console_path.read_text(errors="replace") if self.console_path.exists() else ""
 
     def _command(self) -> list[str]:
-        command = ["qemu-system-x86_64", "-M", f"q35,accel={_accelerator()}", "-m", "640", "-smp", "2"]
+        command = ["qemu-system-x86_64", "-M", f"q35,accel={_accelerator()}", "-m", "640", "-smp", "1"]
         command += ["-display", "none", "-nodefaults", "-rtc", "base=utc", "-smbios", f"type=1,serial={SERIAL_NUMBER}"]
         command += ["-drive", f"if=pflash,format=raw,readonly=on,file={FIRMWARE['code']}"]
         command += ["-drive", f"if=pflash,format=raw,snapshot=on,file={FIRMWARE['vars']}"]

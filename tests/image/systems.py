@@ -1,9 +1,10 @@
 """Updates for the image's tests: the image's own system with another version, some with something broken."""
 
+import contextlib
 import pathlib
 import re
-import shutil
 import subprocess
+from collections.abc import Iterator
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -30,21 +31,24 @@ def make_update(tree: pathlib.Path, version: str, out: pathlib.Path) -> pathlib.
     return out
 
 
-def break_firmware(tree: pathlib.Path) -> None:
+def broken_firmware(tree: pathlib.Path) -> "contextlib.AbstractContextManager[None]":
     """A firmware that ends as soon as it is started."""
-    entry = tree / "usr/lib/mc252/firmware/__main__.py"
-    shutil.copy(entry, tree.with_name("kept"))
-    _edit(entry, r"\A", CRASH)
+    return _edited(tree / "usr/lib/mc252/firmware/__main__.py", r"\A", CRASH)
 
 
-def mend_firmware(tree: pathlib.Path) -> None:
-    """Undo that."""
-    shutil.move(tree.with_name("kept"), tree / "usr/lib/mc252/firmware/__main__.py")
-
-
-def break_start(tree: pathlib.Path) -> None:
+def broken_start(tree: pathlib.Path) -> "contextlib.AbstractContextManager[None]":
     """A kernel that panics."""
-    _edit(tree / "boot/start.cfg", r" panic=", f" {PANIC} panic=")
+    return _edited(tree / "boot/start.cfg", r" panic=", f" {PANIC} panic=")
+
+
+@contextlib.contextmanager
+def _edited(path: pathlib.Path, pattern: str, text: str) -> "Iterator[None]":
+    kept = path.read_text()
+    _edit(path, pattern, text)
+    try:
+        yield
+    finally:
+        path.write_text(kept)
 
 
 def _edit(path: pathlib.Path, pattern: str, text: str) -> None:
