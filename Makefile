@@ -94,9 +94,8 @@ test-vm: $(VENV)/.made-dev
 # The image in a virtual machine: updates, power cuts, systems that are broken. docs/image.md. Needs root.
 test-image: COUNT = 20
 test-image: $(VENV)/.made-dev build/keys/keyring.json build/keys/rauc-signing.pem
-	mkdir -p build/image
-	BOARD=tests/image/board.json ARCH=amd64 deploy/image/make-image build/image
-	$(BIN)/python -m tests.image.run --seed $(SEED) --count $(COUNT) build/image/*-amd64.img
+	image=$$(BOARD=tests/image/board.json ARCH=amd64 deploy/image/make-image build/image) && \
+	  $(BIN)/python -m tests.image.run --seed $(SEED) --count $(COUNT) $$(echo "$$image" | tail -n 1)
 
 # The full run of what `make test` does a few hundred times: kill -9 in the middle of storing settings.
 kill-settings: $(VENV)/.made-dev
