@@ -53,7 +53,8 @@ class Machine:
 
     def _command(self) -> list[str]:
         command = ["qemu-system-x86_64", "-M", f"q35,accel={_accelerator()}", "-m", "640", "-smp", "1"]
-        command += ["-display", "none", "-nodefaults", "-rtc", "base=utc", "-smbios", f"type=1,serial={SERIAL_NUMBER}"]
+        command += ["-display", "none", "-nodefaults", "-no-reboot", "-rtc", "base=utc"]
+        command += ["-smbios", f"type=1,serial={SERIAL_NUMBER}"]
         command += ["-drive", f"if=pflash,format=raw,readonly=on,file={FIRMWARE['code']}"]
         command += ["-drive", f"if=pflash,format=raw,snapshot=on,file={FIRMWARE['vars']}"]
         command += ["-drive", f"if=none,id=disk,file={self._disk},format=qcow2", "-device", "virtio-blk-pci,drive=disk"]
@@ -95,7 +96,9 @@ class Machine:
         """Until a condition holds. AssertionError."""
         deadline = time.monotonic() + seconds
         while not condition():
-            assert self._process is not None and self._process.poll() is None, "qemu has ended"
+            if self._process is not None and self._process.poll() is not None:
+                assert self._process.returncode == 0, f"qemu has ended: {self._folder}/qemu.log"
+                self.start()  # the machine restarts: as a new process, for UEFI has hung in one that was reset
             assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
             time.sleep(0.5)
 
