@@ -1,5 +1,6 @@
 """What the image is made of, as far as that can be tried without making one: `make test-image` starts it."""
 
+import json
 import os
 import pathlib
 import re
@@ -229,3 +230,12 @@ def test_rauc_takes_its_configuration_and_tells_the_boot_loader(tmp_path, keys):
             process.wait()
     known = dict(line.split("=", 1) for line in run("grub-editenv", tmp_path / "grubenv", "list").splitlines())
     assert known == {"ORDER": "B A", "A_OK": "1", "A_TRY": "0", "B_OK": "1", "B_TRY": "0"}
+
+
+def test_the_bill_of_materials_names_the_packages_of_debian(tmp_path):
+    bill = tmp_path / "bill.json"
+    bill.write_text(json.dumps({"components": [{"bom-ref": "python3-gpiod", "name": "python3-gpiod"}]}))
+    listed = "libc6 2.36-9+deb12u14 amd64\nmc252-firmware 0.2.0 amd64\npython3-gpiod 1.6 amd64\n"
+    components = json.loads(run(IMAGE / "add-to-bill", bill, input=listed))["components"]
+    assert [part["name"] for part in components] == ["python3-gpiod", "libc6"]
+    assert components[1]["purl"] == "pkg:deb/debian/libc6@2.36-9%2Bdeb12u14?arch=amd64"
