@@ -13,7 +13,7 @@ RATES ?= 9600 19200 115200
 SITE := firmware/web/site/files.txt
 
 .DEFAULT_GOAL := run
-.PHONY: run console bundle image run-micropython micropython-image flash test test-vm test-image kill-settings kill-update mutated-updates packages doubled-answers generated-requests endure-micropython mutate lint format bench docs examples deb clean
+.PHONY: run console bundle image run-micropython micropython-image flash test test-vm test-image kill-settings kill-update mutated-updates packages doubled-answers generated-requests endure-micropython mutate lint format bench bench-slow test-arm64 docs examples deb clean
 
 $(VENV)/.made: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -139,6 +139,17 @@ lint: $(VENV)/.made-dev
 format: $(VENV)/.made-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The device on Debian's Python for arm64 under qemu: what a board's processor makes of it. docs/benchmarks.md.
+build/arm64/python: benchmarks/make-arm64 pyproject.toml $(VENV)/.made
+	benchmarks/make-arm64
+
+bench-slow: $(VENV)/.made-bench build/arm64/python
+	RATES="$(RATES)" $(BIN)/python -m benchmarks.slow
+
+# The tests of the hardware layer and the services on that Python; the simulated line runs natively.
+test-arm64: $(VENV)/.made-dev build/arm64/python
+	MC252_WORLD_PYTHON=$(abspath $(BIN)/python) build/arm64/python -m pytest -p no:cacheprovider $(or $(TESTS),tests/hal tests/firmware)
 
 bench: $(VENV)/.made-bench
 	RATES="$(RATES)" $(BIN)/python -m benchmarks.run $(ROWS)

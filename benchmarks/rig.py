@@ -45,16 +45,14 @@ class Process:
 class DeviceProcess(Process):
     """Runs `python -m firmware` with factory settings of the benchmark's own."""
 
-    def __init__(self, settings: dict):
+    def __init__(self, settings: dict, python: str = sys.executable):
         self.state = tempfile.mkdtemp(prefix="mc252-bench-")
         config = json.loads((ROOT / "board-configs" / "simulated.json").read_text())
         config["settings"] = settings
         board = pathlib.Path(self.state) / "board.json"
         board.write_text(json.dumps(config))
         arguments = ["--board", str(board), "--state-dir", self.state]
-        super().__init__(
-            [sys.executable, "-m", "firmware", *arguments, "--http", "127.0.0.1:0", "--modbus-tcp", "127.0.0.1:0"]
-        )
+        super().__init__([python, "-m", "firmware", *arguments, "--http", "127.0.0.1:0", "--modbus-tcp", "127.0.0.1:0"])
         words = self.first_line.split(", ")
         self.url = words[0]
         self.http_port = int(words[0].rstrip("/").rsplit(":", 1)[1])

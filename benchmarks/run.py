@@ -5,7 +5,7 @@
 
 import sys
 
-from benchmarks import events, files, gateway, http_peers, wire
+from benchmarks import beside, events, files, gateway, http_peers, wire
 from hal.runtime import run
 
 TABLES = {
@@ -13,6 +13,7 @@ TABLES = {
     "wire": lambda: run(wire.main()),
     "files": files.main,
     "gateway": lambda: run(gateway.gateway_table()),
+    "beside": lambda: run(beside.main()),
     "shared": lambda: run(gateway.shared_reads()),
     "events": lambda: run(events.main()),
     "search": lambda: run(gateway.search_tables()),

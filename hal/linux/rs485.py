@@ -65,6 +65,7 @@ class TtyPort(Rs485Port):
         self._options = options
         self._tty: serial.Serial | None = None
         self._descriptor = -1  # of the open tty
+        self._is_unverified = False  # whether the log tells that the settings cannot be read back
         self._wake_at: serial_kernel.WakeAt | None = None
         self._pin: OutputPin | None = None
         self._releasing: asyncio.Task | None = None
@@ -137,7 +138,9 @@ class TtyPort(Rs485Port):
     def _check(self, settings: dict) -> None:
         """ValueError where the driver runs the line otherwise than it was told."""
         fields = settings["baudrate"], settings["bytesize"], settings["parity"], settings["stopbits"]
-        serial_kernel.check_settings(self._descriptor, *fields)
+        if not serial_kernel.check_settings(self._descriptor, *fields) and not self._is_unverified:
+            self._is_unverified = True
+            log("rs485: the kernel does not tell what it has set; rate and format are not verified")
         self._wake_at = serial_kernel.WakeAt(self._descriptor)
 
     def _close(self) -> None:

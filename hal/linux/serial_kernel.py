@@ -76,10 +76,16 @@ def lower_latency(descriptor: int) -> bool:
     return True
 
 
-def check_settings(descriptor: int, baud_rate: int, data_bits: int, parity: str, stop_bits: int) -> None:
-    """ValueError where the driver has silently set something else than it was told."""
+def check_settings(descriptor: int, baud_rate: int, data_bits: int, parity: str, stop_bits: int) -> bool:
+    """ValueError where the driver has silently set something else than it was told; False where that cannot be read
+    back, as on some old kernels and in emulators."""
     raw = bytearray(_TERMIOS2.size)
-    fcntl.ioctl(descriptor, TCGETS2, raw)
+    try:
+        fcntl.ioctl(descriptor, TCGETS2, raw)
+    except OSError as exc:
+        if exc.errno in _UNSUPPORTED:
+            return False
+        raise
     cflag, rate = _TERMIOS2.unpack(raw)[2], _TERMIOS2.unpack(raw)[-1]
     if abs(rate - baud_rate) > _RATE_TOLERANCE * baud_rate:
         raise ValueError(f"the hardware runs at {rate} bit/s instead")
@@ -97,6 +103,7 @@ def check_settings(descriptor: int, baud_rate: int, data_bits: int, parity: str,
         raise ValueError(f"the hardware has no characters of {data_bits} bits")
     if bool(cflag & termios.CSTOPB) != (stop_bits == 2):
         raise ValueError(f"the hardware does not send {stop_bits} stop bits")
+    return True
 
 
 class WakeAt:

@@ -310,20 +310,20 @@ class Rs485Port(Part):
         self._look_at(end)
 
     def _send(self, question: Question, line: Line) -> None:
-        """Send the question now, and wait for what comes of it."""
+        """Send the question now, before anything else, and wait for what comes of it."""
+        question.began = self._now()
+        self._quiet_since = question.began + line.wire_us(len(question.frame))
+        self._write(question.frame)
         question.heard += self._unasked
         self._unasked = []
         if self._stray:
             self._throw("noise", self._stray)
             self._stray = b""
-        question.began = self._now()
         inquiry = Inquiry(self._scanner, question, line)
-        self._quiet_since = inquiry.sent_until
         self._match = None
         if not question.to_all:
             self._inquiry = inquiry
             self._expect(inquiry.lacks(self._echoes))
-        self._write(question.frame)
         question.deadline = inquiry.sent_until + question.wait
         self._look_at(question.deadline if self.is_open else question.began)
 

@@ -55,6 +55,11 @@ def test_systemd_has_nothing_to_say_against_the_units(system):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_the_service_comes_before_what_else_the_machine_does():
+    lines = (DEPLOY / "mc252.service").read_text().splitlines()
+    assert {"CPUWeight=10000", "Nice=-15"} <= set(lines)
+
+
 def test_the_service_leaves_no_secrets_in_core_dumps_and_is_started_again_whatever_happens():
     lines = (DEPLOY / "mc252.service").read_text().splitlines()
     assert {"LimitCORE=0", "MemoryMax=256M", "Restart=always", "StartLimitIntervalSec=0"} <= set(lines)

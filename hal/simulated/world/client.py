@@ -82,7 +82,12 @@ class World:
     def _spawn(self, console: int) -> None:
         path = os.pathsep.join(filter(None, [_ROOT, os.environ.get("PYTHONPATH")]))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "hal.simulated.world.process", *self._arguments],
+            [
+                os.environ.get("MC252_WORLD_PYTHON", sys.executable),
+                "-m",
+                "hal.simulated.world.process",
+                *self._arguments,
+            ],
             stdin=console,
             stdout=console,
             env=dict(os.environ, PYTHONPATH=path),

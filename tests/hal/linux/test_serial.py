@@ -4,8 +4,10 @@ import errno
 import fcntl
 import os
 import re
+import select
 import struct
 import termios
+import tty
 
 import pytest
 
@@ -280,3 +282,43 @@ async def test_ascii_with_8_data_bits_runs_where_7_do_not(pty):
     await port.configure(Line(9600, 4, ASCII, ascii_data_bits=8))
     assert port.is_open
     await port.stop()
+
+
+async def test_a_kernel_that_does_not_tell_what_it_has_set_is_believed_and_that_is_said_once(pty, monkeypatch, capsys):
+    path, *_ = pty
+    monkeypatch.setattr(serial_kernel, "TCGETS2", 0x802C5499)  # no kernel knows this one
+    port = make(path)
+    await port.configure(Line(115200, 4))
+    assert port.is_open
+    await port.configure(Line(9600, 4))
+    await port.stop()
+    assert capsys.readouterr().err.count("not verified") == 1
+
+
+def readable(descriptor):
+    return bool(select.select([descriptor], [], [], 0.05)[0])
+
+
+def test_a_tty_wakes_its_reader_with_as_many_bytes_as_are_expected(pty):
+    _, slave, master = pty
+    tty.setraw(slave)
+    wake_at = serial_kernel.WakeAt(slave)
+    wake_at.set(5)
+    os.write(master, b"1234")
+    assert not readable(slave)
+    assert serial_kernel.has_come(slave)
+    os.write(master, b"5")
+    assert readable(slave)
+    assert os.read(slave, 9) == b"12345"
+    wake_at.set(1)
+    os.write(master, b"6")
+    assert readable(slave)
+
+
+def test_a_tty_whose_driver_takes_long_to_be_told_wakes_with_each_byte(pty, monkeypatch):
+    _, slave, master = pty
+    tty.setraw(slave)
+    monkeypatch.setattr(serial_kernel, "_CHEAP_SEC", 0.0)
+    serial_kernel.WakeAt(slave).set(5)
+    os.write(master, b"1")
+    assert readable(slave)
