@@ -56,6 +56,7 @@ class UartPort(Rs485Port):
         self._pin: Any = None
         self._hearing: asyncio.Task | None = None
         self._releasing: asyncio.Task | None = None
+        self._lacking = 1  # bytes that make it worth to look again
 
     async def _open(self, line: Line) -> None:
         options = self._options
@@ -112,9 +113,18 @@ class UartPort(Rs485Port):
 
     async def _hear(self, uart: Any) -> None:
         try:
-            await hear(uart, self._received)
+            await hear(uart, self._received, self._rest)
         except OSError as exc:
             self._lost(str(exc))
+
+    def _expect(self, count: int) -> None:
+        self._lacking = count
+
+    def _rest(self) -> float:
+        """Seconds within which what is lacking cannot have come."""
+        if self._lacking < 2 or self.line is None:
+            return 0
+        return self.line.wire_us(self._lacking - 1) // 1000 / 1000
 
     def _poll(self) -> None:
         if self._uart is None:

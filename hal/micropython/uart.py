@@ -6,8 +6,11 @@ from hal.runtime.annotations import Any, Callable
 from hal.runtime.memory import MEMORY
 
 
-async def hear(uart: Any, received: Callable[[bytes], None]) -> None:
-    """Call `received` with all that arrives, for ever. OSError where the UART fails."""
+async def hear(uart: Any, received: Callable[[bytes], None], rest: Callable[[], float] | None = None) -> None:
+    """Call `received` with all that arrives, for ever. OSError where the UART fails.
+
+    `rest()` is how many seconds need not be listened after that: waking for each byte costs more than the exchange.
+    """
     reader = asyncio.StreamReader(uart)
     while True:
         try:
@@ -15,6 +18,9 @@ async def hear(uart: Any, received: Callable[[bytes], None]) -> None:
             take(uart, received)
         except MemoryError:
             MEMORY.ran_out("what arrives on a UART")
+        seconds = rest() if rest is not None else 0
+        if seconds > 0:
+            await asyncio.sleep(seconds)
 
 
 def take(uart: Any, received: Callable[[bytes], None]) -> None:

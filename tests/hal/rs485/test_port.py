@@ -197,11 +197,12 @@ async def test_an_answer_in_pieces_is_put_together(far, port):
 
 async def test_an_answer_that_has_begun_in_time_is_read_to_its_end(far, port):
     def slowly(data):
-        far.later(0.04, value(port, 300)[:3])
-        far.later(0.06, value(port, 300)[3:])
+        content = value(port, 300)
+        far.later(0.15, content[:3])
+        far.later(0.215, content[3:])
 
     far.reply = slowly
-    assert (await port.transact(1, READ, 0.05)).pdu == bytes([3, 2, 1, 44])
+    assert (await port.transact(1, READ, 0.2)).pdu == bytes([3, 2, 1, 44])
 
 
 @pytest.mark.parametrize("far", [0, 1, 16, 256], indirect=True)
@@ -474,3 +475,18 @@ async def test_what_a_uart_cannot_do_is_refused_by_name(far, interpreter):
         uart(interpreter, far, direction="pin")
     with pytest.raises(BadField, match="directionPin: belongs to"):
         uart(interpreter, far, directionPin=3)
+
+
+@NEEDS_MICROPYTHON
+async def test_a_long_answer_does_not_wake_a_board_at_every_byte(far, interpreter):
+    port = uart(interpreter, far)
+    line = Line(1200, 5)
+    await port.configure(line)
+    answer = frame(port, 1, bytes([3, 20, *range(20)]))
+    far.reply = lambda data: [far.later(line.wire_us(n) / 1e6, bytes([byte])) for n, byte in enumerate(answer)]
+    question = bytes([3, 0, 0, 0, 10])
+    assert (await port.transact(1, question, 1.0)).error is None  # whether the line echoes is known from here on
+    before = interpreter.ask("machine.UART.reads")
+    assert (await port.transact(1, question, 1.0)).pdu == answer[1:-2]
+    assert interpreter.ask("machine.UART.reads") - before <= 8  # of 25 bytes
+    await port.stop()

@@ -79,6 +79,8 @@ class Pin:
 class UART(io.IOBase):
     """A UART on a pty, which knows no bits: when a frame has left is reckoned."""
 
+    reads = 0  # how often one was read
+
     def __init__(self, number, baudrate=115200, **settings):
         try:
             self._file = open(f"{_FOLDER}/uart{number}", "r+b")  # noqa: SIM115 - it is open as long as the UART is
@@ -126,6 +128,7 @@ class UART(io.IOBase):
         return 1024 if self._poll.poll(0) else 0  # nobody tells how many: reading gives fewer
 
     def read(self, count):
+        UART.reads += count > 0
         data = self._file.read(count)
         if not data and count:
             raise OSError(5)  # the other end is gone
