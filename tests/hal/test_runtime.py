@@ -4,10 +4,12 @@ import ast
 import json
 import pathlib
 import random
+import subprocess
 
 import pytest
 
 from hal import json_text, runtime
+from tests.micropython import MICROPYTHON, NEEDS_MICROPYTHON, environment
 
 GOOD = [
     *["{}", "[]", "1", "-0.5e-3", '"a"', "true", "null", ' { "a" : [ 1 , {"b":[]} ] } ', '"\\u00e9\\n\\"\\\\"', "[0]"],
@@ -120,3 +122,47 @@ def test_both_runtimes_have_the_same_names_with_the_same_parameters(part):
     here, there = signatures("cpython/" + part), signatures("micropython/" + part)
     assert len(here) > 5
     assert here == there
+
+
+WRAPPING = """
+import time
+
+PERIOD = 1 << 30  # of a board's ticks
+
+
+class Ticks:
+    us = PERIOD * 1000 - 2000000
+
+    def ticks_ms(self):
+        return self.us // 1000 % PERIOD
+
+    def ticks_us(self):
+        return self.us % PERIOD
+
+    def ticks_diff(self, end, start):
+        return (end - start + PERIOD // 2) % PERIOD - PERIOD // 2
+
+    def __getattr__(self, name):
+        return getattr(time, name)
+
+
+import sys
+
+clock = sys.modules["time"] = Ticks()
+from hal.runtime import now_ms, now_us
+
+start = clock.us
+told = [now_ms() * 1000 - start, now_us() - start]
+for pause in [1500, 999000, 3000000, 350000000, 500000000, 86400000000] * 9:
+    clock.us += pause
+    told += [now_ms() * 1000 - clock.us - told[0], now_us() - clock.us - told[1]]
+print(max(abs(late) for late in told[2:]))
+"""
+
+
+@NEEDS_MICROPYTHON
+def test_clocks_go_on_where_a_boards_ticks_wrap(tmp_path):
+    (tmp_path / "script.py").write_text(WRAPPING)
+    command = [MICROPYTHON, str(tmp_path / "script.py")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment())
+    assert int(done.stdout or "-1") in range(20000), done.stderr  # microseconds, of 80 days by milliseconds
