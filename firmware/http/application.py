@@ -108,6 +108,7 @@ class Application(Microdot):
             return await self.error_response(req, handler)
         try:
             response = await handler(req)
+            MEMORY.sufficed()
             return response if isinstance(response, JsonResponse) else check(response)
         except MemoryError:
             return self.out_of_memory(req.path)

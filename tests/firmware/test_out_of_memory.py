@@ -13,6 +13,7 @@ from firmware.services.routing.forwarding import Forwarding
 from firmware.services.routing.requests import RESULT_SEC, ModbusRequests
 from firmware.services.routing.router import ModbusRouter
 from firmware.services.settings.table import SETTINGS
+from hal.runtime import memory
 from hal.runtime.memory import MEMORY
 from hal.service import Service
 from tests.firmware.http.rig import Rig as HttpRig
@@ -27,6 +28,7 @@ WRITE = bytes([6, 0, 9, 1, 2])
 @pytest.fixture(autouse=True)
 def counted():
     before = MEMORY.shortages
+    MEMORY.sufficed()
     yield lambda: MEMORY.shortages - before
     MEMORY.restart = None
 
@@ -65,6 +67,23 @@ async def test_a_body_that_there_is_no_memory_for_is_told_so_on_a_connection_tha
         writer.write(get("/hello"))
         assert (await answer(reader))[0] == 200
         assert counted() == 1
+
+
+async def test_a_device_that_can_do_nothing_any_more_starts_anew(monkeypatch):
+    restarts = []
+    MEMORY.restart = lambda: restarts.append("NO_MEMORY")
+    monkeypatch.setattr(memory, "SHORTAGES_IN_A_ROW", 3)
+    async with HttpRig(idle_sec=30, body_sec=30) as rig:
+        rig.server.add("GET", "/much", lacking)
+        reader, writer = await rig.connect()
+        asked = [["/much"] * 2, ["/hello"], ["/much"] * 2]
+        for path in [path for paths in asked for path in paths]:
+            writer.write(get(path))
+            await answer(reader)
+        assert restarts == []
+        writer.write(get("/much"))
+        await answer(reader)
+        assert restarts == ["NO_MEMORY"]
 
 
 class Line:
