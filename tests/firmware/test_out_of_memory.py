@@ -108,7 +108,7 @@ class Line:
 WRITING = Fields(func=6, addr=9, value=258)
 
 
-@pytest.mark.parametrize("step", ["_share", "_offer"])
+@pytest.mark.parametrize("step", ["_share", "_advance"])
 def test_what_there_is_no_memory_for_is_not_sent(step, monkeypatch):
     async def whole(clock):
         async with Line(clock) as line:
@@ -122,6 +122,8 @@ def test_what_there_is_no_memory_for_is_not_sent(step, monkeypatch):
             assert answers == [bytes([0x86, 6])]
             monkeypatch.undo()
             assert line.requests.submit(1, WRITING, "a") == 1
+            await asyncio.sleep(3)
+            assert len(line.port.questions) == 1
 
     run(whole)
 
