@@ -4,12 +4,14 @@ import base64
 import json
 import socket
 import struct
+import subprocess
+import sys
 import time
 
 import pytest
 
 from firmware.maker import licences
-from tests.firmware.running import BOARD, Running
+from tests.firmware.running import BOARD, ROOT, Running
 from tests.hal.update.keys import DAY, Maker
 
 NOW = int(time.time())
@@ -141,6 +143,22 @@ class Cloud:
 
     def close(self):
         self.sock.close()
+
+
+def mc252(*words):
+    return subprocess.run(
+        [sys.executable, "-m", "firmware", *words], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_the_maker_makes_a_licence_by_the_command_and_inspects_it(maker):
+    bound = ["--mac", "02:00:00:00:02:52", "--feature", "search", "--days", "3"]
+    made = mc252("licence", "make", "--keys", str(maker.folder), "--serial", "17", *bound)
+    assert made.returncode == 0, made.stderr
+    shown = mc252("licence", "show", made.stdout.strip())
+    assert shown.stdout.startswith("serial 17\ndevice 02:00:00:00:02:52\n") and "search" in shown.stdout
+    nobody = mc252("licence", "make", "--keys", str(maker.folder), "--serial", "17")
+    assert (nobody.returncode, nobody.stdout) == (2, "")
 
 
 def test_the_makers_tool_shows_what_a_licence_says(maker):

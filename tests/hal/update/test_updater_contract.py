@@ -122,6 +122,13 @@ async def test_a_board_says_what_bundles_must_be_for(rig):
     assert rig.part.device() == {"compatible": "simulated", "architecture": architecture()}
 
 
+def test_32_bit_programs_on_a_64_bit_kernel_take_32_bit_bundles(monkeypatch):
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    assert "-aarch64-" in architecture()
+    monkeypatch.setattr("sys.maxsize", (1 << 31) - 1)
+    assert "-armv7l-" in architecture()
+
+
 async def test_keys_that_cannot_be_read_are_said_so(rig):
     rig.maker.keyring_path.unlink()
     with pytest.raises(PartError, match="no updates"):
