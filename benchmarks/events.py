@@ -83,6 +83,7 @@ async def main() -> None:
         serial = {"baudRate": baud_rate, "responseTimeoutMs": 5000}  # however busy this machine is
         device = DeviceProcess(dict(serial_settings(baud_rate), serial=serial))
         try:
+            await device.control(f"rs485 devices baudRate={baud_rate} stopBits=2")
             token = log_in(device.http_port)
             await polled(device, [functools.partial(poll, device.modbus_port, READ_10)])  # warm
             seen = await rates(device, token)
