@@ -9,10 +9,10 @@ from firmware.api.endpoints import ENDPOINTS
 from firmware.api.endpoints.bus.search import find_result, modbus_find_start, modbus_find_stop, search_of
 from firmware.services.bus.arbiter import Bus
 from firmware.services.bus.transaction import INTERACTIVE, Transaction
-from firmware.services.gateway.rtu import crc
 from firmware.services.search.devices import Discovery
 from firmware.services.settings.table import SETTINGS
 from hal.fields import BadField
+from hal.rs485.checksums import crc16
 from hal.simulated.rs485 import SimulatedPort
 from tests.firmware.calls import call
 
@@ -140,7 +140,7 @@ async def test_an_exception_is_an_answer_too(tmp_path):
 
 
 def frame(uid, *pdu):
-    return (bytes([uid, *pdu]) + crc(bytes([uid, *pdu]))).hex()
+    return (bytes([uid, *pdu]) + crc16(bytes([uid, *pdu]))).hex()
 
 
 @pytest.mark.parametrize(("fast", "first", "last"), [(True, 15, 19), (False, 17, 17)])
