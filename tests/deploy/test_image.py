@@ -118,6 +118,52 @@ def test_what_the_systems_share_is_made_before_it_is_mounted():
     assert {"/var/lib/mc252", "/var/lib/mc252-network", "/var/lib/rauc"} <= {target for _, target in binds}
 
 
+# Programs that write down how they were called, and whether the disk was udev's to look at meanwhile
+RECORDER = """#!/bin/sh
+flock --nonblock "$DISK" true && state=free || state=locked
+echo "$(basename "$0") $state $*" >>"$CALLS"
+"""
+
+
+def run_moved(script, folder, *programs):
+    """Run a script of the image with the system's folders in `folder`, which has a partition vda5 "data"; what it
+    called of those programs, and how.
+    """
+    for name in ("dev/disk/by-partlabel", "sys/class/block", "sys/devices/vda/vda5", "data", "bin"):
+        (folder / name).mkdir(parents=True)
+    (folder / "dev/vda").touch()
+    (folder / "dev/vda5").touch()
+    (folder / "dev/disk/by-partlabel/data").symlink_to("../../vda5")
+    (folder / "sys/class/block/vda5").symlink_to("../../devices/vda/vda5")
+    (folder / "sys/devices/vda/vda5/partition").write_text("5")
+    for name in programs:
+        (folder / "bin" / name).write_text(RECORDER)
+        (folder / "bin" / name).chmod(0o755)
+    calls = folder / "calls"
+    moved = re.sub(r"(?<![\w$./}])/(dev/|sys/|data/|run/|scripts/|etc/)", rf"{folder}/\1", script.read_text())
+    env = dict(os.environ, PATH=f"{folder}/bin:{os.environ['PATH']}", DISK=f"{folder}/dev/vda", CALLS=str(calls))
+    run("sh", "-c", moved, env=dict(env, rootmnt=f"{folder}/root"))
+    return calls.read_text().replace(f"{folder}/", "/").splitlines()
+
+
+@needs("flock")
+def test_udev_looks_at_the_disk_only_when_the_data_partition_has_grown(tmp_path):
+    called = run_moved(ADDED / "usr/libexec/mc252/grow-data", tmp_path, "sfdisk", "partx", "resize2fs")
+    assert [line.split()[:2] for line in called] == [["sfdisk", "locked"], ["partx", "locked"], ["resize2fs", "locked"]]
+    assert (tmp_path / "data/grown").exists()
+
+
+@needs("flock")
+def test_the_data_stay_mounted_where_udev_takes_their_link_away(tmp_path):
+    for name in ("root/data", "root/etc", "root/var", "scripts", "run"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "scripts/functions").touch()
+    script = ADDED / "etc/initramfs-tools/scripts/local-bottom/mc252"
+    called = run_moved(script, tmp_path, "mount", "e2fsck", "sync")
+    mounts = [line.split()[-2:] for line in called if line.startswith("mount ")]
+    assert mounts[0] == ["/dev/vda5", "/root/data"]  # the same for as long as the partition is there
+
+
 # What is known of the starts
 
 
