@@ -61,6 +61,7 @@ class Run:
         say(f"{version} answers {time.monotonic() - began:.0f} s after it was switched on")
         assert self.machine.state("system")["errors"] == [], self.machine.state("system")
         assert self.machine.state("fwUpdate")["trial"] is False
+        assert "FAILED" not in self.machine.console(), "a unit failed, perhaps the data do not grow"
         url = f"http://{HOST}:{self._server.server_address[1]}/"
         self.machine.call("/api/settings/saved/set/", dict(SETTINGS, download={"enabled": True, "url": url}))
         self._identity = self.machine.call("/api/identify/")
