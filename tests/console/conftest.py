@@ -35,8 +35,9 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def chromium():
+    """A browser. It ends with its module, since its event loop in this thread is in the way of other tests."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -45,7 +46,7 @@ def chromium():
         browser.close()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def device(tmp_path_factory):
     """A device that all share who do not restart it."""
     with Running(tmp_path_factory.mktemp("console")) as running:

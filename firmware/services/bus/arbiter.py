@@ -59,6 +59,7 @@ class Bus(NoBus):
         self._serves = False
         self._asking: Transaction | None = None  # what is on the line, or waits for the silence before it
         self._asked: bytes = b""  # the PDU that is: the transaction's, or one that proves that the unit lives
+        self._doubtful = False  # whether its unit owed the answer to another question of its function when it was asked
         self._disturbed = False  # whether another unit's late answer may fall into the exchange
         self._restoring = False  # while the port gets its own settings back
         self._advances = False  # while the next transaction is looked for
@@ -267,7 +268,7 @@ class Bus(NoBus):
         if self._barred(transaction):
             return True
         uid = transaction.uid
-        return uid not in self._rests and not self._debts.hold(uid, transaction.pdu, self._now())
+        return uid not in self._rests and not self._debts.hold(uid, transaction.pdu, self._now(), transaction.repeated)
 
     def _barred(self, transaction: Transaction) -> bool:
         """Whether a request is not to be sent since its unit is down; a search asks all the same."""
@@ -317,6 +318,9 @@ class Bus(NoBus):
         self._asked = pdu
         self._counts["sent"] += 1
         self._asked_at = self._now()
+        self._doubtful = self._debts.has_other(uid, pdu, self._asked_at)
+        if self._debts.owed:
+            self._debts.asking(uid, pdu[0])
         self._disturbed = self._debts.others_owe(uid, self._asked_at)
         self.health.asking(uid)
         if uid == 0 and transaction.lane != SEARCH:  # a search asks whether somebody has this unit id
@@ -380,14 +384,19 @@ class Bus(NoBus):
         elif exchange.error == "PORT_LOST":
             self._end(transaction, "PORT_LOST")
             self._fail_all("PORT_LOST")
-        elif exchange.odd and not self._debts.has(transaction.uid, transaction.pdu[0], self._now()):
+        elif exchange.odd and not self._doubtful:
             self._take_odd(transaction, exchange)
+        elif exchange.odd:
+            self._heard(transaction.uid, exchange.odd)  # an older question's answer: this one's may come yet
+            self._owe(transaction, exchange)
+            self._fail(transaction, exchange.error)
         elif exchange.error == "TIMEOUT" and exchange.hurried:
             self._await_later(transaction, exchange)
-        elif self._disturbed and exchange.raw and self._repeats(transaction):
-            pass  # nothing is owed: an answer to the first try would be one to the second
+        elif self._disturbed and exchange.raw and self._repeats(transaction, exchange):
+            pass
         else:
-            self._owe(transaction, exchange)
+            if exchange.owed:
+                self._owe(transaction, exchange)
             transaction.heard_uid = exchange.frames[0][0] if exchange.error == "FOREIGN" else None
             self._fail(transaction, exchange.error)
 
@@ -422,11 +431,13 @@ class Bus(NoBus):
         if pause:
             self._rests[uid] = now + pause
 
-    def _repeats(self, transaction: Transaction) -> bool:
-        """Ask once more what was disturbed by a frame that this device itself had provoked; reads alone."""
+    def _repeats(self, transaction: Transaction, exchange: Exchange) -> bool:
+        """Ask once more what was disturbed by a frame that this device itself had provoked; reads alone. The answer to
+        the first try may come all the same, to whatever is asked before the second."""
         if transaction.repeated or transaction.done.is_set() or transaction.pdu[0] not in READ_ONLY:
             return False
         transaction.repeated = True
+        self._owe(transaction, exchange)
         self._put_back(transaction)
         return True
 
@@ -437,14 +448,14 @@ class Bus(NoBus):
     # What came of it
 
     def _take_answer(self, transaction: Transaction, exchange: Exchange) -> None:
-        uid, pdu, func = transaction.uid, exchange.pdu, transaction.pdu[0]
+        uid, pdu = transaction.uid, exchange.pdu
         if uid == 0 and transaction.lane != SEARCH:
             self._counts["ok"] += 1
             self._end(transaction, None)
             return
         self.health.answered(uid, exchange.latency, transaction.key, transaction.pdu)
-        if pdu[0] & 0x80 and self._debts.has(uid, func, self._now()):  # it fits any question of its function
-            if self._repeats(transaction):
+        if pdu[0] & 0x80 and self._debts.has_other(uid, transaction.pdu, self._now()):  # it fits any of its function
+            if self._repeats(transaction, exchange):
                 return
             if transaction.repeated:
                 self._fail(transaction, "TIMEOUT")  # better no answer than the older question's
@@ -481,10 +492,10 @@ class Bus(NoBus):
         self._debts.add(transaction.uid, transaction.pdu, asked, until, waiting)
 
     def _owe(self, transaction: Transaction, exchange: Exchange) -> None:
-        if exchange.owed:
-            now = self._now()
-            until = now + self._serial["lateHorizonMs"]
-            self._debts.add(transaction.uid, transaction.pdu, now - int(exchange.latency * 1000), until)
+        """Its answer may come yet."""
+        now = self._now()
+        until = now + self._serial["lateHorizonMs"]
+        self._debts.add(transaction.uid, transaction.pdu, now - int(exchange.latency * 1000), until)
 
     def _heard(self, uid: int, pdu: bytes) -> bool:
         """A frame came that is no question's answer on the line; whether it is one that was owed."""

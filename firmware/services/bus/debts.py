@@ -20,6 +20,7 @@ class Debt:
         self.asked = asked
         self.until = until
         self.transaction = transaction
+        self.alone = True  # no other question of its function is open beside it, so that an exception can only be its
 
     def can_be_confused(self, pdu: bytes) -> bool:
         """Whether the answer that is owed could be taken for one to another question."""
@@ -37,23 +38,44 @@ class Debts:
 
     def add(self, uid: int, pdu: bytes, asked: int, until: int, transaction: Transaction | None = None) -> None:
         """A unit owes the answer to a question."""
-        self.owed.setdefault(uid, []).append(Debt(pdu, asked, until, transaction))
+        debt = Debt(pdu, asked, until, transaction)
+        debt.alone = not self.asking(uid, pdu[0])
+        self.owed.setdefault(uid, []).append(debt)
 
-    def hold(self, uid: int, pdu: bytes, now: int) -> bool:
-        """Whether a question is to wait since its answer could be confused with one that is owed."""
-        return any(debt.until > now and debt.can_be_confused(pdu) for debt in self.owed.get(uid, ()))
+    def asking(self, uid: int, func: int) -> bool:
+        """A unit is asked a question of this function; whether it owes the answer to another one of it."""
+        beside = [debt for debt in self.owed.get(uid, ()) if debt.pdu[0] == func]
+        for debt in beside:
+            debt.alone = False
+        return beside != []
 
-    def has(self, uid: int, func: int, now: int) -> bool:
-        """Whether a unit owes the answer to a question of this function."""
-        return any(debt.until > now and debt.pdu[0] == func for debt in self.owed.get(uid, ()))
+    def hold(self, uid: int, pdu: bytes, now: int, repeated: bool = False) -> bool:
+        """Whether a question is to wait since its answer could be confused with one that is owed; one that is `repeated`
+        does not wait for the answer to its first try, which would be one to the second."""
+        for debt in self.owed.get(uid, ()):
+            if debt.until > now and debt.can_be_confused(pdu) and not (repeated and debt.pdu == pdu):
+                return True
+        return False
+
+    def has_other(self, uid: int, pdu: bytes, now: int) -> bool:
+        """Whether a unit owes the answer to another question of this one's function."""
+        for debt in self.owed.get(uid, ()):
+            if debt.until > now and debt.pdu[0] == pdu[0] and debt.pdu != pdu:
+                return True
+        return False
 
     def others_owe(self, uid: int, now: int) -> bool:
         """Whether a unit other than this one owes an answer, which may come at any moment."""
         return any(debt.until > now for other, debts in self.owed.items() if other != uid for debt in debts)
 
     def pay(self, uid: int, pdu: bytes) -> Debt | None:
-        """A frame that was no question's answer has come: the debt that it pays, the one that it fits best."""
+        """A frame that was no question's answer has come: the debt that it pays, the one that it fits best.
+
+        An exception fits every question of its function: where there was another one, it pays none.
+        """
         debts = self.owed.get(uid, [])
+        if pdu[0] & 0x80:
+            debts = [debt for debt in debts if debt.alone]
         fitting = [debt for debt in debts if answer_fits(debt.pdu, pdu)]
         fitting = fitting or [debt for debt in debts if debt.pdu[0] == pdu[0] & 0x7F]
         if not fitting:

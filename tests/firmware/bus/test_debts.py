@@ -32,10 +32,17 @@ def test_only_a_question_whose_answer_could_be_confused_with_one_that_is_owed_wa
 
 
 @pytest.mark.parametrize(
-    ("uid", "func", "now", "owes"), [(7, 3, 1, True), (7, 3, LATER, False), (7, 1, 1, False), (8, 3, 1, False)]
+    ("uid", "question", "now", "owes"),
+    [(7, TWO, 1, True), (7, FOUR, 1, False), (7, TWO, LATER, False), (7, COILS, 1, False), (8, TWO, 1, False)],
 )
-def test_a_unit_owes_answers_of_a_function(debts, uid, func, now, owes):
-    assert debts.has(uid, func, now) is owes
+def test_a_unit_owes_answers_to_other_questions_of_a_function(debts, uid, question, now, owes):
+    assert debts.has_other(uid, question, now) is owes
+
+
+def test_what_is_asked_again_does_not_wait_for_the_answer_to_its_first_try(debts):
+    assert not debts.hold(7, FOUR, 1, repeated=True)
+    debts.add(7, bytes([3, 0, 9, 0, 4]), 5, LATER)
+    assert debts.hold(7, FOUR, 1, repeated=True)
 
 
 @pytest.mark.parametrize(("uid", "now", "others"), [(7, 1, False), (8, 1, True), (8, LATER, False)])
@@ -58,9 +65,17 @@ def test_of_two_that_a_frame_fits_as_well_it_pays_the_older(debts):
     assert [debts.pay(7, TO_FOUR).asked, debts.pay(7, TO_FOUR).asked] == [0, 5]
 
 
-def test_an_exception_pays_the_oldest_debt_of_its_function(debts):
-    debts.add(7, TWO, 5, LATER)
+def test_an_exception_pays_the_debt_of_its_function_where_it_can_be_nothing_else(debts):
+    debts.add(7, COILS, 5, LATER)
     assert debts.pay(7, bytes([0x83, 2])).pdu == FOUR
+
+
+@pytest.mark.parametrize("asked_since", [lambda debts: debts.add(7, TWO, 5, LATER), lambda debts: debts.asking(7, 3)])
+def test_an_exception_that_could_be_the_answer_to_another_question_pays_no_debt(debts, asked_since):
+    asked_since(debts)
+    assert debts.pay(7, bytes([0x83, 2])) is None
+    assert debts.hold(7, FOUR, 1)  # its answer may still come
+    assert debts.pay(7, TO_FOUR).pdu == FOUR
 
 
 def test_a_debt_is_given_up_at_its_end_and_only_who_still_waits_is_told(debts):
@@ -80,4 +95,4 @@ def test_all_debts_are_forgotten_at_once(debts):
     debts.add(7, TWO, 5, LATER, "waits")
     assert debts.clear() == ["waits"]
     assert debts.clear() == []
-    assert debts.has(7, 3, 1) is False
+    assert debts.has_other(7, TWO, 1) is False
