@@ -183,6 +183,9 @@ class Listener:
         self.functions = functions
         self.asked = []
 
+    def refuse_where_it_only_listens(self):
+        """It asks."""
+
     async def exchange(self, uid, pdu, lane, source, line, wait):
         self.asked.append((uid, pdu[0], line, wait))
         transaction = Transaction(uid, pdu, lane, source, wait, 0, line)

@@ -34,6 +34,9 @@ TEMPLATE = {"meta": {"class": "a", "title": "A"}, "identify": RULES, "params": P
 
 
 class Bus:
+    def refuse_where_it_only_listens(self):
+        pass
+
     async def exchange(self, uid, pdu, lane, source, line, wait):
         transaction = Transaction(uid, pdu, lane, source, wait, 0, line)
         addr, count = (pdu[1] << 8 | pdu[2], pdu[3] << 8 | pdu[4]) if len(pdu) == 5 else (0, 1)
