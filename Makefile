@@ -85,7 +85,7 @@ flash: micropython-image
 	$(BIN)/mpremote connect $(TTY) cp -r $(IMAGE)/files/. : + reset
 
 test: $(VENV)/.made-dev build/keys/keyring.json $(SITE) lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # The hardware layer and the package on the interfaces of a real kernel, in a virtual machine: docs/vm-tests.md.
 test-vm: $(VENV)/.made-dev

@@ -50,8 +50,10 @@ class Debts:
         return beside != []
 
     def hold(self, uid: int, pdu: bytes, now: int, repeated: bool = False) -> bool:
-        """Whether a question is to wait since its answer could be confused with one that is owed; one that is `repeated`
-        does not wait for the answer to its first try, which would be one to the second."""
+        """Whether a question is to wait since its answer could be confused with one that is owed.
+
+        One that is `repeated` does not wait for the answer to its first try, which would be one to the second.
+        """
         for debt in self.owed.get(uid, ()):
             if debt.until > now and debt.can_be_confused(pdu) and not (repeated and debt.pdu == pdu):
                 return True
@@ -59,10 +61,8 @@ class Debts:
 
     def has_other(self, uid: int, pdu: bytes, now: int) -> bool:
         """Whether a unit owes the answer to another question of this one's function."""
-        for debt in self.owed.get(uid, ()):
-            if debt.until > now and debt.pdu[0] == pdu[0] and debt.pdu != pdu:
-                return True
-        return False
+        debts = self.owed.get(uid, ())
+        return any(debt.until > now and debt.pdu[0] == pdu[0] and debt.pdu != pdu for debt in debts)
 
     def others_owe(self, uid: int, now: int) -> bool:
         """Whether a unit other than this one owes an answer, which may come at any moment."""
