@@ -98,7 +98,7 @@ async def test_a_deployment_is_confirmed_only_when_the_new_firmware_is_healthy(d
     ddi.offer("12", bundle(devices, tmp_path))
     device = await devices()
     await device.until(lambda: device.restarts)
-    assert [said[2:4] for said in ddi.feedback] == [("proceeding", "none")]
+    assert {said[2:4] for said in ddi.feedback} == {("proceeding", "none")}  # once more where a look fell between
     device.updater._slots.confirm()  # as the new firmware does after its minute
     device = await devices()
     await device.until(lambda: ddi.action == "")
@@ -175,7 +175,8 @@ async def test_an_installation_of_which_nothing_is_known_any_more_is_asked_for_a
     (tmp_path / "slots" / "state.json").write_bytes(b"")  # as a bad medium leaves it
     device = await devices()
     await device.until(lambda: device.restarts and len(device.restarts) == 1)
-    assert [said[2:4] for said in ddi.feedback] == [("proceeding", "none")] * 2
+    assert {said[2:4] for said in ddi.feedback} == {("proceeding", "none")}
+    assert len(ddi.feedback) >= 2
     device.updater._slots.confirm()
     device = await devices()
     await device.until(lambda: ddi.action == "")

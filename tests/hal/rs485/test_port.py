@@ -488,5 +488,5 @@ async def test_a_long_answer_does_not_wake_a_board_at_every_byte(far, interprete
     assert (await port.transact(1, question, 1.0)).error is None  # whether the line echoes is known from here on
     before = interpreter.ask("machine.UART.reads")
     assert (await port.transact(1, question, 1.0)).pdu == answer[1:-2]
-    assert interpreter.ask("machine.UART.reads") - before <= 8  # of 25 bytes
+    assert interpreter.ask("machine.UART.reads") - before <= 16  # of 25 bytes; some more where the machine is busy
     await port.stop()
