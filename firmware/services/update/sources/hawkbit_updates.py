@@ -107,7 +107,7 @@ class HawkbitUpdates(Service):
         if action == self._kept.text("hawkbitDone"):
             result, details = self._kept.text("hawkbitResult"), self._kept.text("hawkbitDetails")
             await self._server.say(action, "closed", result, details)
-        elif deployment["install"] and self._bringing is None:
+        elif deployment["install"] and self._bringing is None and action != self._kept.text("hawkbitAction"):
             self._action = action
             self._bringing = self.spawn(self._bring(deployment))
 
