@@ -9,8 +9,8 @@ import tempfile
 import time
 import urllib.request
 
-from benchmarks.rig import ROOT, DeviceProcess, Process, log_in, silence_us, wire_share
-from benchmarks.wire import connect, read_on
+from benchmarks.rig import ROOT, DeviceProcess, Process
+from benchmarks.wire import share_of_wire
 
 BAUD_RATES = (9600, 115200)
 CLIENTS = 4
@@ -53,22 +53,6 @@ class BoardProcess(Process):
         self._folder.cleanup()
 
 
-async def share_of_wire(device: "DeviceProcess | BoardProcess", baud_rate: int) -> "tuple[float, float]":
-    """(share of the wire's limit, reads a second) at a rate, 8N2."""
-    await device.control(f"rs485 devices baudRate={baud_rate} stopBits=2")
-    token = log_in(device.http_port)
-    clients = [await connect(device.http_port, token) for _ in range(CLIENTS)]
-    await read_on(clients[0], 0, time.monotonic() + 0.3)
-    await device.control("rs485 stats reset=true")
-    started = time.monotonic()
-    counts = await asyncio.gather(*[read_on(client, n, started + SECONDS) for n, client in enumerate(clients)])
-    seconds = time.monotonic() - started
-    stats = await device.control("rs485 stats")
-    for client in clients:
-        client.close()
-    return wire_share(stats, silence_us(baud_rate), seconds), sum(counts) / seconds
-
-
 def requests_a_second(port: int) -> float:
     """GET /api/version/, each on a connection of its own."""
     started = time.monotonic()
@@ -86,7 +70,7 @@ async def main() -> None:
         for name, kind in (("cpython", DeviceProcess), ("micropython", BoardProcess)):
             device = kind({"serial": {"baudRate": baud_rate}})
             try:
-                share, reads = await share_of_wire(device, baud_rate)
+                share, reads, _ = await share_of_wire(device, baud_rate, CLIENTS, SECONDS)
                 rate = await asyncio.to_thread(requests_a_second, device.http_port)
             finally:
                 device.stop()

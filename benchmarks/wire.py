@@ -63,20 +63,26 @@ async def measure(baud_rate: int) -> "tuple[float, dict]":
     """(share of the wire's limit, the world's statistics) at a rate, 8N2."""
     device = DeviceProcess({"serial": {"baudRate": baud_rate}})
     try:
-        await device.control(f"rs485 devices baudRate={baud_rate} stopBits=2")
-        token = log_in(device.http_port)
-        clients = [await connect(device.http_port, token) for _ in range(CLIENTS)]
-        await read_on(clients[0], 0, time.monotonic() + 0.3)
-        await device.control("rs485 stats reset=true")
-        started = time.monotonic()
-        await asyncio.gather(*[read_on(client, address, started + SECONDS) for address, client in enumerate(clients)])
-        seconds = time.monotonic() - started
-        stats = await device.control("rs485 stats")
-        for client in clients:
-            client.close()
-        return wire_share(stats, silence_us(baud_rate), seconds), stats
+        share, _, stats = await share_of_wire(device, baud_rate, CLIENTS, SECONDS)
+        return share, stats
     finally:
         device.stop()
+
+
+async def share_of_wire(device, baud_rate: int, count: int, seconds: float) -> "tuple[float, float, dict]":
+    """(share of the wire's limit, reads a second, the world's statistics) at a rate, 8N2, by so many clients."""
+    await device.control(f"rs485 devices baudRate={baud_rate} stopBits=2")
+    token = log_in(device.http_port)
+    clients = [await connect(device.http_port, token) for _ in range(count)]
+    await read_on(clients[0], 0, time.monotonic() + 0.3)
+    await device.control("rs485 stats reset=true")
+    started = time.monotonic()
+    counts = await asyncio.gather(*[read_on(client, n, started + seconds) for n, client in enumerate(clients)])
+    taken = time.monotonic() - started
+    stats = await device.control("rs485 stats")
+    for client in clients:
+        client.close()
+    return wire_share(stats, silence_us(baud_rate), taken), sum(counts) / taken, stats
 
 
 async def main() -> None:

@@ -7,7 +7,6 @@ rauc-signing.pem signs for N days (default 400). Files that are there are kept, 
 and rauc-signing.pem moved away makes a new signing key under the same authority.
 """
 
-import argparse
 import datetime
 import os
 import pathlib
@@ -16,6 +15,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from deploy.updates.keys import command
 
 AUTHORITY_DAYS = 20 * 365
 # A device whose clock was never set judges certificates by a time long past: only their ends are to count there.
@@ -80,16 +81,5 @@ def _signer(
     return builder.sign(above_key, hashes.SHA256())
 
 
-def main() -> None:
-    """Make what is missing."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=pathlib.Path)
-    parser.add_argument("--days", type=int, default=400)
-    parser.add_argument("--name", default="signing key")
-    options = parser.parse_args()
-    make_certificates(options.folder, options.days, options.name)
-    print(f"certificates in {options.folder}")
-
-
 if __name__ == "__main__":
-    main()
+    command(__doc__, make_certificates, "certificates")

@@ -11,6 +11,7 @@ import argparse
 import json
 import pathlib
 import time
+from collections.abc import Callable
 
 from firmware.maker.signing import make_certificate, make_key, public_text, read_key
 from hal.update.signed import USES
@@ -36,16 +37,16 @@ def _key(path: pathlib.Path):
     return read_key(str(path)) if path.exists() else make_key(str(path))
 
 
-def main() -> None:
-    """Make what is missing."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def command(about: str | None, make: Callable[[pathlib.Path, int, str], None], made: str) -> None:
+    """A command that makes what is missing in a folder: FOLDER [--days N] [--name NAME]."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--days", type=int, default=400)
     parser.add_argument("--name", default="signing key")
     options = parser.parse_args()
-    make_keys(options.folder, options.days, options.name)
-    print(f"keys in {options.folder}")
+    make(options.folder, options.days, options.name)
+    print(f"{made} in {options.folder}")
 
 
 if __name__ == "__main__":
-    main()
+    command(__doc__, make_keys, "keys")

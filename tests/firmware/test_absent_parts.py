@@ -14,8 +14,8 @@ from tests.machine.starter import environment
 
 ROOT = pathlib.Path(__file__).parents[2]
 WHOLE = json.loads((ROOT / "board-configs" / "simulated.json").read_text())
-HEAP = "656K"  # what the firmware needed to start on MicroPython when it did half of what it does now, and the module
-# `machine` of the tests, which boards have in flash memory
+HEAP = "656K"  # enough for the firmware to start on MicroPython from source, and for the module `machine` of the tests;
+# boards have the code of both in flash memory
 
 NEEDED_BY = {  # part -> modules that only it needs
     "rs485": {"firmware.services.bus.arbiter", "firmware.services.search.devices", "firmware.services.search.classes"},
