@@ -42,10 +42,6 @@ class MbapFrames:
         """Bytes that wait to be cut."""
         return len(self._buffer)
 
-    def is_waiting(self) -> bool:
-        """Whether a whole frame may wait to be cut."""
-        return len(self._buffer) > HEADER
-
     def cut(self) -> tuple[int, int, bytes] | None:
         """(transaction id, unit id, PDU) of the first whole frame, None where it is none for us; BadFrame where the
         length is wrong. Frames of another protocol id are not for us and skipped."""
