@@ -85,7 +85,8 @@ flash: micropython-image
 	$(BIN)/mpremote connect $(TTY) cp -r $(IMAGE)/files/. : + reset
 
 test: $(VENV)/.made-dev build/keys/keyring.json $(SITE) lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 # The hardware layer and the package on the interfaces of a real kernel, in a virtual machine: docs/vm-tests.md.
 test-vm: $(VENV)/.made-dev

@@ -20,7 +20,7 @@ def test_a_search_goes_to_its_end_and_leads_to_the_bus(console):
     expect(found.nth(0)).to_contain_text("9600 baud")
     assert not one.is_too_wide()
     found.nth(1).get_by_role("link", name="To the bus").click()
-    expect(one.page.get_by_label("Unit")).to_have_value("2")
+    expect(one.page.get_by_label("Unit", exact=True)).to_have_value("2")
 
 
 def test_a_search_by_template_shows_values_and_names_as_text(console, device):

@@ -163,6 +163,7 @@ def test_a_write_that_is_refused_like_the_one_before_it_is_not_sent_again():
     on_a_wire(lambda port, data: port.deliver(0.01, frame(1, bytes([0x86, 2]))), main)
 
 
+@pytest.mark.alone
 async def test_on_a_real_tty_doubled_answers_never_go_to_the_next_question(tmp_path):
     port = SimulatedPort({}, str(tmp_path))
     bus = Bus(port, dict(SERIAL, baudRate=115200, lateHorizonMs=100, healthCheck=False))

@@ -91,10 +91,11 @@ def scraped(port, query):
     for _ in range(300):
         try:
             url = f"http://127.0.0.1:{port}/api/v1/query"
-            result = httpx.get(url, params={"query": query}, trust_env=False).json()["data"]["result"]
+            answer = httpx.get(url, params={"query": query}, trust_env=False)
+            result = answer.json()["data"]["result"] if answer.status_code == 200 else []  # 503 while it starts
             if result:
                 return result[0]
-        except (httpx.HTTPError, KeyError):
+        except httpx.HTTPError:
             pass
         time.sleep(0.1)
     pytest.fail("nothing was scraped")

@@ -125,7 +125,8 @@ def test_without_a_newer_version_there_is_nothing_to_do(device, web, maker, tmp_
 def test_a_refused_bundle_says_why_and_leaves_nothing(device, bundles, web, maker, tmp_path):
     publish(web, maker, tmp_path, bundles("well"))
     bundle = bundles("well").name
-    web.files[bundle] = web.files[bundle][:-1] + b"?"
+    *others, last = web.files[bundle]
+    web.files[bundle] = bytes([*others, last ^ 1])
     device.login()
     assert device.post("cmd/updates/download/") == {"status": "ERROR", "errorCode": "UPDATE_CHANGED"}
     state = device.get("state/get/?fwUpdate")["fwUpdate"]
