@@ -16,6 +16,8 @@ import pytest
 
 from tests.firmware.running import BOARD, Running
 
+pytestmark = pytest.mark.alone  # the floods are all that the machine can take
+
 FLOOD = pathlib.Path(__file__).with_name("flood.py")
 CLIENTS = 64
 FEED_SEC = 1  # a third of what the watchdog waits
