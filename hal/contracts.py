@@ -296,6 +296,15 @@ class Updater(Part):
         """{"version": str, "slot": str, "trial": bool, whether it must still show that it is healthy}."""
         raise NotImplementedError
 
+    def check_not_on_trial(self) -> None:
+        """UpdateRefused UPDATE_ON_TRIAL while what runs must still show that it is healthy.
+
+        An update would overwrite what is there to fall back to. Every `install` begins with this.
+        """
+        if self.running()["trial"]:
+            why = f"what runs is on trial until it was healthy for {self.healthy_sec} s: install another one then"
+            raise UpdateRefused("UPDATE_ON_TRIAL", why)
+
     def last(self) -> dict:
         """What became of the last update: {"result": ""|"DONE"|"ROLLED_BACK", "error": str, "rolledBackFrom": str}."""
         raise NotImplementedError
@@ -319,7 +328,7 @@ class Updater(Part):
     async def install(self, path: str, moment: Any, allow_older: bool, progress: Callable[[int], None]) -> None:
         """Install a bundle beside what runs and have it start next, on trial; `progress(percent)` now and then.
 
-        UpdateRefused as of `inspect`; PartError where it cannot be stored. What runs stays as it is either way.
+        UpdateRefused as of `inspect` and `check_not_on_trial`; PartError where it cannot be stored. What runs stays as it is either way.
         """
         raise NotImplementedError
 

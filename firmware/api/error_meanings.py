@@ -28,6 +28,7 @@ MEANINGS = {
     "UPDATE_NEEDS_STEP": "a version between must be installed first",
     "UPDATE_TOO_LARGE": "there is no room for the update",
     "UPDATE_NONE": "no update is ready to be installed",
+    "UPDATE_ON_TRIAL": "the firmware that runs must first show that it is healthy",
     "NO_SMS_NUMBER": "neither the request nor the setting gsm.smsPhone has a phone number",
     "IS_DIRECTORY": "the path is a folder where a file is meant",
     "NOT_DIRECTORY": "the path is a file where a folder is meant",

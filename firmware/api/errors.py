@@ -31,6 +31,7 @@ ERRORS = {
     "UPDATE_NEEDS_STEP": (400, None),
     "UPDATE_TOO_LARGE": (400, None),
     "UPDATE_NONE": (409, None),
+    "UPDATE_ON_TRIAL": (409, 60),
     "NO_SMS_NUMBER": (400, None),
     "IS_DIRECTORY": (400, None),
     "NOT_DIRECTORY": (400, None),

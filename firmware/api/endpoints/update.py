@@ -83,7 +83,7 @@ ENDPOINTS = (
         program,
         _result,
         body=_COMMAND,
-        errors=("UPDATE_NONE", "FORBIDDEN", "NOT_ON_THIS_BOARD"),
+        errors=("UPDATE_NONE", "UPDATE_ON_TRIAL", "FORBIDDEN", "NOT_ON_THIS_BOARD"),
     ),
     Endpoint(
         "POST",

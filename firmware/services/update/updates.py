@@ -113,7 +113,7 @@ class Updates(NoUpdates):
         return await self._do(self._find_and_bring(allow_older))
 
     async def program(self, allow_older: bool = False) -> tuple[str, str | None]:
-        """Install the bundle that is ready: the result as of `download`.
+        """Install the bundle that is ready: the result as of `download`. UpdateRefused UPDATE_ON_TRIAL.
 
         After DONE it is installed, or that is under way: the caller then calls `restart_when_installed`.
         """
@@ -134,6 +134,7 @@ class Updates(NoUpdates):
             self._restart("UPDATE")
 
     async def _program(self, allow_older: bool, seconds: float | None) -> tuple[str, str | None]:
+        self._updater.check_not_on_trial()  # before anything: a bundle that is ready stays so
         if self._work is None and not self._download().is_whole():
             raise Refused("UPDATE_NONE", "no update is ready: download one first")
         return await self._do(self._install(allow_older), seconds)

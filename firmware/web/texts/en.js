@@ -211,6 +211,7 @@ export default {
   "e.NO_CLOCK": "This board has no clock.",
   "e.BAD_LICENCE": "The licence does not fit this device.",
   "e.UPDATE_DISABLED": "Updates are switched off or have no source: setting download.",
+  "e.UPDATE_ON_TRIAL": "The new firmware is still on trial. Wait until it is confirmed.",
   "e.UPDATE_NONE": "No update is ready. Look for one first.",
   "e.NOT_BUILT": "This firmware was made without it.",
   "e.NOT_ON_THIS_BOARD": "This board cannot do that.",

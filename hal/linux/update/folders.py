@@ -135,6 +135,7 @@ class FoldersUpdater(KeyedUpdater):
 
     async def install(self, path: str, moment: Moment, allow_older: bool, progress: Callable[[int], None]) -> None:
         """Unpack a bundle into the spare slot and have it start next, on trial. UpdateRefused; PartError."""
+        self.check_not_on_trial()
         await offload(self._install, path, moment, allow_older, progress)
 
     def _install(self, path: str, moment: Moment, allow_older: bool, progress: Callable[[int], None]) -> None:

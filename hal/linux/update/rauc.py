@@ -180,6 +180,7 @@ class RaucUpdater(KeyedUpdater):
 
     async def install(self, path: str, moment: Moment, allow_older: bool, progress: Callable[[int], None]) -> None:
         """Have RAUC write a bundle into the other slot and start it next. UpdateRefused; PartError."""
+        self.check_not_on_trial()
         found = await self.inspect(path, moment, allow_older)
         # First, for the new system may be started as soon as RAUC has written it.
         await self._note(**{"from": self._slot}, version=found["version"], installed=False)

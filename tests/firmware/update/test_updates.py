@@ -9,6 +9,7 @@ from firmware.services.update import updates as updates_module
 from firmware.services.update.budget import Budget
 from firmware.services.update.kept import Kept
 from firmware.services.update.quiet import QuietHours
+from hal.contracts import UpdateRefused
 from hal.linux.update.folders import architecture
 from tests.firmware.update.rig import MAC, Rig
 from tests.hal.update.keys import DAY, NOW, Maker
@@ -54,6 +55,21 @@ async def test_a_restart_waits_for_an_installation_that_takes_longer_than_its_an
     goes_on.set()
     await until(lambda: rig.restarts)
     assert rig.restarts == ["UPDATE"] and rig.updater._slots.state()["trial"] == "a"
+
+
+async def test_nothing_is_installed_while_what_runs_is_on_trial_and_what_is_ready_is_kept(rig):
+    rig.publish()
+    updates = await rig.start()
+    await updates.download()
+    rig.updater.running = lambda: {"version": "0.2.0", "slot": "a", "trial": True}
+    for work in (updates.program(), updates.install()):
+        with pytest.raises(UpdateRefused) as caught:
+            await work
+        assert caught.value.code == "UPDATE_ON_TRIAL"
+    assert updates.state()["status"] == "READY" and "download" in rig.left()
+    assert not updates.is_installed and rig.updater._slots.state()["trial"] == ""
+    del rig.updater.running
+    assert await updates.program() == ("DONE", None)
 
 
 async def test_an_installation_that_fails_after_its_answer_restarts_nothing(rig, monkeypatch):

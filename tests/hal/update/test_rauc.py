@@ -133,6 +133,22 @@ async def test_a_confirmed_system_that_does_not_start_any_more_is_told_of(board,
     assert board.last()["result"] == "ROLLED_BACK" and not board.running()["trial"]
 
 
+async def test_nothing_is_installed_over_the_system_to_fall_back_to_while_another_is_on_trial(board, system, tmp_path):
+    path = str(system.bundle())
+    await board.install(path, MOMENT, False, silent)
+    system.boot(1)
+    board = await start(system, tmp_path)
+    before = (system.folder / "rootfs0").read_bytes()
+    with pytest.raises(UpdateRefused) as caught:
+        await board.install(path, MOMENT, False, silent)
+    assert caught.value.code == "UPDATE_ON_TRIAL"
+    assert (system.folder / "rootfs0").read_bytes() == before
+    assert (system.folder / "primary").read_text() == "system1\n" and board.running()["trial"]
+    await board.confirm()
+    await board.install(path, MOMENT, False, silent)
+    assert (system.folder / "primary").read_text() == "system0\n"
+
+
 async def test_each_start_of_a_system_that_is_not_on_trial_is_told_to_the_boot_loader(board, system, tmp_path):
     (system.folder / "state-system0").write_text("bad\n")  # as the count of starts makes it
     await start(system, tmp_path)

@@ -7,7 +7,10 @@ import pytest
 from hal import contracts
 from hal.contracts import PartError, UpdateRefused
 from hal.linux.update.folders import FoldersUpdater, architecture
+from hal.linux.update.supervisor import choose
+from hal.update.keys import read_keyring
 from hal.update.signed import Moment
+from hal.update.slots import Slots
 from tests.hal.update.keys import DAY, NOW, Maker
 
 MOMENT = Moment(NOW, NOW)
@@ -21,6 +24,10 @@ class Folders:
         self.maker = Maker(folder / "keys")
         options = {"keys": str(self.maker.keyring_path), "compatible": "simulated"}
         self.part = FoldersUpdater(FoldersUpdater.OPTIONS.check(options), str(folder))
+
+    async def start_next(self):
+        """As the next start of the device, which is that of what was installed last."""
+        self.part._slot = choose(Slots(str(self.folder / "slots")), read_keyring(str(self.maker.keyring_path))).slot
 
     def bundle(self, **header):
         return str(self.maker.bundle(self.folder / "bundle", **header))
@@ -103,6 +110,22 @@ async def test_an_older_one_is_taken_only_where_that_is_allowed_and_not_below_th
     assert await refusal(rig, path) == "UPDATE_TOO_OLD"
     assert (await rig.part.inspect(path, MOMENT, True))["version"] == "0.1.5"
     assert await refusal(rig, rig.bundle(version="0.0.9"), allow_older=True) == "UPDATE_TOO_OLD"
+
+
+async def test_nothing_is_installed_while_what_runs_is_on_trial(rig):
+    path = rig.bundle()
+    await rig.part.install(path, MOMENT, False, silent)
+    await rig.start_next()
+    assert rig.part.running()["trial"]
+    before = rig.state()
+    with pytest.raises(UpdateRefused) as caught:
+        await rig.part.install(path, MOMENT, False, silent)
+    assert caught.value.code == "UPDATE_ON_TRIAL"
+    assert rig.state() == before and rig.part.running()["trial"]
+    assert (await rig.part.inspect(path, MOMENT, False))["version"] == "9.9.9"  # it may be brought meanwhile
+    await rig.part.confirm()
+    await rig.part.install(path, MOMENT, False, silent)
+    assert rig.state() != before
 
 
 async def test_signed_documents_are_believed_by_the_same_keys(rig):
