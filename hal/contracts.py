@@ -328,7 +328,8 @@ class Updater(Part):
     async def install(self, path: str, moment: Any, allow_older: bool, progress: Callable[[int], None]) -> None:
         """Install a bundle beside what runs and have it start next, on trial; `progress(percent)` now and then.
 
-        UpdateRefused as of `inspect` and `check_not_on_trial`; PartError where it cannot be stored. What runs stays as it is either way.
+        UpdateRefused as of `check_not_on_trial` and `inspect`; PartError where it cannot be stored. What runs stays as
+        it is either way.
         """
         raise NotImplementedError
 

@@ -5,7 +5,7 @@ import asyncio
 from hal.contracts import Button
 from hal.debounce import Debounce
 from hal.fields import Object
-from hal.linux.gpio import LINE_FIELDS, EdgePin, PinFailed, check_line
+from hal.linux.gpio import LINE_FIELDS, Pin, PinFailed, check_line, edge_pin
 from hal.runtime import log, now_ms
 from hal.runtime.annotations import Callable
 from hal.runtime.logs import INFO
@@ -22,7 +22,7 @@ class GpioButton(Button):
         check_line("button", options)
         self._options = options
         self._clock = clock
-        self._pin: EdgePin | None = None
+        self._pin: Pin | None = None
         self._debounce = Debounce(False)
         self._timer: asyncio.TimerHandle | None = None
         self._retrying: asyncio.Task | None = None
@@ -43,7 +43,7 @@ class GpioButton(Button):
     async def probe(self) -> str:
         """The line and its level."""
         try:
-            pin = self._pin or EdgePin(self._options)
+            pin = self._pin or edge_pin(self._options)
             try:
                 return f"GPIO line {self._options['line']}, {'pressed' if pin.is_active() else 'not pressed'}"
             finally:
@@ -53,7 +53,7 @@ class GpioButton(Button):
             raise PinFailed(f"GPIO line {self._options['line']} fails: {exc}") from exc
 
     def _listen(self) -> None:
-        pin = EdgePin(self._options)
+        pin = edge_pin(self._options)
         try:
             self._debounce = Debounce(pin.is_active())
         except OSError as exc:

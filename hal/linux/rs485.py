@@ -17,7 +17,7 @@ from hal.contracts import PartError
 from hal.fields import Boolean, Choice, Field, Integer, Nullable, Object, Text
 from hal.linux import serial_kernel
 from hal.linux.device_node import require_tty, why
-from hal.linux.gpio import LINE_FIELDS, OutputPin, check_line
+from hal.linux.gpio import LINE_FIELDS, Pin, check_line, output_pin
 from hal.rs485.framing import Line
 from hal.rs485.port import PortFailed, Rs485Port
 from hal.runtime import log, now_us
@@ -67,7 +67,7 @@ class TtyPort(Rs485Port):
         self._descriptor = -1  # of the open tty
         self._is_unverified = False  # whether the log tells that the settings cannot be read back
         self._wake_at: serial_kernel.WakeAt | None = None
-        self._pin: OutputPin | None = None
+        self._pin: Pin | None = None
         self._releasing: asyncio.Task | None = None
         require_tty("rs485.port", self.path)
         if options["direction"] == "gpio":
@@ -101,7 +101,7 @@ class TtyPort(Rs485Port):
             before, after = self._options["delayBeforeMs"], self._options["delayAfterMs"]
             serial_kernel.turn_round_by_kernel(descriptor, self._options["sendHigh"], before, after)
         if direction == "gpio":
-            self._pin = OutputPin(self._options["directionLine"])
+            self._pin = output_pin(self._options["directionLine"])
         if self._options["lowLatency"]:
             serial_kernel.lower_latency(descriptor)
 
@@ -200,7 +200,7 @@ class TtyPort(Rs485Port):
         if self._tty is not None and serial_kernel.has_come(self._descriptor):
             self._read()
 
-    async def _release(self, pin: OutputPin, descriptor: int, wire_time: float, char_time: float) -> None:
+    async def _release(self, pin: Pin, descriptor: int, wire_time: float, char_time: float) -> None:
         """Take the pin back as soon as the last bit has left."""
         deadline = self._now() + int((wire_time + _DRAIN_LIMIT) * 1000000)
         await asyncio.sleep(wire_time)

@@ -3,6 +3,7 @@
 import calendar
 import contextlib
 import fcntl
+import functools
 import importlib.machinery
 import os
 import pathlib
@@ -171,6 +172,88 @@ class FakeGpiod(types.ModuleType):
         ((_, settings),) = config.items()
         self.requests.append(FakeRequest(settings))
         return self.requests[-1]
+
+
+class FakeGpiod1(types.ModuleType):
+    """Module `gpiod`, version 1, with the same chip; its requests are told in the words of version 2."""
+
+    LINE_REQ_EV_BOTH_EDGES, LINE_REQ_DIR_OUT = 1, 2
+    LINE_REQ_FLAG_ACTIVE_LOW, LINE_REQ_FLAG_BIAS_PULL_UP, LINE_REQ_FLAG_BIAS_PULL_DOWN = 4, 8, 16
+    LineEvent = types.SimpleNamespace(RISING_EDGE=True, FALLING_EDGE=False)
+
+    def __init__(self, path):
+        super().__init__("gpiod")
+        self.__spec__ = importlib.machinery.ModuleSpec("gpiod", None)
+        self.path = path
+        self.requests = []
+        self.taken = False
+        self.open_chips = 0
+        self.Chip = functools.partial(FakeChip1, self)
+        self.Chip.OPEN_BY_PATH = "by path"
+
+
+class FakeChip1:
+    """A chip that is open until somebody closes it."""
+
+    def __init__(self, library, path, how):
+        assert (path, how) == (library.path, "by path")
+        self._library = library
+        library.open_chips += 1
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+
+    def close(self):
+        self._library.open_chips -= 1
+
+    def find_line(self, name):
+        return FakeLine1(self._library) if name == "BUTTON" else None
+
+    def get_line(self, offset):
+        return FakeLine1(self._library)
+
+
+class FakeLine1:
+    """A line of a chip, which may be requested."""
+
+    def __init__(self, library):
+        self._library = library
+
+    def request(self, consumer, kind, flags, default):
+        library = self._library
+        if library.taken:
+            raise OSError(16, "Device or resource busy")
+        settings = {"active_low": bool(flags & library.LINE_REQ_FLAG_ACTIVE_LOW)}
+        if kind == library.LINE_REQ_DIR_OUT:
+            settings.update(direction="OUTPUT", output_value="ACTIVE" if default else "INACTIVE")
+        else:
+            pulls = {library.LINE_REQ_FLAG_BIAS_PULL_UP: "PULL_UP", library.LINE_REQ_FLAG_BIAS_PULL_DOWN: "PULL_DOWN"}
+            settings.update(direction="INPUT", edge_detection="BOTH", bias=pulls[flags & ~4])
+        self._request = FakeRequest(settings)
+        library.requests.append(self._request)
+
+    def event_get_fd(self):
+        return self._request.fd
+
+    def event_read_multiple(self):
+        return [
+            types.SimpleNamespace(
+                type=event.event_type, sec=event.timestamp_ns // 10**9, nsec=event.timestamp_ns % 10**9
+            )
+            for event in self._request.read_edge_events()
+        ]
+
+    def get_value(self):
+        return int(self._request.get_value("BUTTON") == "ACTIVE")
+
+    def set_value(self, value):
+        self._request.set_value("BUTTON", "ACTIVE" if value else "INACTIVE")
+
+    def release(self):
+        self._request.release()
 
 
 class FakeTime:

@@ -15,8 +15,8 @@ SECURITY = "http://deb.debian.org/debian-security"
 DISK_SIZE = "4G"  # sparse
 
 PACKAGES = (
-    "busybox-static,dbus,dosfstools,fdisk,iproute2,iputils-ping,kmod,libpam-systemd,polkitd,python3,systemd-sysv,udev,"
-    "util-linux,util-linux-extra,wireguard-tools"
+    "busybox-static,dbus,dosfstools,fdisk,iproute2,iputils-ping,kmod,libpam-systemd,polkitd,python3,python3-libgpiod,systemd-sysv,"
+    "udev,util-linux,util-linux-extra,wireguard-tools"
 )
 BUILD_PACKAGES = ("gcc-12", "make")  # taken away again
 

@@ -1,14 +1,16 @@
 """The button and the direction pin on lines of the kernel's own GPIO simulator, through libgpiod as on a board."""
 
 import asyncio
+import importlib.util
 import pathlib
+import sys
 import time
 
 import pytest
 
 from hal.debounce import DEBOUNCE_MS
 from hal.linux.button import GpioButton
-from hal.linux.gpio import OutputPin, PinFailed
+from hal.linux.gpio import PinFailed, output_pin
 
 CONFIG = pathlib.Path("/sys/kernel/config/gpio-sim/tests")
 
@@ -53,6 +55,18 @@ def chip(driver, run):
     run("udevadm", "settle")
     yield made
     made.clean()
+
+
+@pytest.fixture(params=["2", "1"], autouse=True)
+def version(request, monkeypatch):
+    """The project's own libgpiod, and the one that Debian 12 has."""
+    if request.param == "1":
+        (path,) = pathlib.Path("/usr/lib/python3/dist-packages").glob("gpiod.*.so")
+        spec = importlib.util.spec_from_file_location("gpiod", path)
+        library = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(library)
+        assert not hasattr(library, "request_lines")
+        monkeypatch.setitem(sys.modules, "gpiod", library)
 
 
 class Finger:
@@ -150,7 +164,7 @@ async def test_a_line_that_no_chip_has_is_named(chip):
 
 async def test_a_line_that_somebody_else_holds_is_told_and_had_once_it_is_free(chip, monkeypatch, reached, capsys):
     monkeypatch.setattr("hal.service.RETRY_PAUSES", (0.1,))
-    holder = OutputPin({"line": "FRONT-BUTTON", "chip": None, "activeLow": False})
+    holder = output_pin({"line": "FRONT-BUTTON", "chip": None, "activeLow": False})
     part = GpioButton(GpioButton.OPTIONS.check({"line": "FRONT-BUTTON"}), "")
     presses = []
     part.on_press = lambda: presses.append(1)
@@ -168,7 +182,7 @@ async def test_a_line_that_somebody_else_holds_is_told_and_had_once_it_is_free(c
 @pytest.mark.parametrize("active_low", [False, True])
 def test_a_direction_pin_is_driven_and_inactive_when_it_is_given_back(chip, active_low):
     chip.pull(5, active_low)
-    pin = OutputPin({"line": "DIRECTION", "chip": None, "activeLow": active_low})
+    pin = output_pin({"line": "DIRECTION", "chip": None, "activeLow": active_low})
     assert chip.value(5) == active_low
     pin.drive(True)
     assert chip.value(5) == (not active_low)
