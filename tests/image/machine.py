@@ -17,6 +17,7 @@ NEEDED = {"qemu-system-x86_64": "qemu-system-x86", "qemu-img": "qemu-utils"}
 DISK_SIZE = "3G"  # larger than the image, as a card is
 SERIAL_NUMBER = "VM-252-0001"
 START_SEC = 1200  # without KVM, beside other work
+ANSWER_SEC = 300
 HOST = "10.0.2.2"  # this side, as the machine sees it
 
 
@@ -118,7 +119,7 @@ class Machine:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, headers)
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=ANSWER_SEC) as answer:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as exc:
             with exc:
