@@ -5,7 +5,7 @@ import asyncio
 from hal.contracts import Button
 from hal.debounce import Debounce
 from hal.fields import Object
-from hal.linux.gpio import LINE_FIELDS, Pin, PinFailed, check_line, edge_pin
+from hal.linux.gpio.lines import LINE_FIELDS, Pin, PinFailed, check_line, edge_pin
 from hal.runtime import log, now_ms
 from hal.runtime.annotations import Callable
 from hal.runtime.logs import INFO

@@ -17,7 +17,7 @@ from hal.contracts import PartError
 from hal.fields import Boolean, Choice, Field, Integer, Nullable, Object, Text
 from hal.linux import serial_kernel
 from hal.linux.device_node import require_tty, why
-from hal.linux.gpio import LINE_FIELDS, Pin, check_line, output_pin
+from hal.linux.gpio.lines import LINE_FIELDS, Pin, check_line, output_pin
 from hal.rs485.framing import Line
 from hal.rs485.port import PortFailed, Rs485Port
 from hal.runtime import log, now_us

@@ -16,8 +16,8 @@ import pytest
 from hal import board, contracts
 from hal.contracts import CardReadOnly, NoCard
 from hal.fields import BadField, Object
-from hal.linux import gpio
 from hal.linux.button import GpioButton
+from hal.linux.gpio import lines as gpio
 from hal.linux.host.system import LinuxSystem
 from hal.linux.net.network import LinuxNetwork
 from hal.linux.storage import card

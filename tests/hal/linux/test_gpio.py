@@ -12,9 +12,9 @@ import pytest
 
 from hal.debounce import Debounce
 from hal.fields import BadField
-from hal.linux import gpio
 from hal.linux.button import GpioButton
 from hal.linux.gpio import gpiod1
+from hal.linux.gpio import lines as gpio
 from hal.linux.rs485 import TtyPort
 from hal.linux.update.supervisor import DEBIAN_MODULES
 from hal.rs485.checksums import crc16

@@ -10,7 +10,7 @@ import pytest
 
 from hal.debounce import DEBOUNCE_MS
 from hal.linux.button import GpioButton
-from hal.linux.gpio import PinFailed, output_pin
+from hal.linux.gpio.lines import PinFailed, output_pin
 
 CONFIG = pathlib.Path("/sys/kernel/config/gpio-sim/tests")
 
