@@ -70,8 +70,11 @@ class Updates(NoUpdates):
     async def start(self) -> None:
         """A bundle that was downloaded before a restart is still ready, or goes on when it is asked for."""
         record = self._download().record()
-        if record:
-            self._available = record["version"]
+        version = record.get("version")
+        if version == self._updater.running()["version"]:  # a power cut came right after its installation
+            await offload(self._download().discard)
+        elif record:
+            self._available = version
             if self._download().is_whole():
                 self._status, self._progress = "READY", 100
         if self._download_setting["enabled"] and self._auto:

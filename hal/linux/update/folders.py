@@ -79,10 +79,7 @@ class FoldersUpdater(KeyedUpdater):
     async def probe(self) -> str:
         """Which slot runs."""
         await self.start()
-        try:
-            await offload(read_keyring, self._keys_path)
-        except (OSError, UpdateRefused) as exc:
-            raise PartError(f"no updates: {exc}") from exc
+        await offload(self.check_keys)
         return f"slot {self._slot or 'system'} runs, keys in {self._options['keys']}"
 
     def device(self) -> dict:

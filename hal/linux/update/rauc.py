@@ -123,6 +123,7 @@ class RaucUpdater(KeyedUpdater):
 
     async def probe(self) -> str:
         """Which slot runs, and for what RAUC takes bundles."""
+        await offload(self.check_keys)
         return f"slot {await self._property('BootSlot')} runs, RAUC takes {await self._property('Compatible')}"
 
     def device(self) -> dict:

@@ -114,6 +114,15 @@ async def test_a_look_that_ends_after_the_installation_does_not_begin_it_again(d
     assert device.service._bringing is None
 
 
+async def test_a_version_that_runs_already_is_not_brought_again(devices, ddi, tmp_path, monkeypatch):
+    monkeypatch.setattr(FoldersUpdater, "running", lambda self: {"version": "9.9.9", "slot": "a", "trial": False})
+    ddi.offer("12", bundle(devices, tmp_path))
+    device = await devices()
+    await device.until(lambda: ddi.action == "")
+    assert [said[:4] for said in ddi.feedback] == [("deploymentBase", "12", "closed", "success")]
+    assert not device.restarts
+
+
 async def test_a_rolled_back_deployment_is_reported_as_failed_with_its_reason(devices, ddi, tmp_path):
     ddi.offer("12", bundle(devices, tmp_path))
     device = await devices()

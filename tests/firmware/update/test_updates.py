@@ -10,7 +10,7 @@ from firmware.services.update.budget import Budget
 from firmware.services.update.kept import Kept
 from firmware.services.update.quiet import QuietHours
 from hal.contracts import UpdateRefused
-from hal.linux.update.folders import architecture
+from hal.linux.update.folders import FoldersUpdater, architecture
 from tests.firmware.update.rig import MAC, Rig
 from tests.hal.update.keys import DAY, NOW, Maker
 
@@ -70,6 +70,16 @@ async def test_nothing_is_installed_while_what_runs_is_on_trial_and_what_is_read
     assert not updates.is_installed and rig.updater._slots.state()["trial"] == ""
     del rig.updater.running
     assert await updates.program() == ("DONE", None)
+
+
+async def test_what_was_installed_before_a_power_cut_is_not_offered_again(rig, monkeypatch):
+    rig.publish()
+    updates = await rig.start()
+    await updates.download()
+    monkeypatch.setattr(FoldersUpdater, "running", lambda self: {"version": "9.9.9", "slot": "a", "trial": True})
+    updates = await rig.start()  # the plug was pulled between the installation and the end of its download
+    assert (updates.state()["status"], updates.state()["availableVer"]) == ("IDLE", None)
+    assert "download" not in rig.left()
 
 
 async def test_an_installation_that_fails_after_its_answer_restarts_nothing(rig, monkeypatch):

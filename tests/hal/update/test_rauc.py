@@ -217,6 +217,12 @@ async def test_indexes_and_licences_are_checked_by_our_own_keys(board):
     assert board.open_document(board.maker.document("index", {"a": 1}), "index", MOMENT) == {"a": 1}
 
 
+async def test_keys_that_are_not_there_are_said_so(board):
+    board.maker.keyring_path.unlink()
+    with pytest.raises(PartError, match=r"keyring\.json: is missing"):
+        await board.probe()
+
+
 async def test_without_rauc_there_are_no_updates_and_that_is_said(tmp_path):
     options = {"bus": f"unix:path={tmp_path}/nothing", "keys": "/none", "compatible": "x"}
     with pytest.raises(PartError, match="RAUC does not answer"):

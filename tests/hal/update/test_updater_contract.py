@@ -154,8 +154,11 @@ def test_32_bit_programs_on_a_64_bit_kernel_take_32_bit_bundles(monkeypatch):
 
 async def test_keys_that_cannot_be_read_are_said_so(rig):
     rig.maker.keyring_path.unlink()
-    with pytest.raises(PartError, match="no updates"):
+    with pytest.raises(PartError, match=r"no updates: .*keyring\.json: is missing.* make run .*docs/updates\.md"):
         await rig.part.probe()
+    with pytest.raises(UpdateRefused, match=r"keyring\.json: is missing") as caught:
+        rig.part.open_document(rig.maker.document("licence", {"a": 1}), "licence", MOMENT)
+    assert caught.value.code == "UPDATE_WRONG_KEY"
 
 
 def test_an_updater_is_a_part():

@@ -108,8 +108,12 @@ class HawkbitUpdates(Service):
             result, details = self._kept.text("hawkbitResult"), self._kept.text("hawkbitDetails")
             await self._server.say(action, "closed", result, details)
         elif deployment["install"] and self._bringing is None and action != self._kept.text("hawkbitAction"):
-            self._action = action
-            self._bringing = self.spawn(self._bring(deployment))
+            running = self._updater.running()
+            if deployment["entry"]["version"] != running["version"]:
+                self._action = action
+                self._bringing = self.spawn(self._bring(deployment))
+            elif not running["trial"]:  # a power cut came between its installation and the note of it
+                await self._close(action, "success", f"{VERSION} runs already")
 
     async def _bring(self, deployment: dict) -> None:
         """Bring and install in the background, so that a cancellation is heard meanwhile."""
