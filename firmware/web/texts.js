@@ -8,6 +8,7 @@ const KEPT = "language";
 
 export const language = signal("en");
 const texts = signal(en);
+const KEYS = Object.keys(en);
 
 /** A text by its key, with {names} filled in. */
 export function t(key, values) {
@@ -18,12 +19,24 @@ export function t(key, values) {
 /** Whether there is a text of this key. */
 export const has = (key) => key in en;
 
+/** The help at a setting: `given` is the device's own, in English. */
+export function helpOf(path, given) {
+  const all = texts.value;
+  return all[`help.${path}`] ?? all[`help.${path.split(".").pop()}`] ?? given;
+}
+
+/** The texts of a language: a list in the order of the English ones, and what only it has. */
+async function load(name) {
+  const [list, more] = (await FILES[name]()).default;
+  return { ...more, ...Object.fromEntries(KEYS.map((key, at) => [key, list[at]])) };
+}
+
 /** Show the page in a language; one that has no texts is shown in English. */
 export async function speak(wanted) {
   const known = wanted in FILES ? wanted : "en";
   localStorage.setItem(KEPT, known);
   if (known === language.value) return;
-  texts.value = known === "en" ? en : (await FILES[known]()).default;
+  texts.value = known === "en" ? en : await load(known);
   language.value = known;
   document.documentElement.lang = known;
 }

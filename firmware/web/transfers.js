@@ -22,11 +22,14 @@ async function persistently(action, signal, stalled) {
   }
 }
 
-/** Write a file on the card; `told({done, total, stalled})` after each block. */
-export async function upload(file, path, signal, told) {
+/**
+ * Write a file on the card; `told({done, total, stalled})` after each block. Where it `resumes`, what an earlier upload
+ * has brought stays: the device says which block it waits for, the first one where it has forgotten.
+ */
+export async function upload(file, path, resumes, signal, told) {
   const blockCount = Math.max(1, Math.ceil(file.size / BLOCK));
   const stalled = (is) => told({ done: blockIdx, total: blockCount, stalled: is });
-  let blockIdx = 0;
+  let blockIdx = resumes && blockCount > 1 ? 1 : 0;
   while (blockIdx < blockCount) {
     const bytes = new Uint8Array(await file.slice(blockIdx * BLOCK, (blockIdx + 1) * BLOCK).arrayBuffer());
     const body = { path, blockIdx, blockCount, data: toBase64(bytes) };

@@ -3,7 +3,7 @@
 import { createElement } from "./lib/preact.js";
 import { useEffect, useRef, useState } from "./lib/hooks.js";
 import htm from "./lib/htm.js";
-import { ApiError } from "./api.js";
+import { ApiError, Said } from "./api.js";
 import { has, t } from "./texts.js";
 
 export const html = htm.bind(createElement);
@@ -15,6 +15,7 @@ export const useId = () => useState(() => `x${++lastId}`)[0];
 
 /** What an error means, and what to do, in words. */
 export function words(error) {
+  if (error instanceof Said) return error.message;
   if (!(error instanceof ApiError)) return t("e.PAGE", { what: error.message });
   const said = has("e." + error.code) ? t("e." + error.code) : t("e.OTHER", { code: error.code });
   return error.retryAfter ? `${said} ${t("e.again", { sec: error.retryAfter })}` : said;
@@ -164,18 +165,31 @@ export function download(name, content, type = "application/octet-stream") {
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 }
 
-/** A value that is kept in this browser. */
+/** A value that is kept in this browser, and what of it another version of the page has left. */
 export function useKept(name, first) {
-  const [value, setValue] = useState(() => {
-    try {
-      return JSON.parse(localStorage.getItem(name)) ?? first;
-    } catch {
-      return first;
-    }
-  });
+  const [value, setValue] = useState(() => fitting(kept(name), first));
   const keep = (next) => {
     setValue(next);
-    localStorage.setItem(name, JSON.stringify(next));
+    try {
+      localStorage.setItem(name, JSON.stringify(next));
+    } catch {
+      // it is full or switched off: the value lasts as long as the page
+    }
   };
   return [value, keep];
+}
+
+function kept(name) {
+  try {
+    return JSON.parse(localStorage.getItem(name));
+  } catch {
+    return null;
+  }
+}
+
+/** What was kept, where it is of the same kind as the first value, whose members stand for those that it lacks. */
+function fitting(found, first) {
+  if (Array.isArray(first)) return Array.isArray(found) ? found : first;
+  if (typeof found !== typeof first || found === null) return first;
+  return typeof first === "object" ? Object.fromEntries(Object.keys(first).map((key) => [key, fitting(found[key], first[key])])) : found;
 }

@@ -1,11 +1,12 @@
 """A real browser on the console of a running simulated board."""
 
+import re
 import shutil
 
 import pytest
 
 from deploy.console.build import SITE
-from tests.firmware.running import Running
+from tests.firmware.running import BOARD, Running
 
 CHROMIUM = shutil.which("chromium")
 NAME = "mc252.local"  # no secure context to a browser, as no device is
@@ -20,6 +21,8 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 WIDTHS = (360, 1280)
+SERIAL = {"responseTimeoutMs": 1000}  # however busy this machine is
+PATIENT = dict(BOARD, settings=dict(BOARD["settings"], serial=SERIAL))
 
 
 def pytest_collection_modifyitems(items):
@@ -49,14 +52,14 @@ def chromium():
 @pytest.fixture(scope="module")
 def device(tmp_path_factory):
     """A device that all share who do not restart it."""
-    with Running(tmp_path_factory.mktemp("console")) as running:
+    with Running(tmp_path_factory.mktemp("console"), PATIENT) as running:
         yield running
 
 
 @pytest.fixture
 def own_device(tmp_path):
     """A device for one test alone."""
-    with Running(tmp_path) as running:
+    with Running(tmp_path, PATIENT) as running:
         yield running
 
 
@@ -85,8 +88,8 @@ class Console:
 
     def login(self, password="mc252-sim"):
         self.open()
-        self.page.get_by_label("Password").fill(password)
-        self.page.get_by_role("button", name="Log in").click()
+        self.page.get_by_label("Password", exact=True).fill(password)
+        self.page.get_by_role("button", name="Log in", exact=True).click()
         return self
 
     def enter(self, path=""):
@@ -100,8 +103,12 @@ class Console:
             self.page.goto("about:blank")  # so that what comes is another document, in which the script runs
         return self.open(path)
 
+    def menu(self):
+        """The way to the pages, there once somebody is in; pages have ways to their parts besides."""
+        return self.page.get_by_role("navigation", name=re.compile("^(Pages|Сторінки)$"))
+
     def go(self, page):
-        self.page.get_by_role("navigation").get_by_role("link", name=page).click()
+        self.menu().get_by_role("link", name=page, exact=True).click()
         return self
 
     def is_too_wide(self):

@@ -11,7 +11,7 @@ import time
 
 from playwright.sync_api import sync_playwright
 
-from tests.console.conftest import ARGUMENTS, CHROMIUM, WIDTHS, Console
+from tests.console.conftest import ARGUMENTS, CHROMIUM, PATIENT, WIDTHS, Console
 from tests.console.pages import PAGES, wait_for
 from tests.firmware.running import ROOT, Running
 
@@ -54,18 +54,18 @@ def take(browser, device, width, scheme):
     one = Console(browser, device, width=width, color_scheme=scheme)
     table = json.dumps([dict(zip(COLUMNS, row, strict=True)) for row in TABLE])
     one.context.add_init_script(f"if (location.protocol === 'http:') localStorage.registers ??= `{table}`")
-    one.open().page.get_by_label("Password").wait_for()
+    one.open().page.get_by_label("Password", exact=True).wait_for()
     one.page.screenshot(path=FOLDER / f"login-{width}-{scheme}.png")
     for path in PAGES:
         one.enter(path)
         wait_for(one.page, path)
         if path == "bus/request":
-            one.page.get_by_label("Count").fill("8")
-            one.page.get_by_role("button", name="Send").click()
-            one.page.get_by_role("region", name="Values").wait_for()
+            one.page.get_by_label("Count", exact=True).fill("8")
+            one.page.get_by_role("button", name="Send", exact=True).click()
+            one.page.get_by_role("region", name="Values", exact=True).wait_for()
         if path == "bus/registers":
-            one.page.get_by_label("How often").select_option("0.5")
-            one.page.get_by_role("button", name="Start").click()
+            one.page.get_by_label("How often", exact=True).select_option("0.5")
+            one.page.get_by_role("button", name="Start", exact=True).click()
         one.page.wait_for_timeout(12000 if path in ("overview", "bus/registers") and width > 400 else 900)
         one.page.screenshot(path=FOLDER / f"{path.replace('/', '-')}-{width}-{scheme}.png", full_page=width > 400)
     one.context.close()
@@ -77,7 +77,7 @@ def main():
     ended = threading.Event()
     with (
         tempfile.TemporaryDirectory() as state,
-        Running(pathlib.Path(state)) as device,
+        Running(pathlib.Path(state), PATIENT) as device,
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)

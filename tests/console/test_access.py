@@ -11,14 +11,14 @@ from tests.console.conftest import WIDTHS
 @pytest.mark.parametrize("width", WIDTHS)
 def test_one_logs_in_where_the_browser_gives_no_cryptography(console, width):
     one = console(width=width).login()
-    expect(one.page.get_by_role("navigation")).to_be_visible()
+    expect(one.menu()).to_be_visible()
     assert one.page.evaluate("isSecureContext") is False
     assert one.page.evaluate("crypto.subtle") is None
-    expect(one.page.get_by_text("by login")).to_be_visible()
-    expect(one.page.get_by_role("heading", name="RS-485 line")).to_be_visible()
+    expect(one.page.get_by_text("by login", exact=True)).to_be_visible()
+    expect(one.page.get_by_role("heading", name="RS-485 line", exact=True)).to_be_visible()
     assert not one.is_too_wide()
     one.page.reload()
-    expect(one.page.get_by_role("navigation")).to_be_visible()
+    expect(one.menu()).to_be_visible()
 
 
 def test_sha1_of_the_page_is_sha1(console):
@@ -52,11 +52,11 @@ def test_the_button_lets_in_with_the_minutes_that_are_left(own_device, console):
 
 def test_logging_out_ends_it_at_the_device_too(console, device):
     one = console().login()
-    expect(one.page.get_by_role("navigation")).to_be_visible()
+    expect(one.menu()).to_be_visible()
     token = one.page.evaluate("sessionStorage.getItem('token')")
     with one.page.expect_response("**/api/cmd/logout/"):
-        one.page.get_by_role("button", name="Log out").click()
-    expect(one.page.get_by_label("Password")).to_be_visible()
+        one.page.get_by_role("button", name="Log out", exact=True).click()
+    expect(one.page.get_by_label("Password", exact=True)).to_be_visible()
     answer = device.client.get("api/identify/", headers={"Authorization": "Bearer " + token})
     assert answer.status_code == 401
 
@@ -65,9 +65,9 @@ def test_an_unused_session_ends_visibly_and_says_so_before(console):
     one = console()
     one.page.clock.install()
     one.login()
-    expect(one.page.get_by_role("heading", name="RS-485 line")).to_be_visible()
+    expect(one.page.get_by_role("heading", name="RS-485 line", exact=True)).to_be_visible()
     one.page.clock.fast_forward(560000)
-    expect(one.page.get_by_role("button", name="Stay logged in")).to_be_visible()
+    expect(one.page.get_by_role("button", name="Stay logged in", exact=True)).to_be_visible()
     one.page.keyboard.press("Shift")  # any use will do
     expect(one.page.get_by_text("The session ends in")).not_to_be_visible()
     one.page.clock.fast_forward(700000)

@@ -14,14 +14,14 @@ def test_a_megabyte_arrives_whole_though_the_connection_is_cut(console, device, 
     one = console().enter()
     one.go("SD card")
     one.page.locator("input[type=file]").set_input_files(tmp_path / "big.bin")
-    bar = one.page.get_by_role("progressbar", name="big.bin")
+    bar = one.page.get_by_role("progressbar", name="big.bin", exact=True)
     expect(bar).to_be_visible()
     expect(one.page.locator(".transfer")).to_contain_text(re.compile("[1-9][0-9] %"))
     one.context.set_offline(True)
     expect(one.page.get_by_text("goes on by itself")).to_be_visible()
     assert not (device.state / "card" / "big.bin").exists()
     one.context.set_offline(False)
-    expect(one.page.get_by_role("button", name="big.bin")).to_be_visible(timeout=60000)
+    expect(one.page.get_by_role("button", name="big.bin", exact=True)).to_be_visible(timeout=60000)
     assert (device.state / "card" / "big.bin").read_bytes() == content
     assert all("ERR_INTERNET_DISCONNECTED" in text for text in one.said)
     one.said.clear()
@@ -32,14 +32,14 @@ def test_files_are_shown_fetched_and_deleted_whatever_they_are_called(console, d
     folder.mkdir(parents=True, exist_ok=True)
     (folder / EVIL).write_bytes(b"hello" * 500)
     one = console(width=360).enter("card")
-    one.page.get_by_role("button", name="logs/").click()
+    one.page.get_by_role("button", name="logs/", exact=True).click()
     with one.page.expect_download() as arriving:
         one.page.get_by_role("button", name=EVIL, exact=True).click()
     assert arriving.value.path().read_bytes() == b"hello" * 500
     assert one.page.locator("main b").count() == 0
     assert not one.is_too_wide()
-    one.page.get_by_role("button", name="Delete").click()
-    one.page.get_by_role("button", name="Yes").click()
+    one.page.get_by_role("button", name="Delete", exact=True).click()
+    one.page.get_by_role("button", name="Yes", exact=True).click()
     expect(one.page.get_by_text("Nothing is in this folder")).to_be_visible()
     assert not (folder / EVIL).exists()
 
@@ -54,16 +54,16 @@ def test_a_dropped_file_is_uploaded(console, device):
             document.querySelector(".drop").dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true }));
         }"""
     )
-    expect(one.page.get_by_role("button", name="dropped.txt")).to_be_visible()
+    expect(one.page.get_by_role("button", name="dropped.txt", exact=True)).to_be_visible()
     assert (device.state / "card" / "dropped.txt").read_text() == "dropped"
 
 
 def test_an_ejected_card_is_said_to_be_gone(own_device, console):
     one = console(own_device).enter("card")
-    one.page.get_by_role("button", name="Eject").click()
-    one.page.get_by_role("button", name="Yes").click()
+    one.page.get_by_role("button", name="Eject", exact=True).click()
+    one.page.get_by_role("button", name="Yes", exact=True).click()
     expect(one.page.get_by_text("It can be taken out")).to_be_visible()
-    one.page.get_by_role("button", name="Reload").click()
+    one.page.get_by_role("button", name="Reload", exact=True).click()
     expect(one.page.get_by_text("No SD card is in the slot")).to_be_visible()
     assert all("503" in text for text in one.said)
     one.said.clear()

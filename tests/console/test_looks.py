@@ -30,7 +30,7 @@ def test_no_page_is_wider_than_its_screen_or_keeps_anybody_out(console, axe, wid
     for path in ["login", *PAGES]:
         one = one.open() if path == "login" else one.enter(path)
         if path == "login":
-            expect(one.page.get_by_label("Password")).to_be_visible()
+            expect(one.page.get_by_label("Password", exact=True)).to_be_visible()
         else:
             wait_for(one.page, path)
         assert not one.is_too_wide(), path
@@ -43,13 +43,13 @@ def test_no_page_is_wider_than_its_screen_or_keeps_anybody_out(console, axe, wid
 
 def test_all_of_it_is_reached_by_the_keyboard(console):
     one = console().enter("overview")
-    expect(one.page.get_by_role("navigation")).to_be_visible()
+    expect(one.menu()).to_be_visible()
     one.page.keyboard.press("Tab")
-    expect(one.page.get_by_role("link", name="To the content")).to_be_focused()
+    expect(one.page.get_by_role("link", name="To the content", exact=True)).to_be_focused()
     one.page.keyboard.press("Enter")
     expect(one.page.locator("main")).to_be_focused()
     one.page.get_by_role("link", name="Bus", exact=True).focus()
     one.page.keyboard.press("Enter")
     one.page.get_by_label("Unit", exact=True).focus()
     one.page.keyboard.press("Enter")  # sends the form
-    expect(one.page.get_by_role("region", name="Values")).to_be_visible()
+    expect(one.page.get_by_role("region", name="Values", exact=True)).to_be_visible()

@@ -59,22 +59,23 @@ def test_what_is_shown_can_be_narrowed_paused_and_taken_home(console, device):
     expect(rows.first).to_contain_text("exception 2")
     one.page.get_by_label("Unit", exact=True).fill("33")
     expect(rows.first).to_contain_text("21 83 02")
-    one.page.get_by_label("Show").select_option("faults only")
+    one.page.get_by_label("Show", exact=True).select_option("faults only")
     one.page.get_by_label("Bytes", exact=True).fill("21 83")
     expect(rows.filter(has_text="21 83 02").first).to_be_visible()
     with one.page.expect_download() as arriving:
-        one.page.get_by_role("button", name="Capture").click()
+        one.page.get_by_role("button", name="Capture (pcapng)", exact=True).click()
     assert arriving.value.path().read_bytes()[:4] == b"\x0a\x0d\x0d\x0a"  # a section header of pcapng
     one.page.get_by_label("Unit", exact=True).fill("")
     one.page.get_by_label("Bytes", exact=True).fill("")
     with one.page.expect_download() as arriving:
-        one.page.get_by_role("button", name="CSV").click()
+        one.page.get_by_role("button", name="CSV", exact=True).click()
     assert b"," in arriving.value.path().read_bytes()
-    one.page.get_by_role("button", name="Pause").click()
-    before = one.page.get_by_role("status").filter(has_text="exchanges").inner_text()
+    one.page.get_by_role("button", name="Pause", exact=True).click()
+    counted = one.page.get_by_role("status").filter(has_text="exchanges, the newest")
+    before = counted.inner_text()
     ask(device, 33, addr=501)
-    expect(one.page.get_by_text("paused")).to_be_visible()
-    assert re.match(r"\d+ of (\d+)", before)[1] == re.match(r"\d+ of (\d+)", one.page.locator("p.dim").inner_text())[1]
-    one.page.get_by_role("button", name="Go on").click()
+    expect(one.page.get_by_text("paused", exact=True)).to_be_visible()
+    assert re.match(r"\d+ of (\d+)", before)[1] == re.match(r"\d+ of (\d+)", counted.inner_text())[1]
+    one.page.get_by_role("button", name="Go on", exact=True).click()
     expect(rows.first).to_contain_text("21 03 01 F5")
     assert not one.is_too_wide()

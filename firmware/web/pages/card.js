@@ -16,10 +16,30 @@ const transfers = signal([]);
 let lastTransfer = 0;
 const listeners = new Set();
 
-/** Begin a transfer; `work(signal, told)` does it. */
-async function begin(name, work) {
+/**
+ * Uploads that are not whole yet, {path, size, modified}: kept over a reload of the page, which loses the file itself.
+ * They live with the tab as its session does, since the device lets nobody else go on with them.
+ */
+const unfinished = signal(JSON.parse(sessionStorage.getItem("uploads") ?? "[]"));
+const remember = (list) => sessionStorage.setItem("uploads", JSON.stringify((unfinished.value = list)));
+const forget = (path) => remember(unfinished.value.filter((one) => one.path !== path));
+
+/** Upload a file, from where an earlier upload of the same file to the same place has ended. */
+function send(file, path) {
+  const own = { path, size: file.size, modified: file.lastModified };
+  const resumes = unfinished.value.some((one) => JSON.stringify(one) === JSON.stringify(own));
+  remember([...unfinished.value.filter((one) => one.path !== path), own]);
+  begin(file.name, async (abort, told) => {
+    abort.addEventListener("abort", () => forget(path));
+    await upload(file, path, resumes, abort, told);
+    forget(path);
+  }, path);
+}
+
+/** Begin a transfer; `work(signal, told)` does it. An upload has the path that it goes to. */
+async function begin(name, work, path = null) {
   const abort = new AbortController();
-  const own = { id: ++lastTransfer, name, done: 0, total: 1, error: null, stop: () => abort.abort() };
+  const own = { id: ++lastTransfer, name, path, done: 0, total: 1, error: null, stop: () => abort.abort() };
   const change = (news) => {
     Object.assign(own, news);
     transfers.value = transfers.value.map((one) => (one.id === own.id ? { ...own } : one));
@@ -60,7 +80,7 @@ export default function Card() {
     return () => listeners.delete(listener);
   }, []);
   const take = (files) => {
-    for (const file of files) begin(file.name, (abort, told) => upload(file, joined(folder, file.name), abort, told));
+    for (const file of files) send(file, joined(folder, file.name));
   };
   const card = state.value.card;
   return html`<h1 class="unseen">${t("nav.card")}</h1>
@@ -71,6 +91,7 @@ export default function Card() {
       <${Crumbs} folder=${folder} go=${setFolder} />
       <${Problem} error=${error} />
       <${Drop} take=${take} />
+      ${unfinished.value.filter(({ path }) => !transfers.value.some((one) => one.path === path)).map((one) => html`<${Unfinished} key=${one.path} one=${one} go=${setFolder} />`)}
       <${Scroll} label=${t("card.list")}>
         <table class="cards">
           <thead><tr><th>${t("card.name")}</th><th class="n">${t("card.bytes")}</th><th>${t("card.date")}</th><th></th></tr></thead>
@@ -99,6 +120,15 @@ function Drop({ take }) {
     <span>${t("card.drop")}</span>
     <input type="file" multiple onChange=${(event) => (take([...event.target.files]), (event.target.value = ""))} />
   </label>`;
+}
+
+function Unfinished({ one, go }) {
+  const folder = one.path.slice(0, one.path.lastIndexOf("/")) || "/";
+  return html`<div class="notice row" role="status">
+    <span class="text">${t("card.unfinished", { path: one.path, size: bytes(one.size) })}</span>
+    <button class="small" onClick=${() => go(folder)}>${t("card.there")}</button>
+    <button class="small" onClick=${() => forget(one.path)}>${t("card.giveup")}</button>
+  </div>`;
 }
 
 function Item({ item, folder, go, again }) {

@@ -88,7 +88,7 @@ function switches() {
 const zoneName = (min) => `UTC${min < 0 ? "−" : "+"}${Math.floor(Math.abs(min) / 60)}:${String(Math.abs(min) % 60).padStart(2, "0")}`;
 
 function Line({ serial, take }) {
-  const [result, look, error] = useSearch("modbus/find/result/?list");
+  const [result, look, error] = useSearch("search");
   const [sought, setSought] = useState(false);
   const [start, busy, refused] = useAction(() => order("modbus/find/start/", TRIED).then(() => (setSought(true), look())));
   const [stop] = useAction(() => order("modbus/find/stop/").then(look));

@@ -9,6 +9,7 @@ import { bytes, duration, number, t, versionName } from "../texts.js";
 import { Act, Facts, Mark, Panel, Problem, html } from "../ui.js";
 import { lineName } from "../parts/line.js";
 
+const POINT_MS = 2000;
 const KEPT_POINTS = 450; // a quarter of an hour
 
 export default function Overview() {
@@ -66,16 +67,23 @@ let points = [[], [], []]; // of the line's load and failures; they outlive the 
 let before = null;
 
 function keepPoint(bus) {
+  if (!bus) return;
   const failed = bus.timeouts + bus.crcErrors;
   const at = Date.now() / 1000;
   const failures = before ? Math.max(0, failed - before.failed) / (at - before.at) : 0;
-  before = { bus, failed, at };
+  before = { failed, at };
   const point = [at, bus.loadPercent, Number(failures.toFixed(2))];
   points = points.map((list, index) => [...list, point[index]].slice(-KEPT_POINTS));
 }
 
 function Line({ bus, devices }) {
-  if (bus && before?.bus !== bus) keepPoint(bus);
+  const [, drawn] = useLocal(0);
+  useEffect(() => {
+    const point = () => (keepPoint(state.value.bus), drawn((count) => count + 1));
+    const timer = setInterval(point, POINT_MS);
+    point();
+    return () => clearInterval(timer);
+  }, []);
   if (!bus) return html`<${Panel} title=${t("bus")} kind="wide"><p class="dim">${t("absent")}</p><//>`;
   const all = Object.values(devices ?? {});
   const down = all.filter((device) => device.down).length;

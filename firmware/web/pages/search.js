@@ -1,14 +1,16 @@
 // The searches for devices: by address, and by template.
 
-import { useEffect, useState } from "../lib/hooks.js";
-import { get, post } from "../api.js";
+import { useEffect, useRef, useState } from "../lib/hooks.js";
+import { ApiError, Said, get, post } from "../api.js";
+import { follow, streaming } from "../events.js";
 import { hold } from "../session.js";
 import { duration, t } from "../texts.js";
 import { Act, Check, Input, Labelled, Mark, Panel, Problem, Progress, Scroll, Select, Tabs, html, useAction, useKept } from "../ui.js";
 import { BAUD_RATES, CHAR_FORMATS, lineName } from "../parts/line.js";
 import TEMPLATES from "../templates.js";
 
-const PERIOD_MS = 700;
+const PERIOD_MS = 700; // where there are no events
+const RESULTS = { search: "modbus/find/result/?list", classSearch: "modbus/class-find/result/" };
 const FIELDS = ["baudRate", "baudRates", "charFormat", "charFormats", "uidFrom", "uidTo", "frameMode", "filePath"];
 const KINDS = { address: ByAddress, template: ByTemplate };
 
@@ -19,39 +21,44 @@ export default function Search() {
     <${KINDS[kind]} />`;
 }
 
-/** [how far a search is, ask now, error] of one of the two, kept up to date while it runs. */
-export function useSearch(path) {
+/** [how far a search is, ask now, error] of one of the two, `search` or `classSearch`, kept up to date while it runs. */
+export function useSearch(name) {
   const [result, setResult] = useState(null);
   const [error, setError] = useState(null);
   const [asked, ask] = useState(0);
+  const latest = useRef(null);
+  latest.current = { result, error };
   useEffect(() => {
-    let timer = null;
     let wanted = true;
-    let release = null;
-    const look = async () => {
-      try {
-        const news = await get(path);
-        if (!wanted) return;
-        setResult(news);
-        setError(null);
-        if (news.status === "RUNNING") {
-          release ??= hold();
-          timer = setTimeout(look, PERIOD_MS);
-        } else release?.();
-      } catch (failed) {
-        if (wanted) setError(failed), (timer = setTimeout(look, PERIOD_MS * 4));
-      }
-    };
+    const look = () => get(RESULTS[name]).then((news) => wanted && (setResult(news), setError(null)), (failed) => wanted && setError(failed));
+    const leave = follow([name], (event, data) => {
+      if (event !== name) return;
+      setResult((old) => joined(old, data));
+      if (data.status !== "RUNNING") look();
+    });
+    const ask = () => !streaming.value && (latest.current.error || latest.current.result?.status === "RUNNING") && look();
+    const timer = setInterval(ask, PERIOD_MS);
     look();
-    return () => ((wanted = false), clearTimeout(timer), release?.());
+    return () => ((wanted = false), leave(), clearInterval(timer));
   }, [asked]);
+  const running = result?.status === "RUNNING";
+  useEffect(() => (running ? hold() : undefined), [running]);
   return [result, () => ask(asked + 1), error];
+}
+
+/** How far a search is, with what came of it: finds are told once, all of them anew where another search has begun. */
+function joined(old, news) {
+  const goesOn = old && news.progress >= old.progress && (news.status !== "RUNNING" || old.status === "RUNNING");
+  const found = [...(goesOn ? (old.foundDevices ?? []) : []), ...news.foundDevices];
+  const place = ({ uid, baudRate, charFormat, frameMode }) => [uid, baudRate, charFormat, frameMode].join();
+  return { ...news, foundDevices: [...new Map(found.map((one) => [place(one), one])).values()] };
 }
 
 /** Ask for a start or a stop, and see that it was not refused because something is under way. */
 export async function order(path, body) {
-  const { status } = await post(path, body);
-  if (status === "BUSY") throw new Error(t("search.busy"));
+  const { status, errorCode } = await post(path, body);
+  if (status === "BUSY") throw new Said(t("search.busy"));
+  if (status === "ERROR") throw new ApiError("BAD_TEMPLATE", errorCode);
 }
 
 function Running({ result, stop }) {
@@ -66,7 +73,7 @@ function Running({ result, stop }) {
 
 function ByAddress() {
   const [form, keep] = useKept("find", { rates: [9600], formats: [5], frameMode: 0, uidFrom: "1", uidTo: "247", fastSearch: true, identify: true, allProbes: false, stopAtFirst: false });
-  const [result, look, error] = useSearch("modbus/find/result/?list");
+  const [result, look, error] = useSearch("search");
   const set = (name) => (value) => keep({ ...form, [name]: value });
   const [start, busy, refused] = useAction(async () => {
     const { rates, formats, uidFrom, uidTo, ...rest } = form;
@@ -121,12 +128,12 @@ function Many({ label, all, value, onValue, error }) {
 function ByTemplate() {
   const [form, keep] = useKept("classes", { filePath: TEMPLATES[0].path, baudRate: 9600, charFormat: 5, frameMode: 0 });
   const [meta, setMeta] = useState(null);
-  const [result, look, error] = useSearch("modbus/class-find/result/");
+  const [result, look, error] = useSearch("classSearch");
   const set = (name, kind = Number) => (value) => (setMeta(null), keep({ ...form, [name]: kind(value) }));
   const [start, busy, refused] = useAction(() => order("modbus/class-find/start/", form).then(look));
   const [check, , wrong] = useAction(async () => {
     const answer = await post("modbus/class-find/search-meta-info/", { filePath: form.filePath });
-    if (answer.status === "ERROR") throw new Error(answer.errorCode);
+    if (answer.status === "ERROR") throw new ApiError("BAD_TEMPLATE", answer.errorCode);
     setMeta(answer.metaInfo);
   });
   const said = refused?.fields?.(FIELDS) ?? {};

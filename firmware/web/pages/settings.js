@@ -1,7 +1,7 @@
 // The settings: forms made from the schema, what waits for a restart, files of them.
 
 import { useEffect, useState } from "../lib/hooks.js";
-import { get, post } from "../api.js";
+import { Said, get, post } from "../api.js";
 import { differing } from "../problems.js";
 import { core, misfit, settingsSchema } from "../schema.js";
 import { speak, t } from "../texts.js";
@@ -118,7 +118,7 @@ function Files({ areas, again }) {
     try {
       setGiven(JSON.parse(await file.text()));
     } catch {
-      throw new Error(t("import.none"));
+      throw new Said(t("import.none"));
     }
   });
   const take = async () => {

@@ -1,7 +1,7 @@
 // The device as a whole: time, restart, updates, activation, messages, who is in, the log.
 
 import { useEffect, useRef, useState as useLocal } from "../lib/hooks.js";
-import { get, post } from "../api.js";
+import { ApiError, Said, get, post } from "../api.js";
 import { level, logout } from "../session.js";
 import { refresh, state, useState } from "../state.js";
 import { duration, number, t } from "../texts.js";
@@ -31,7 +31,7 @@ function Time({ time }) {
   const set = (datetime) => post("cmd/time/set/", { datetime }).then(refresh);
   const sync = async () => {
     const answer = await post("cmd/time/sync/");
-    if (answer.status === "ERROR") throw new Error(t("time.failed", { code: answer.errorCode }));
+    if (answer.status === "ERROR") throw new Said(t("time.failed", { code: answer.errorCode }));
     refresh();
   };
   return html`<${Panel} title=${t("time")}>
@@ -52,8 +52,8 @@ function Update({ update }) {
   const ask = async (command) => {
     const answer = await post(`cmd/updates/${command}/`, older ? { allowOlder: true } : {});
     refresh();
-    if (answer.status === "BUSY") throw new Error(t("update.busy"));
-    if (answer.status === "ERROR") throw new Error((await get("state/get/?fwUpdate")).fwUpdate?.message ?? answer.errorCode);
+    if (answer.status === "BUSY") throw new Said(t("update.busy"));
+    if (answer.status === "ERROR") throw new ApiError(answer.errorCode, (await get("state/get/?fwUpdate")).fwUpdate?.message);
     if (command === "program") waitForRestart();
   };
   const rows = [
@@ -91,7 +91,7 @@ function Message({ gsm }) {
   const [text, setText] = useLocal("");
   const send = async () => {
     const answer = await post("cmd/gsm/sms-test/", { ...(phone && { phone }), ...(text && { text }) });
-    if (answer.status === "ERROR") throw new Error(answer.message ?? answer.errorCode);
+    if (answer.status === "ERROR") throw new ApiError(answer.errorCode, answer.message ?? "");
   };
   return html`<${Panel} title=${t("sms")}>
     ${!gsm && html`<p class="dim">${t("gsm.off")}</p>`}

@@ -1,7 +1,7 @@
 // One field of the settings, as its schema has it.
 
 import { core, isSecret, limits, misfit } from "../schema.js";
-import { has, t } from "../texts.js";
+import { has, helpOf, t } from "../texts.js";
 import { Check, Input, Labelled, Scroll, Select, html } from "../ui.js";
 import { CHAR_FORMATS } from "./line.js";
 
@@ -14,12 +14,11 @@ const NAMED = {
 };
 
 /** The last name of a field's path. */
-const nameOf = (path) => path.split(".").pop().replace(/\[\d+\]/g, "");
+const nameOf = (path) => path.split(".").pop();
 
 export const labelOf = (path) => {
-  const plain = path.replace(/\[\d+\]/g, "");
   const name = nameOf(path);
-  const found = [`set.${plain}`, `set.${name}`].find(has);
+  const found = [`set.${path}`, `set.${name}`].find(has);
   return found ? t(found) : name;
 };
 
@@ -28,7 +27,7 @@ export function Setting({ path, schema, value, active, onValue, said }) {
   const name = nameOf(path);
   const kind = core(schema);
   const differs = active !== undefined && JSON.stringify(active) !== JSON.stringify(value) && !isSecret(schema) && kind.type !== "array";
-  const help = [schema.description, limits(schema)].filter(Boolean).join(" · ");
+  const help = [helpOf(path, schema.description), limits(schema)].filter(Boolean).join(" · ");
   const given = {
     label: labelOf(path),
     help: differs ? html`${help} <span class="mark">${t("settings.active", { value: String(active) })}</span>` : help,
@@ -74,9 +73,9 @@ function Rows({ label, help, error, path, items, value, onValue }) {
   return html`<div class="field wide">
     <small class="help">${help}</small>
     ${value.length > 0 && html`<${Scroll} label=${label}><table class="rows">
-      <thead><tr>${names.map((name) => html`<th title=${items.properties[name].description}>${labelOf(path + "." + name)}</th>`)}<th></th></tr></thead>
+      <thead><tr>${names.map((name) => html`<th title=${helpOf(path + "." + name, items.properties[name].description)}>${labelOf(path + "." + name)}</th>`)}<th></th></tr></thead>
       <tbody>${value.map((row, at) => html`<tr>
-        ${names.map((name) => html`<td><${Cell} label="${labelOf(path + "." + name)} ${at + 1}" schema=${items.properties[name]} value=${row[name]} onValue=${(one) => change(at, name, one)} /></td>`)}
+        ${names.map((name) => html`<td><${Cell} path=${path + "." + name} row=${at + 1} schema=${items.properties[name]} value=${row[name]} onValue=${(one) => change(at, name, one)} /></td>`)}
         <td><button type="button" class="small" aria-label=${t("settings.remove", { row: at + 1 })} onClick=${() => onValue(value.filter((other, index) => index !== at))}>×</button></td>
       </tr>`)}</tbody>
     </table><//>`}
@@ -87,9 +86,9 @@ function Rows({ label, help, error, path, items, value, onValue }) {
 
 const first = (schema) => schema.default ?? (core(schema).type === "string" ? "" : schema.anyOf ? null : Math.max(0, core(schema).minimum ?? 0));
 
-function Cell({ label, schema, value, onValue }) {
+function Cell({ path, row, schema, value, onValue }) {
   const isText = core(schema).type === "string";
   const take = (text) => onValue(text === "" && schema.anyOf ? null : isText ? text : Number(text));
   const wrong = misfit(schema, value);
-  return html`<input aria-label=${label} aria-invalid=${Boolean(wrong)} title=${wrong ?? schema.description} inputmode=${isText ? undefined : "numeric"} value=${value ?? ""} placeholder=${schema.anyOf ? "–" : ""} onChange=${(event) => take(event.target.value)} />`;
+  return html`<input aria-label="${labelOf(path)} ${row}" aria-invalid=${Boolean(wrong)} title=${wrong ?? helpOf(path, schema.description)} inputmode=${isText ? undefined : "numeric"} value=${value ?? ""} placeholder=${schema.anyOf ? "–" : ""} onChange=${(event) => take(event.target.value)} />`;
 }

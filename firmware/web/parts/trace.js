@@ -1,13 +1,15 @@
 // Every exchange on the bus as it passes.
 
 import { useEffect, useRef, useState } from "../lib/hooks.js";
+import { effect } from "../lib/signals.js";
 import { authorized, failure, fetched, get } from "../api.js";
-import { listen } from "../events.js";
+import { follow, streaming } from "../events.js";
 import { hold } from "../session.js";
 import { number, t } from "../texts.js";
 import { Act, Facts, Input, Mark, Panel, Problem, Scroll, Select, download, html } from "../ui.js";
 import { causeName, causeWords, functionName } from "./modbus.js";
 import { lineName } from "./line.js";
+import { Recording } from "./recording.js";
 import { spaced } from "./values.js";
 
 const KEPT = 1000;
@@ -29,13 +31,12 @@ export function Trace() {
     if (!live.current) return;
     const news = waiting.current;
     waiting.current = [];
-    setEntries((old) => [...old, ...news.filter((entry) => !old.length || entry.n > old[old.length - 1].n)].slice(-KEPT));
+    setEntries((old) => joined(old, news));
   };
   useEffect(() => {
-    const abort = new AbortController();
     const release = hold();
-    follow(abort.signal, take, (count) => setLost((before) => before + count), setError);
-    return () => (abort.abort(), release());
+    const leave = keepUp(take, (count) => setLost((before) => before + count), setError);
+    return () => (leave(), release());
   }, []);
   useEffect(() => take([]), [paused]);
   const set = (name) => (value) => setFilter({ ...filter, [name]: value });
@@ -60,32 +61,45 @@ export function Trace() {
         </table>
       <//>
       ${!found.length && html`<p class="empty">${t("trace.none")}</p>`}
-    <//>`;
+    <//>
+    <${Recording} />`;
 }
 
-/** Hand over what is there, then what comes: as events, or by asking where there are none. */
-async function follow(signal, take, lost, trouble) {
+/** Entries by their numbers, each once: what is asked for may come after what is told. */
+function joined(old, news) {
+  const known = new Set(old.map((entry) => entry.n));
+  return [...old, ...news.filter((entry) => !known.has(entry.n))].sort((one, other) => one.n - other.n).slice(-KEPT);
+}
+
+/** Hand over what is there, then what comes: as events, or by asking where there are none. Call the result to end it. */
+function keepUp(take, lost, trouble) {
+  const abort = new AbortController();
   let last = 0;
+  let asking = false;
+  let again = false;
   const told = (entries) => {
     take(entries);
     last = entries.reduce((most, entry) => Math.max(most, entry.n), last);
   };
-  const ask = async (query) => {
-    const page = await get(`modbus/trace/${query}`, { signal });
-    if (last) lost(page.lost);
-    told(page.entries);
-  };
-  const on = (event, data) => (event === "trace" ? told(data) : event === "lost" && lost(data.lost));
-  try {
-    await ask("");
-    await listen(["trace"], signal, on, (error) => trouble([404, 501].includes(error?.status) ? null : error));
-    while (!signal.aborted) {
-      await new Promise((resolve) => setTimeout(resolve, ASK_MS));
-      await ask(`?since=${last}`);
+  const ask = async () => {
+    again = asking;
+    if (asking || abort.signal.aborted) return;
+    asking = true;
+    try {
+      const page = await get(`modbus/trace/${last ? "?since=" + last : ""}`, { signal: abort.signal });
+      if (last) lost(page.lost);
+      told(page.entries);
+      trouble(null);
+    } catch (error) {
+      if (!abort.signal.aborted) trouble(error);
     }
-  } catch (error) {
-    if (!signal.aborted) trouble(error);
-  }
+    asking = false;
+    if (again) ask();
+  };
+  const leave = follow(["trace"], (event, data) => (event === "trace" ? told(data) : event === "lost" && lost(data.lost)));
+  const end = effect(() => void (streaming.value, queueMicrotask(ask))); // what passed before a stream began is asked for
+  const timer = setInterval(() => streaming.value || ask(), ASK_MS);
+  return () => (abort.abort(), leave(), end(), clearInterval(timer));
 }
 
 function fits({ uid, func, kind, text }) {
