@@ -49,6 +49,7 @@ DRIVERS = {  # (part, driver) -> (module, class)
     ("button", "simulated"): ("hal.simulated.button", "SimulatedButton"),
     ("updater", "folders"): ("hal.linux.update.folders", "FoldersUpdater"),
     ("updater", "rauc"): ("hal.linux.update.rauc", "RaucUpdater"),
+    ("updater", "slots"): ("hal.micropython.update.slots", "BoardSlotsUpdater"),
 }
 
 

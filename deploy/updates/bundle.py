@@ -90,10 +90,15 @@ def compile_tree(folder: pathlib.Path) -> None:
     )
 
 
-def write_bundle(folder: pathlib.Path, out: pathlib.Path, keys: pathlib.Path, header: dict, level: int = 9) -> None:
-    """A signed bundle of all files in a folder; `header` is what HEADER declares besides size, digest and files."""
+def write_bundle(
+    folder: pathlib.Path, out: pathlib.Path, keys: pathlib.Path, header: dict, level: int = 9, window_bits: int = 15
+) -> None:
+    """A signed bundle of all files in a folder; `header` is what HEADER declares besides size, digest and files.
+
+    2**window_bits bytes is what unpacking it takes of memory.
+    """
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    stream, packer = bytearray(), zlib.compressobj(level)
+    stream, packer = bytearray(), zlib.compressobj(level, wbits=window_bits)
     files = []
     for path in paths:
         data = path.read_bytes()

@@ -18,7 +18,7 @@ def verifies(key: bytes, signature: bytes, data: bytes) -> bool:
     if a is None or r is None or s >= _L:
         return False
     h = int.from_bytes(sha512(signature[:32] + key + data), "little") % _L
-    return _same(_times(s, _BASE), _add(r, _times(h, a)))
+    return _same(_sum(s, _BASE, h, (_P - a[0], a[1], 1, _P - a[3])), r)
 
 
 def _x_of(y: int, sign: int) -> int | None:
@@ -54,13 +54,24 @@ def _add(p: tuple, q: tuple) -> tuple:
     return e * f % _P, g * h % _P, f * g % _P, e * h % _P
 
 
-def _times(number: int, point: tuple) -> tuple:
+def _double(p: tuple) -> tuple:
+    """Twice a point (section 5.1.4)."""
+    a, b, c = p[0] * p[0] % _P, p[1] * p[1] % _P, p[0] + p[1]
+    h = a + b
+    e, g = h - c * c % _P, a - b
+    f = 2 * (p[2] * p[2] % _P) + g
+    return e * f % _P, g * h % _P, f * g % _P, e * h % _P
+
+
+def _sum(m: int, p: tuple, n: int, q: tuple) -> tuple:
+    """m * p + n * q, both at once: it is doubled for both together."""
+    points = (p, q, _add(p, q))
     total = (0, 1, 1, 0)
-    while number:
-        if number & 1:
-            total = _add(total, point)
-        point = _add(point, point)
-        number >>= 1
+    for bit in range(252, -1, -1):  # of numbers up to the order
+        total = _double(total)
+        which = m >> bit & 1 | (n >> bit & 1) << 1
+        if which:
+            total = _add(total, points[which - 1])
     return total
 
 

@@ -13,8 +13,8 @@ import os
 from hal.contracts import UpdateRefused
 from hal.fields import BadField, Field, Integer, ListOf, Object, Text
 from hal.json_text import json_loads
-from hal.runtime import make_folder
-from hal.runtime.annotations import BinaryIO
+from hal.runtime import MICROPYTHON, make_folder
+from hal.runtime.annotations import BinaryIO, Iterator
 from hal.runtime.archive import Sha256, ZlibReader, sync_all
 from hal.runtime.files import open_new, open_regular
 from hal.update.signed import Keyring, Moment, open_signed
@@ -22,7 +22,7 @@ from hal.update.version import VERSION
 
 MAGIC = b"mc252-bundle 1 "
 HEADER_LIMIT = 1 << 20  # bytes
-CHUNK = 65536
+CHUNK = 4096 if MICROPYTHON else 65536  # bytes that are held at once
 
 _DIGEST = Text(64, 64)
 
@@ -106,23 +106,20 @@ def check_stream(bundle: Bundle) -> None:
         raise UpdateRefused("UPDATE_CHANGED", "the bundle was changed after it was signed")
 
 
-def unpack(bundle: Bundle, folder: str, progress: object = None) -> None:
-    """Write the files of a bundle into an empty folder; they are on the medium when it returns.
+def unpacking(bundle: Bundle, folder: str) -> Iterator[int]:
+    """Write the files of a bundle into an empty folder, a piece at each step, which gives the percent that is done.
 
-    `progress(percent)` is called now and then. UpdateRefused where a file is not the one that was signed; OSError.
+    They are on the medium after the last one. UpdateRefused where a file is not the one that was signed; OSError.
     """
-    done, whole, told = 0, max(1, bundle.unpacked_size), -1
+    done, whole = 0, max(1, bundle.unpacked_size)
     with open_regular(bundle.path) as file:
         file.seek(bundle.begin)
         stream = ZlibReader(file)
         for entry in bundle.header["files"]:
             _make_folders(folder, entry["path"])
-            _write_file(stream, folder + "/" + entry["path"], entry)
-            done += entry["size"]
-            percent = done * 100 // whole
-            if progress is not None and percent != told:
-                told = percent
-                progress(percent)  # type: ignore[operator]
+            for count in _writing(stream, folder + "/" + entry["path"], entry):
+                done += count
+                yield done * 100 // whole
     sync_all()  # once: a card takes a tenth of a second for each
 
 
@@ -164,7 +161,8 @@ def _read(stream: ZlibReader, count: int) -> bytes:
         raise UpdateRefused("UPDATE_CHANGED", str(exc)) from None
 
 
-def _write_file(stream: ZlibReader, path: str, entry: dict) -> None:
+def _writing(stream: ZlibReader, path: str, entry: dict) -> Iterator[int]:
+    """Write one file, a piece at each step, which gives its size."""
     digest, left = Sha256(), entry["size"]
     with open_new(path) as file:
         while left:
@@ -174,5 +172,6 @@ def _write_file(stream: ZlibReader, path: str, entry: dict) -> None:
             digest.update(data)
             file.write(data)
             left -= len(data)
+            yield len(data)
     if digest.hex() != entry["sha256"]:
         raise UpdateRefused("UPDATE_CHANGED", f"{entry['path']} is not the file that was signed")

@@ -15,11 +15,12 @@ from hal.contracts import UpdateRefused
 from hal.fields import BadField, Choice, Field, Integer, Object, Text
 from hal.json_text import json_loads
 from hal.runtime import json_dumps, log, make_folder
+from hal.runtime.annotations import Iterator
 from hal.runtime.archive import remove_tree
 from hal.runtime.files import list_folder
 from hal.runtime.logs import ERROR
 from hal.small_file import write_whole
-from hal.update.bundle import Bundle, checked_header, file_digest, unpack
+from hal.update.bundle import Bundle, checked_header, file_digest, unpacking
 from hal.update.signed import Keyring, Moment, open_signed
 
 NAMES = ("a", "b")
@@ -36,6 +37,7 @@ STATE = Object(
     Field("result", Choice("", "DONE", "ROLLED_BACK"), "", help="of the last update"),
     Field("error", Text(200), "", help="why it was rolled back"),
     Field("rolledBackFrom", Text(11), "", help="the version that was given up"),
+    Field("systemVersion", Text(11), "", help="of the system's own firmware, where what starts a slot notes it here"),
 )
 
 
@@ -69,20 +71,33 @@ class Slots:
         kept = (running, self.state()["current"])
         return next(slot for slot in NAMES if slot not in kept)
 
-    def fill(self, slot: str, bundle: Bundle, progress: object = None) -> None:
-        """Unpack a bundle into a slot; the header comes last, so that a slot with a header is whole."""
+    def filling(self, slot: str, bundle: Bundle) -> Iterator[int]:
+        """Unpack a bundle into a slot, a piece at each step, which gives the percent that is done; the header comes
+        last, so that a slot with a header is whole. UpdateRefused, and the slot is empty."""
         self.clear(slot)
         make_folder(self.folder)
         make_folder(self.path(slot))
-        unpack(bundle, self.path(slot), progress)
+        try:
+            yield from unpacking(bundle, self.path(slot))
+        except UpdateRefused:
+            self.clear(slot)
+            raise
         write_whole(self.path(slot) + "/" + HEADER_FILE, json_dumps(bundle.document))
 
     def clear(self, slot: str) -> None:
         """Empty a slot, its header first."""
-        header = self.path(slot) + "/" + HEADER_FILE
-        if os.path.exists(header):
-            os.remove(header)
+        try:
+            os.remove(self.path(slot) + "/" + HEADER_FILE)
+        except OSError:
+            pass  # it has none
         remove_tree(self.path(slot))
+
+    def size(self, slot: str) -> int:
+        """Bytes of the files in a slot, which emptying it gives back."""
+        try:
+            return sum(os.stat(self.path(slot) + "/" + path)[6] for path in files_below(self.path(slot)))
+        except OSError:
+            return 0  # it was never filled
 
     def header(self, slot: str, keyring: Keyring, moment: Moment) -> dict:
         """The header of what is in a slot, its signature checked. UpdateRefused where there is none to believe."""

@@ -14,6 +14,7 @@ import hal.fields
 import hal.rs485.port
 from hal.rs485.exchange import Exchange
 from hal.rs485.framing import Line
+from hal.update.signed import Moment
 from tests.machine.starter import ROOT, environment, interpreter
 
 ANSWER_SEC = 20
@@ -94,11 +95,11 @@ class Interpreter:
     def _result(self, number):
         kind, value = self._results.pop(number)
         if kind == "error":
-            name, text = value
+            name, *texts = value
             for home in (hal.contracts, hal.fields, hal.rs485.port, builtins):
                 if hasattr(home, name):
-                    raise getattr(home, name)(text)
-            raise AssertionError(f"{name}: {text}")
+                    raise getattr(home, name)(*texts)
+            raise AssertionError(f"{name}: {texts}")
         return _rich(value)
 
 
@@ -130,6 +131,8 @@ class RemotePart:
 
 
 def _text(argument):
+    if isinstance(argument, Moment):
+        return f"Moment({argument.now}, {argument.least})"
     if isinstance(argument, Line):
         given = argument
         return (

@@ -28,10 +28,10 @@ from hal.linux.host.supervisor import RESTART_EXIT
 from hal.linux.update.folders import OPTIONS, SYSTEM_VERSION, architecture, slots_folder
 from hal.runtime import log
 from hal.runtime.logs import ERROR
+from hal.update.choice import Chosen, choose
 from hal.update.keys import read_keyring
-from hal.update.signed import Keyring, Moment
-from hal.update.slots import SYSTEM, TRIAL_STARTS, Slots
-from hal.update.version import version_key
+from hal.update.signed import Keyring
+from hal.update.slots import SYSTEM, Slots
 
 DEBIAN_MODULES = "/usr/lib/python3/dist-packages"
 RESTART_CODE = 75  # exit code of a firmware that wants to be started anew
@@ -44,54 +44,6 @@ _BOOT_SLOT = f"import sys; sys.path.append({DEBIAN_MODULES!r}); " + _BOOT
 
 _HOME = pathlib.Path(__file__).absolute().parents[3]  # of the firmware that was installed with the system
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-_NO_TIME = Moment(None, 0)  # what was valid when it was installed may start for ever
-
-
-class Chosen:
-    """What is to be started: a slot (SYSTEM: the system's own firmware), on trial or not."""
-
-    def __init__(self, slot: str, trial: bool):
-        self.slot = slot
-        self.trial = trial
-
-
-def choose(slots: Slots, keyring: Keyring) -> Chosen:
-    """Which firmware starts now; a start on trial is counted before it is made."""
-    state = slots.state()
-    if state["trial"] != SYSTEM:
-        try:
-            version = _believe(slots, state["trial"], keyring)
-        except (UpdateRefused, OSError) as exc:
-            state = slots.give_up("", f"{exc}")
-        else:
-            if state["starts"] < TRIAL_STARTS:
-                slots.count_start()
-                return Chosen(state["trial"], True)
-            state = slots.give_up(version, f"it did not become healthy in {TRIAL_STARTS} starts")
-    return Chosen(_current(slots, state["current"], keyring), False)
-
-
-def _current(slots: Slots, slot: str, keyring: Keyring) -> str:
-    if slot == SYSTEM:
-        return SYSTEM
-    try:
-        _believe(slots, slot, keyring)
-    except (UpdateRefused, OSError) as exc:
-        log(f"update: the system's own firmware starts instead of slot {slot}: {exc}")
-        slots.change(current=SYSTEM, error=f"{exc}"[:200])
-        return SYSTEM
-    return slot
-
-
-def _believe(slots: Slots, slot: str, keyring: Keyring) -> str:
-    """The version in a slot, every byte of it checked. UpdateRefused; OSError."""
-    header = slots.header(slot, keyring, _NO_TIME)
-    if version_key(header["version"]) < version_key(VERSION):
-        raise UpdateRefused("UPDATE_TOO_OLD", f"{header['version']} is older than the system's own {VERSION}")
-    if header["architecture"] != architecture():
-        raise UpdateRefused("UPDATE_WRONG_ARCH", f"it is for {header['architecture']}, this is {architecture()}")
-    slots.verify(slot, header)
-    return header["version"]
 
 
 def command(slots: Slots | None, slot: str, arguments: list[str]) -> list[str]:
@@ -152,7 +104,7 @@ def stay(slots: Slots | None, keyring: Keyring, ready_sec: float, arguments: lis
     """Run the firmware until it ends by itself or is told to; its exit code."""
     watch = Watch(ready_sec)
     while True:
-        chosen = Chosen(SYSTEM, False) if slots is None else choose(slots, keyring)
+        chosen = Chosen(SYSTEM, False) if slots is None else choose(slots, keyring, architecture(), VERSION)
         code = watch.run(command(slots, chosen.slot, arguments))
         if watch.stopping or (code != RESTART_CODE and not chosen.trial):
             return code if code >= 0 else 128 - code
@@ -190,7 +142,7 @@ def main() -> None:
             log(f"update: the system's own firmware starts: {exc}")
     if "NOTIFY_SOCKET" not in os.environ:
         sys.exit(stay(slots, keyring, options["readySec"] if options else 60, arguments))
-    slot = SYSTEM if slots is None else choose(slots, keyring).slot
+    slot = SYSTEM if slots is None else choose(slots, keyring, architecture(), VERSION).slot
     words = command(slots, slot, arguments)
     os.execv(words[0], words)
 

@@ -34,10 +34,14 @@ class Maker:
     def document(self, use, payload):
         return sign_document(self.key, self.certificate, use, payload)
 
-    def bundle(self, path, files=None, stream=None, entries=None, **header):
+    def digest(self, data):
+        return hashlib.sha256(data).hexdigest()
+
+    def bundle(self, path, files=None, stream=None, entries=None, window_bits=15, **header):
         """Write a bundle of {path: bytes}; `header` overrides what it says, `stream` what it holds."""
         files = {"firmware/__init__.py": b"VERSION = '9.9.9'\n"} if files is None else files
-        packed = zlib.compress(b"".join(files.values())) if stream is None else stream
+        packer = zlib.compressobj(wbits=window_bits)
+        packed = packer.compress(b"".join(files.values())) + packer.flush() if stream is None else stream
         payload = {
             "version": "9.9.9",
             "minVersion": "0.0.0",

@@ -17,7 +17,7 @@ from firmware.services.update.sources.index import check_index
 from hal.contracts import UpdateRefused
 from hal.json_text import json_loads
 from hal.linux.update.folders import FoldersUpdater
-from hal.update.bundle import check_stream, open_bundle, unpack
+from hal.update.bundle import check_stream, open_bundle, unpacking
 from hal.update.signed import Moment, open_signed
 from tests.hal.update.keys import NOW, Maker
 
@@ -70,7 +70,7 @@ def bundles(maker: Maker, folder: pathlib.Path, count: int, seed: int) -> dict[s
         (folder / "changed").write_bytes(data)
         bundle = open_bundle(str(folder / "changed"), maker.keyring, MOMENT)
         check_stream(bundle)
-        unpack(bundle, str(folder / "slot"))
+        list(unpacking(bundle, str(folder / "slot")))
 
     return refuse_all(take, whole, count, random.Random(seed), lambda data: False)
 

@@ -52,7 +52,7 @@ class Rig:
             "firmware/__main__.py": program(code),
         }
         path = self.maker.bundle(self.folder / "bundle", files, version=version, **header)
-        self.slots.fill(slot, open_bundle(str(path), self.maker.keyring, Moment(NOW, NOW)))
+        list(self.slots.filling(slot, open_bundle(str(path), self.maker.keyring, Moment(NOW, NOW))))
 
     def run(self, system=WELL, seconds=20):
         """Lines that the firmwares print until one ends well, `system` being the one that came with the system."""

@@ -1,45 +1,106 @@
 """What every updater does, run against each backend that this machine can host."""
 
+import json
 import pathlib
 
 import pytest
 
+from firmware.maker.signing import public_text
 from hal import contracts
 from hal.contracts import PartError, UpdateRefused
 from hal.linux.update.folders import FoldersUpdater, architecture
-from hal.linux.update.supervisor import choose
+from hal.update.choice import choose
 from hal.update.keys import read_keyring
 from hal.update.signed import Moment
 from hal.update.slots import Slots
 from tests.hal.update.keys import DAY, NOW, Maker
+from tests.machine.remote import Interpreter, RemotePart
+from tests.micropython import NEEDS_MICROPYTHON
 
 MOMENT = Moment(NOW, NOW)
 
 
-class Folders:
-    """Two folders, and bundles for them."""
+class Rig:
+    """Two slots, and bundles for them."""
 
     def __init__(self, folder):
         self.folder = folder
         self.maker = Maker(folder / "keys")
-        options = {"keys": str(self.maker.keyring_path), "compatible": "simulated"}
-        self.part = FoldersUpdater(FoldersUpdater.OPTIONS.check(options), str(folder))
+        self.options = {"keys": str(self.maker.keyring_path), "compatible": "simulated"}
 
-    async def start_next(self):
-        """As the next start of the device, which is that of what was installed last."""
-        self.part._slot = choose(Slots(str(self.folder / "slots")), read_keyring(str(self.maker.keyring_path))).slot
+    def next_slot(self):
+        """The slot that the next start of the device begins with."""
+        keyring = read_keyring(str(self.maker.keyring_path))
+        return choose(Slots(str(self.folder / "slots")), keyring, self.architecture, "0.1.0").slot
 
-    def bundle(self, **header):
-        return str(self.maker.bundle(self.folder / "bundle", **header))
+    def bundle(self, maker=None, **header):
+        header.setdefault("architecture", self.architecture)
+        return str((maker or self.maker).bundle(self.folder / "bundle", **header))
 
     def state(self):
         slots = self.folder / "slots"
         return {path.relative_to(slots): path.read_bytes() for path in slots.rglob("*") if path.is_file()}
 
 
-@pytest.fixture(params=[Folders])
+class Folders(Rig):
+    """On Linux."""
+
+    def __init__(self, folder, request):
+        super().__init__(folder)
+        self.architecture = architecture()
+        self.part = FoldersUpdater(FoldersUpdater.OPTIONS.check(self.options), str(folder))
+
+    def leave_room(self, monkeypatch, count):
+        monkeypatch.setattr(self.part, "room", lambda: count)
+
+    def start_next(self):
+        self.part._slot = self.next_slot()
+
+    def come_with(self, monkeypatch, version):
+        monkeypatch.setenv("MC252_SYSTEM_VERSION", version)
+
+
+class OnBoard(Rig):
+    """On MicroPython."""
+
+    architecture = "micropython-mpy6"
+
+    def __init__(self, folder, request):
+        super().__init__(folder)
+        self._interpreter = request.getfixturevalue("interpreter")
+        self.part = RemoteUpdater(self._interpreter, contracts.Updater, "updater", "slots", self.options, str(folder))
+
+    def leave_room(self, monkeypatch, count):
+        self._interpreter.ask(f"here.put('room', {count})")
+
+    def start_next(self):
+        self._interpreter.ask(f"setattr(part, '_slot', {self.next_slot()!r})")
+
+    def come_with(self, monkeypatch, version):
+        self._interpreter.ask(f"here.part._slots.change(systemVersion={version!r})")
+
+
+class RemoteUpdater(RemotePart):
+    """An updater on MicroPython, which calls back here."""
+
+    async def install(self, path, moment, allow_older, progress):
+        self._interpreter.ask("here.told.clear()")
+        call = f"part.install({path!r}, Moment({moment.now}, {moment.least}), {allow_older}, here.told.append)"
+        await self._interpreter.wait(call)
+        for percent in self._interpreter.ask("here.told"):
+            progress(percent)
+
+
+@pytest.fixture(scope="module")
+def interpreter(tmp_path_factory):
+    running = Interpreter(tmp_path_factory.mktemp("board"))
+    yield running
+    running.end()
+
+
+@pytest.fixture(params=[Folders, pytest.param(OnBoard, marks=NEEDS_MICROPYTHON)])
 async def rig(request, tmp_path):
-    made = request.param(tmp_path)
+    made = request.param(tmp_path, request)
     await made.part.start()
     yield made
     await made.part.stop()
@@ -87,12 +148,27 @@ async def test_a_bundle_out_of_its_time_changes_nothing(rig):
 
 
 async def test_another_makers_bundle_changes_nothing(rig, tmp_path):
-    path = Maker(tmp_path / "other").bundle(tmp_path / "foreign")
-    assert await refusal(rig, str(path)) == "UPDATE_WRONG_KEY"
+    assert await refusal(rig, rig.bundle(Maker(tmp_path / "other"))) == "UPDATE_WRONG_KEY"
+
+
+async def test_a_bundle_without_a_signature_changes_nothing(rig):
+    path = pathlib.Path(rig.bundle())
+    path.write_bytes(path.read_bytes().replace(b'"signature"', b'"signatory"'))
+    assert await refusal(rig, str(path)) == "UPDATE_UNSIGNED"
+
+
+async def test_a_bundle_of_a_key_that_was_revoked_changes_nothing(rig):
+    revoked = dict(rig.maker.content, revoked=[public_text(rig.maker.key)])
+    rig.maker.keyring_path.write_text(json.dumps(revoked))
+    assert await refusal(rig, rig.bundle()) == "UPDATE_REVOKED"
+
+
+async def test_a_bundle_that_writes_outside_its_folder_changes_nothing(rig):
+    assert await refusal(rig, rig.bundle(files={"../x": b"x"})) == "UPDATE_BAD_PATH"
 
 
 async def test_a_bundle_larger_than_the_room_changes_nothing(rig, monkeypatch):
-    monkeypatch.setattr(rig.part, "room", lambda: 3)
+    rig.leave_room(monkeypatch, 3)
     assert await refusal(rig, rig.bundle()) == "UPDATE_TOO_LARGE"
 
 
@@ -105,7 +181,7 @@ async def test_a_bundle_that_was_cut_or_changed_changes_nothing(rig, tmp_path):
 
 
 async def test_an_older_one_is_taken_only_where_that_is_allowed_and_not_below_the_systems_own(rig, monkeypatch):
-    monkeypatch.setenv("MC252_SYSTEM_VERSION", "0.1.0")
+    rig.come_with(monkeypatch, "0.1.0")
     path = rig.bundle(version="0.1.5")
     assert await refusal(rig, path) == "UPDATE_TOO_OLD"
     assert (await rig.part.inspect(path, MOMENT, True))["version"] == "0.1.5"
@@ -115,7 +191,7 @@ async def test_an_older_one_is_taken_only_where_that_is_allowed_and_not_below_th
 async def test_nothing_is_installed_while_what_runs_is_on_trial(rig):
     path = rig.bundle()
     await rig.part.install(path, MOMENT, False, silent)
-    await rig.start_next()
+    rig.start_next()
     assert rig.part.running()["trial"]
     before = rig.state()
     with pytest.raises(UpdateRefused) as caught:
@@ -142,7 +218,7 @@ async def test_what_was_given_up_is_told(rig):
 
 
 async def test_a_board_says_what_bundles_must_be_for(rig):
-    assert rig.part.device() == {"compatible": "simulated", "architecture": architecture()}
+    assert rig.part.device() == {"compatible": "simulated", "architecture": rig.architecture}
 
 
 def test_32_bit_programs_on_a_64_bit_kernel_take_32_bit_bundles(monkeypatch):

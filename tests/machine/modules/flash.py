@@ -8,27 +8,35 @@ library has: a large variable of the environment lies in a mapping of its own.
 import os
 import sys
 
+import machine
 import uctypes
 import vfs
 
 _NAME = "FLASH"
 _ALIGNMENT = 16
+_PAGE, _HEADER = 4096, 16  # bytes; the C library's own header goes before
 
 
-def outside(size):
-    """So many bytes outside of the heap."""
-    os.putenv(_NAME, "=" * (size + 2 * _ALIGNMENT))
-    mark = f"{_NAME}=".encode()
+def outside(size, name=_NAME):
+    """So many bytes outside of the heap; a name for each piece of memory."""
+    os.putenv(name, "=" * (size + 2 * _ALIGNMENT))
+    mark = f"{name}=".encode()
     with open("/proc/self/maps") as maps:
         for line in maps:
             words = line.split()
             start, end = [int(word, 16) for word in words[0].split("-")]
             if not words[1].startswith("rw") or end - start < size or len(words) > 5:
                 continue
-            for address in range(start, start + 64, _ALIGNMENT):  # the C library's own header goes before
+            for page in range(start, end, _PAGE):  # the kernel may have joined it with its neighbours
+                address = page + _HEADER
                 if uctypes.bytes_at(address, len(mark)) == mark:
                     return uctypes.bytearray_at(address + _ALIGNMENT, size)
     raise MemoryError("no memory outside of the heap")
+
+
+def psram(size):
+    """Room for another firmware, which a board has in its PSRAM."""
+    return outside(size, "PSRAM")
 
 
 def mount(path):
@@ -40,6 +48,13 @@ def mount(path):
     sys.path.insert(0, "/rom")
 
 
+def choose(board, state_dir):
+    """Have the firmware found that is to start; nothing that this takes is kept."""
+    from hal.micropython.update.supervisor import prepare
+
+    prepare(board, state_dir, psram)
+
+
 def address(text):
     """(host, port) of HOST:PORT."""
     host, _, port = text.rpartition(":")
@@ -48,7 +63,14 @@ def address(text):
 
 if __name__ == "__main__":
     mount(os.getenv("MACHINE_ROM"))
-    from firmware.microcontroller import run
-
     board, state_dir, http, modbus_tcp = sys.argv[1:]
-    run(board, state_dir, address(http), address(modbus_tcp))
+    choose(board, state_dir)
+    try:
+        from firmware.microcontroller import run
+
+        run(board, state_dir, address(http), address(modbus_tcp))
+    except Exception as exc:
+        if sys.path[0] == "/rom":
+            raise  # a test wants to know
+        sys.print_exception(exc)
+        machine.reset()

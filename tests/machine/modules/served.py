@@ -11,6 +11,7 @@ import sys
 import machine
 
 from hal.board import make_part
+from hal.contracts import UpdateRefused
 from hal.rs485.framing import Line
 from hal.runtime import now_ms
 
@@ -28,10 +29,15 @@ class Here:
     """What expressions begin with: the part, and what makes it."""
 
     part = None
+    told: list = []  # what was called back
     ahead = 0  # milliseconds by which the part's clock is ahead, where time was not waited for
 
     def make(self, name, driver, options, state_dir):
         Here.part = make_part({name: dict(options, driver=driver)}, name, state_dir)
+
+    def put(self, name, value):
+        """Have a call of the part's give a value."""
+        setattr(Here.part, name, lambda: value)
 
     def watch(self, attribute):
         """Have calls of an attribute be told."""
@@ -80,12 +86,18 @@ def _say(number, kind, value):
 
 async def _answer(number, expression):
     try:
-        value = eval(expression, {"here": _HERE, "part": Here.part, "machine": machine, "Line": Line})
+        names = {"here": _HERE, "part": Here.part, "machine": machine, "Line": Line}
+        if "Moment" in expression:
+            from hal.update.signed import Moment
+
+            names["Moment"] = Moment
+        value = eval(expression, names)
         if isinstance(value, _COROUTINE):
             value = await value
         _say(number, "value", value)
     except Exception as exc:
-        _say(number, "error", [type(exc).__name__, str(exc)])
+        code = [exc.code] if isinstance(exc, UpdateRefused) else []
+        _say(number, "error", [type(exc).__name__] + code + [str(exc)])
 
 
 async def main():

@@ -14,13 +14,13 @@ from firmware.services.update.sources.fetch import Answer, Url, get
 from firmware.services.update.sources.index import FILE, SIZE_LIMIT
 from hal.contracts import PartError
 from hal.json_text import json_loads
-from hal.runtime import fsync_file, json_dumps, log, offload
+from hal.runtime import MICROPYTHON, fsync_file, json_dumps, log, offload
 from hal.runtime.annotations import IO, Callable
 from hal.small_file import write_whole
 from hal.update.bundle import file_digest
 
 CARD = "card:"  # a URL of a folder on the SD card: card:/updates/
-WRITE_BYTES = 65536  # gathered before they are written
+WRITE_BYTES = 4096 if MICROPYTHON else 65536  # gathered before they are written
 BLOCK_BYTES = 1024  # of the card service
 TRIES = 8  # connections that one download may use without a byte more
 
