@@ -4,27 +4,42 @@
 
 MODULE is a name of TESTS, all of them without any. COUNT mistakes are drawn for each module from all that can be
 planted there (0: all of them); the same SEED draws the same ones. Each is planted in a copy of the checkout, where the
-tests that stand beside the module in TESTS run until the first one fails. A mistake that only changes what is logged is
-not planted. What survives is printed with its line, before and after; some of it may be no mistake: that is for a
-reader to say. Exit code 0 where at least 95 % were noticed.
+tests that stand beside the module in TESTS run until one fails: those that reach the mistaken statement, the quickest
+first, then those of files that start other processes, which reach it unseen; all where none is seen to reach it. A test
+that fails once and not again has noticed nothing. A mistake that only changes what is logged is not planted. What
+survives is printed with its line, before and after, and so is what only a hang shows; some of it may be no mistake:
+that is for a reader to say. Exit code 0 where at least 95 % were noticed.
 """
 
 import argparse
 import ast
+import builtins
 import copy
+import importlib
 import os
 import pathlib
+import pickle
 import random
+import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from typing import BinaryIO
+
+import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 AIM = 95  # per cent
 TEST_SEC = 40  # for one test; a mistake that makes one hang is noticed by that
 RUN_SEC = 400  # for all tests of a module
+HANG = "hang"
+REACHED = "mutated_module_reached"  # the name, among those that are built in, of what is told about each statement
+STARTS = ("subprocess.Popen", "os.fork", "os.posix_spawn")
+PLUGINS = ["-p", "pytest_asyncio.plugin"]  # looking for others takes longer than most tests
+FOREIGN = ("httpx", "pymodbus.client", "pymodbus.server", "serial", "microdot", "cryptography.x509")  # loaded once
 
 SETTINGS = ["firmware/settings", "firmware/access/test_authority.py"]
 BUS = ["firmware/bus", "firmware/search/test_devices.py"]
@@ -109,10 +124,7 @@ def _variants(node) -> list:
     if isinstance(node, (ast.BinOp, ast.AugAssign)) and type(node.op) in CALCULATED:
         return [lambda node: setattr(node, "op", CALCULATED[type(node.op)]())]
     if isinstance(node, ast.Constant) and type(node.value) is int:
-        return [
-            lambda node: setattr(node, "value", node.value + 1),
-            lambda node: setattr(node, "value", node.value - 1),
-        ]
+        return [_enlarge, _lessen]
     if isinstance(node, ast.Constant) and type(node.value) is bool:
         return [lambda node: setattr(node, "value", not node.value)]
     if isinstance(node, (ast.If, ast.IfExp, ast.While)):
@@ -156,12 +168,35 @@ def _lessen(node) -> None:
 
 
 def planted(tree: ast.Module, mistake: "tuple[int, int]") -> "tuple[str, int]":
-    """(source with the mistake, its line in the original)."""
+    """(source with the mistake, line of the statement that it is in)."""
     tree = copy.deepcopy(tree)
     node = list(ast.walk(tree))[mistake[0]]
-    line = getattr(node, "lineno", 0)
+    line = statement_line(tree, node)
     _variants(node)[mistake[1]](node)
     return ast.unparse(ast.fix_missing_locations(tree)) + "\n", line
+
+
+def statement_line(tree: ast.Module, node: ast.AST) -> int:
+    """Line of the innermost statement around a node."""
+    inside = [
+        statement
+        for statement in ast.walk(tree)
+        if isinstance(statement, ast.stmt) and any(inner is node for inner in ast.walk(statement))
+    ]
+    return inside[-1].lineno if inside else 0  # ast.walk goes from the outside in
+
+
+def watched(tree: ast.Module) -> str:
+    """The source, in which every statement says before it runs that it is reached (where somebody wants to know)."""
+    tree = copy.deepcopy(tree)
+    for node in list(ast.walk(tree)):
+        for name in ("body", "orelse", "finalbody"):
+            statements = getattr(node, name, None)
+            if isinstance(statements, list) and not isinstance(node, (ast.Module, ast.ClassDef)):
+                said = [[ast.parse(f"_reached({statement.lineno})").body[0], statement] for statement in statements]
+                setattr(node, name, [line for pair in said for line in pair])
+    head = f'import builtins\n_reached = getattr(builtins, "{REACHED}", id)\n'
+    return head + ast.unparse(ast.fix_missing_locations(tree)) + "\n"
 
 
 def difference(before: str, after: str) -> str:
@@ -173,35 +208,135 @@ def difference(before: str, after: str) -> str:
     return ""
 
 
-def noticed(copy_of_root: pathlib.Path, tests: list) -> str:
-    """ "yes", "hang" or "no" for what is planted in the copy of the checkout."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", *(f"tests/{test}" for test in tests)]
-    environment = dict(os.environ, TEST_SEC=str(TEST_SEC), KILL_RUNS="20", PYTHONDONTWRITEBYTECODE="1")
-    process = subprocess.Popen(
-        command, cwd=copy_of_root, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    try:
-        said, _ = process.communicate(timeout=RUN_SEC)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        return "hang"
-    if process.returncode == 0:
-        return "no"
-    return "hang" if f"takes longer than {TEST_SEC} s" in said else "yes"
+class Tests:
+    """The tests of one module: a pytest plugin that runs the wanted ones, and knows which of them reach which line."""
+
+    def __init__(self, folders: list):
+        self.folders = folders
+        self.seconds: dict[str, float] = {}  # of each test: the quickest run first
+        self.lines: dict[str, set] = {}  # of the module, that each test reaches in this process
+        self.wanted: set | None = None
+        self.failed: dict[str, str] = {}
+        self.passed: set[str] = set()
+        self.with_processes: set[str] = set()  # tests of files that start others: what is reached there is not seen
+
+    def learn(self) -> list:
+        """Run all of them on the watched module; those that fail as it is notice nothing, and are given back."""
+        self.run(None, stop=False)
+        useless = [test for test in self.failed if test in self._failures({test})]
+        for known in (self.seconds, self.lines):
+            for test in useless:
+                known.pop(test, None)
+        self.with_processes.difference_update(useless)
+        return useless
+
+    def that_fail(self, line: int) -> "tuple[str, str]":
+        """(a test that fails, what it says) now, of those that a mistake in a statement can touch; ("", "") if none."""
+        reaching = {test for test, lines in self.lines.items() if line in lines}
+        for wanted in (reaching, self.with_processes - reaching) if reaching else (set(self.seconds),):
+            while wanted:
+                failures, passed = self._failures(wanted), self.passed
+                for test, said in failures.items():
+                    if said == HANG or test in self._failures({test}):  # twice: no accident of a busy machine
+                        return test, said
+                wanted = wanted - passed - set(failures) if failures else set()
+        return "", ""
+
+    def _failures(self, wanted: set) -> dict:
+        self.run(wanted, stop=True)
+        return self.failed
+
+    def run(self, wanted: "set | None", stop: bool) -> None:
+        """Run tests in a process of their own, which has no module of this checkout yet; None: all."""
+        self.wanted, self.failed, self.passed = wanted, {}, set()
+        files = self.folders if wanted is None else sorted({test.split("::")[0] for test in wanted})
+        arguments = ["-q", *PLUGINS, *(["-x"] if stop else []), *files]
+        read_end, write_end = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(read_end)
+            self._in_child(arguments, write_end)
+        os.close(write_end)
+        with os.fdopen(read_end, "rb") as answer:
+            said = _all_in_time(answer, RUN_SEC)
+        try:
+            os.killpg(child, signal.SIGKILL)  # and whatever its tests have left
+        except ProcessLookupError:
+            pass
+        os.waitpid(child, 0)
+        if not said:
+            self.failed = {"": HANG}
+            return
+        self.failed, self.passed, seconds, lines, processes = pickle.loads(said)
+        if wanted is None:
+            self.seconds, self.lines = seconds, lines
+            self.with_processes = {test for test in seconds if test.split("::")[0] in processes}
+
+    def _in_child(self, arguments: list, answer: int) -> None:
+        os.setpgid(0, 0)
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(nowhere, descriptor)
+        self._reached: set = set()
+        self._processes: set = set()
+        self._file = ""
+        setattr(builtins, REACHED, lambda line: self._reached.add(line))
+        sys.addaudithook(lambda event, _: self._processes.add(self._file) if event in STARTS else None)
+        code = pytest.main(arguments, plugins=[self])
+        if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED) and self.wanted:
+            self.failed.setdefault(next(iter(self.wanted)), "")  # nothing could be run: no import, no fixture
+        with os.fdopen(answer, "wb") as out:
+            out.write(pickle.dumps((self.failed, self.passed, self.seconds, self.lines, self._processes)))
+        os._exit(0)
+
+    def pytest_collection_modifyitems(self, items: list) -> None:
+        if self.wanted is not None:
+            items[:] = [item for item in items if item.nodeid in self.wanted]
+        items.sort(key=lambda item: self.seconds.get(item.nodeid, 0))
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed and self.wanted:
+            self.failed[next((test for test in self.wanted if test.startswith(report.nodeid)), report.nodeid)] = ""
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self._file = nodeid.split("::")[0]
+        self._reached.clear()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0) + report.duration
+        self.lines[report.nodeid] = self.lines.get(report.nodeid, set()) | self._reached
+        if report.passed and report.when == "call":
+            self.passed.add(report.nodeid)
+        if report.failed:
+            said = str(report.longrepr)
+            self.failed[report.nodeid] = HANG if f"takes longer than {TEST_SEC} s" in said else said[-200:]
 
 
-def try_module(module: str, copy_of_root: pathlib.Path, count: int, seed: str) -> "tuple[int, int, int]":
-    """(planted, noticed, of these by a hang) of one module; prints what survives."""
-    path = copy_of_root / module
+def _all_in_time(pipe: BinaryIO, seconds: float) -> bytes:
+    """What a process writes until it closes the pipe; nothing where that takes longer."""
+    deadline, said = time.monotonic() + seconds, b""
+    while select.select([pipe], [], [], max(0, deadline - time.monotonic()))[0]:
+        more = os.read(pipe.fileno(), 1 << 16)
+        if not more:
+            return said
+        said += more
+    return b""
+
+
+def try_module(module: str, count: int, seed: str) -> "tuple[int, int, int]":
+    """(planted, noticed, of these by a hang) of one module of the checkout that is the current folder."""
+    path = pathlib.Path(module)
     source = path.read_text()
     tree = ast.parse(source)
     plain = ast.unparse(tree) + "\n"
-    path.write_text(plain)
-    if noticed(copy_of_root, TESTS[module]) != "no":
-        path.write_text(source)
-        print(f"{module}: its tests fail as it is", flush=True)
-        return 0, 0, 0
+    tests = Tests([f"tests/{test}" for test in TESTS[module]])
+    path.write_text(watched(tree))
+    sys.dont_write_bytecode = False  # all other modules are compiled once
+    for test in tests.learn():
+        print(f"  {module}: fails as it is, and counts for nothing: {test}", flush=True)
+    sys.dont_write_bytecode = True
+    for compiled in path.parent.glob(f"__pycache__/{path.stem}.*"):
+        compiled.unlink()
     drawn = mistakes(tree)
     if count and count < len(drawn):
         drawn = random.Random(f"{seed} {module}").sample(drawn, count)
@@ -209,11 +344,12 @@ def try_module(module: str, copy_of_root: pathlib.Path, count: int, seed: str) -
     for mistake in drawn:
         text, line = planted(tree, mistake)
         path.write_text(text)
-        outcome = noticed(copy_of_root, TESTS[module])
-        yes += outcome != "no"
-        hangs += outcome == "hang"
-        if outcome == "no":
-            print(f"  {module}:{line}: {difference(plain, text)}", flush=True)
+        test, said = tests.that_fail(line)
+        yes += said != "" or test != ""
+        hangs += said == HANG
+        if said == HANG or not test:
+            word = "only by a hang" if said == HANG else "not noticed"
+            print(f"  {module}:{line}: {word}: {difference(plain, text)}", flush=True)
     path.write_text(source)
     return len(drawn), yes, hangs
 
@@ -243,12 +379,17 @@ def main() -> int:
         for module in modules:
             print(f"{module}: {len(mistakes(ast.parse((ROOT / module).read_text())))}")
         return 0
+    os.environ.update(TEST_SEC=str(TEST_SEC), KILL_RUNS="20", PYTHONDONTWRITEBYTECODE="1")
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    for name in FOREIGN:
+        importlib.import_module(name)
     total = total_yes = 0
     with tempfile.TemporaryDirectory(prefix="mc252-mutate-") as folder:
-        root = copy_checkout(pathlib.Path(folder))
+        os.chdir(copy_checkout(pathlib.Path(folder)))
+        sys.path[0] = folder  # the copy, where this script's folder stood
         for module in modules:
             began = time.monotonic()
-            count, yes, hangs = try_module(module, root, options.count, options.seed)
+            count, yes, hangs = try_module(module, options.count, options.seed)
             total, total_yes = total + count, total_yes + yes
             print(
                 f"{module}: {yes} of {count} noticed, {hangs} by a hang, {time.monotonic() - began:.0f} s", flush=True
