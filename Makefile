@@ -95,7 +95,7 @@ test-vm: $(VENV)/.made-dev
 # The image in a virtual machine: updates, power cuts, systems that are broken. docs/image.md. Needs root.
 test-image: COUNT = 20
 test-image: $(VENV)/.made-dev build/keys/keyring.json build/keys/rauc-signing.pem
-	image=$$(BOARD=tests/image/board.json ARCH=amd64 deploy/image/make-image build/image) && \
+	image=$$(BOARD=tests/image/board.json ARCH=$(or $(ARCH),amd64) deploy/image/make-image build/image) && \
 	  $(BIN)/python -m tests.image.run --seed $(SEED) --count $(COUNT) $$(echo "$$image" | tail -n 1)
 
 # The full run of what `make test` does a few hundred times: kill -9 in the middle of storing settings.

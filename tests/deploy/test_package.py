@@ -27,6 +27,21 @@ BOARD = {
     "button": {"driver": "simulated"},
 }
 
+CONSOLE = """
+import gzip, urllib.request
+
+def get(path):
+    request = urllib.request.Request("http://127.0.0.1" + path, headers={"Accept-Encoding": "gzip"})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return gzip.decompress(answer.read()).decode()
+
+print(get("/"))
+paths = [line.split()[0] for line in open("/usr/lib/mc252/firmware/web/site/files.txt") if line.startswith("/console/")]
+assert len(paths) > 10
+for path in paths:
+    assert get(path), path
+"""
+
 pytestmark = NEEDS_MACHINE
 
 
@@ -114,6 +129,8 @@ def test_a_new_device_shows_its_login_and_serves_as_its_unit_says(machine, board
         assert version["device"] == "MC252" and state
         reach = "import socket; socket.create_connection(('127.0.0.1', 502), 10).close()"
         assert machine.run("python3", "-c", reach).returncode == 0
+        shown = machine.run("python3", "-c", CONSOLE)
+        assert shown.returncode == 0 and "<title>MC252</title>" in shown.stdout, shown.stderr + shown.stdout
         assert service.heard() == "WATCHDOG=1"
         code, output = service.stop()
     assert code == 0, output

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,11 +13,29 @@ import time
 import urllib.error
 import urllib.request
 
-FIRMWARE = {"code": "/usr/share/OVMF/OVMF_CODE_4M.fd", "vars": "/usr/share/OVMF/OVMF_VARS_4M.fd"}
-NEEDED = {"qemu-system-x86_64": "qemu-system-x86", "qemu-img": "qemu-utils"}
+KINDS = {  # the end of an image's name -> what its machine is
+    "amd64": {
+        "program": "qemu-system-x86_64",
+        "machine": ["-M", "q35"],
+        "code": "/usr/share/OVMF/OVMF_CODE_4M.fd",
+        "vars": "/usr/share/OVMF/OVMF_VARS_4M.fd",
+        "console": ["-device", "isa-serial,chardev=console"],
+        "ports": ["-device", "isa-serial"],  # ttyS1
+        "packages": "qemu-system-x86 ovmf",
+    },
+    "arm64": {
+        "program": "qemu-system-aarch64",
+        "machine": ["-M", "virt", "-cpu", "cortex-a72"],
+        "code": "/usr/share/AAVMF/AAVMF_CODE.fd",
+        "vars": "/usr/share/AAVMF/AAVMF_VARS.fd",
+        "console": ["-serial", "chardev:console"],
+        "ports": ["-device", "pci-serial", "-device", "pci-serial"],  # ttyS0, ttyS1
+        "packages": "qemu-system-arm qemu-efi-aarch64",
+    },
+}
 DISK_SIZE = "3G"  # larger than the image, as a card is
 SERIAL_NUMBER = "VM-252-0001"
-START_SEC = 1200  # without KVM, beside other work
+START_SEC = 3600  # without KVM, beside other work
 ANSWER_SEC = 300
 HOST = "10.0.2.2"  # this side, as the machine sees it
 
@@ -25,6 +44,7 @@ class Machine:
     """Its disk is a layer over the image, in `folder`, and stays as it is when the machine is killed."""
 
     def __init__(self, image: pathlib.Path, folder: pathlib.Path):
+        self._kind = kind_of(image)
         self._folder = folder
         self._disk = folder / "disk.qcow2"
         self.console_path = folder / "console.log"
@@ -32,8 +52,20 @@ class Machine:
         self.port = free_port()
         self.token = ""
         self.login: tuple[str, str] | None = None
-        create = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(image.resolve()), str(self._disk)]
-        subprocess.run([*create, DISK_SIZE], check=True)
+        if not self._disk.exists():
+            create = [
+                "qemu-img",
+                "create",
+                "-q",
+                "-f",
+                "qcow2",
+                "-F",
+                "raw",
+                "-b",
+                str(image.resolve()),
+                str(self._disk),
+            ]
+            subprocess.run([*create, DISK_SIZE], check=True)
 
     def start(self) -> None:
         """Switch it on."""
@@ -53,16 +85,17 @@ class Machine:
         return self.console_path.read_text(errors="replace") if self.console_path.exists() else ""
 
     def _command(self) -> list[str]:
-        command = ["qemu-system-x86_64", "-M", f"q35,accel={_accelerator()}", "-m", "640", "-smp", "1"]
+        kind = self._kind
+        command = [kind["program"], *kind["machine"], "-accel", accelerator(kind["program"]), "-m", "640", "-smp", "1"]
         command += ["-display", "none", "-nodefaults", "-no-reboot", "-rtc", "base=utc"]
         command += ["-smbios", f"type=1,serial={SERIAL_NUMBER}"]
-        command += ["-drive", f"if=pflash,format=raw,readonly=on,file={FIRMWARE['code']}"]
-        command += ["-drive", f"if=pflash,format=raw,snapshot=on,file={FIRMWARE['vars']}"]
+        command += ["-drive", f"if=pflash,format=raw,readonly=on,file={kind['code']}"]
+        command += ["-drive", f"if=pflash,format=raw,snapshot=on,file={kind['vars']}"]
         command += ["-drive", f"if=none,id=disk,file={self._disk},format=qcow2", "-device", "virtio-blk-pci,drive=disk"]
         command += ["-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{self.port}-:80"]
         command += ["-device", "virtio-net-pci,netdev=net,romfile=", "-device", "virtio-rng-pci"]
         command += ["-chardev", f"file,id=console,path={self.console_path},append=on"]
-        return [*command, "-device", "isa-serial,chardev=console", "-device", "isa-serial"]
+        return [*command, *kind["console"], *kind["ports"]]
 
     # Its API
 
@@ -138,8 +171,20 @@ def version_text(number: int) -> str:
     return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
 
 
-def _accelerator() -> str:
+def kind_of(image: pathlib.Path) -> dict:
+    """What the machine of an image is, by its name."""
+    return KINDS[image.stem.rpartition("-")[2]]
+
+
+def lacking(image: pathlib.Path) -> str:
+    """Debian's packages of which something is missing here, "" where nothing is."""
+    kind = kind_of(image)
+    there = shutil.which(kind["program"]) and shutil.which("qemu-img") and os.path.exists(kind["code"])
+    return "" if there else f"{kind['packages']} qemu-utils"
+
+
+def accelerator(program: str) -> str:
     """KVM only where the processor has what it takes: the device file alone does not tell."""
     flags = pathlib.Path("/proc/cpuinfo").read_text().split()
-    usable = os.access("/dev/kvm", os.W_OK) and ("vmx" in flags or "svm" in flags)
+    usable = os.access("/dev/kvm", os.W_OK) and ("vmx" in flags or "svm" in flags) and program.endswith("x86_64")
     return "kvm" if usable else "tcg"

@@ -1,15 +1,17 @@
 """Starts the image in a virtual machine, and updates it by its API: into its other system, in spite of power cuts at
 random moments of the installation, and back from systems that are broken. docs/image.md says what is shown.
 
-    python -m tests.image.run IMAGE.img [--seed N] [--count POWER-CUTS] [--only STEP ...]
+    python -m tests.image.run IMAGE.img [--seed N] [--count POWER-CUTS] [--only STEP ...] [--folder FOLDER]
 
-The steps build on each other. What the machine said on its console is in build/image/console.log.
+The steps build on each other; with a FOLDER its machine is kept there, and another call goes on with the next step.
+What the machine said on its console is in build/image/console.log.
 """
 
 import argparse
 import contextlib
 import functools
 import http.server
+import json
 import pathlib
 import random
 import shutil
@@ -20,13 +22,13 @@ import threading
 import time
 
 from tests.image import systems
-from tests.image.machine import HOST, NEEDED, Machine
+from tests.image.machine import HOST, Machine, lacking
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 KEYS = ROOT / "build/keys"
 SETTINGS = {"language": "uk", "ethernet": {"hostname": "pump-house"}, "areset": {"enabled": False}}
-INSTALL_SEC = 900
-TRIAL_SEC = 900
+INSTALL_SEC = 3600  # without KVM, beside other work
+TRIAL_SEC = 3600
 
 
 def say(text: str) -> None:
@@ -44,12 +46,23 @@ class Run:
         self._count = count
         self._tree = folder / "tree"
         self._published = folder / "published"
-        self._published.mkdir()
-        self._install_sec = 60.0
-        self._versions = (f"0.90.{number}" for number in range(100))
-        self._identity: dict = {}
-        self._server = serve(self._published)
+        self._published.mkdir(exist_ok=True)
+        self._known_path = folder / "known.json"
+        self._known: dict = {"version": 0, "installSec": 60.0, "port": 0, "identity": {}}
+        if self._known_path.exists():
+            self._known = json.loads(self._known_path.read_text())
+        self._server = serve(self._published, self._known["port"])
         self.machine = Machine(image, folder)
+
+    def go_on(self) -> None:
+        """Have the machine of an earlier call run again."""
+        if self._known["identity"]:
+            self.machine.start()
+            self.machine.wait_for_version()
+
+    def _keep(self, **known: object) -> None:
+        self._known.update(known)
+        self._known_path.write_text(json.dumps(self._known))
 
     # Steps, in their order
 
@@ -64,7 +77,7 @@ class Run:
         assert "FAILED" not in self.machine.console(), "a unit failed, perhaps the data do not grow"
         url = f"http://{HOST}:{self._server.server_address[1]}/"
         self.machine.call("/api/settings/saved/set/", dict(SETTINGS, download={"enabled": True, "url": url}))
-        self._identity = self.machine.call("/api/identify/")
+        self._keep(identity=self.machine.call("/api/identify/"), port=self._server.server_address[1])
         self.restart()
         self.check_it_is_itself(version)
 
@@ -72,8 +85,9 @@ class Run:
         """An update goes into the other system, which starts, and is confirmed when it was healthy for a minute."""
         version = self.publish()
         self.bring()
-        self._install_sec = self.install()
-        say(f"installed in {self._install_sec:.0f} s")
+        seconds = self.install()
+        self._keep(installSec=seconds)
+        say(f"installed in {seconds:.0f} s")
         self.wait_until_confirmed(version)
 
     def broken_firmware(self) -> None:
@@ -97,7 +111,7 @@ class Run:
         before = self.machine.state("fwUpdate")["lastResult"]
         self.bring()
         for number in range(self._count):
-            wait = self._random.uniform(0, self._install_sec)
+            wait = self._random.uniform(0, self._known["installSec"])
             threading.Thread(target=self.ask_to_install, daemon=True).start()
             time.sleep(wait)
             self.machine.kill()
@@ -126,7 +140,8 @@ class Run:
 
     def publish(self) -> str:
         """Make an update of what is in the tree, put it into the folder in place of the one there; its version."""
-        version = next(self._versions)
+        version = f"0.90.{self._known['version']}"
+        self._keep(version=self._known["version"] + 1)
         for old in self._published.glob("*.raucb"):
             old.unlink()
         bundle = systems.make_update(self.tree(), version, self._published / f"mc252-{version}.raucb")
@@ -200,16 +215,16 @@ class Run:
         assert saved["language"] == SETTINGS["language"], saved["language"]
         assert saved["ethernet"]["hostname"] == "pump-house", saved["ethernet"]
         identity = self.machine.call("/api/identify/")
-        assert identity["pubKey"] == self._identity["pubKey"], identity
+        assert identity["pubKey"] == self._known["identity"]["pubKey"], identity
 
 
 STEPS = ("first_start", "update", "broken_firmware", "broken_kernel", "power_cuts")
 
 
-def serve(folder: pathlib.Path) -> http.server.ThreadingHTTPServer:
-    """A web server of a folder, on the loopback interface."""
+def serve(folder: pathlib.Path, port: int = 0) -> http.server.ThreadingHTTPServer:
+    """A web server of a folder, on the loopback interface; at a free port where none is named."""
     handler = functools.partial(Quiet, directory=str(folder))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
 
@@ -228,13 +243,16 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--only", nargs="+", choices=STEPS, default=STEPS)
+    parser.add_argument("--folder", type=pathlib.Path)
     options = parser.parse_args()
-    lacking = [package for program, package in NEEDED.items() if shutil.which(program) is None]
-    if lacking:
-        sys.exit(f"image: apt-get install --no-install-recommends {' '.join(lacking)} ovmf")
+    if packages := lacking(options.image):
+        sys.exit(f"image: apt-get install --no-install-recommends {packages}")
     with tempfile.TemporaryDirectory(prefix="mc252-image-", dir="/var/tmp") as name:
-        run = Run(options.image, pathlib.Path(name), options.seed, options.count)
+        folder = options.folder or pathlib.Path(name)
+        folder.mkdir(exist_ok=True)
+        run = Run(options.image, folder, options.seed, options.count)
         try:
+            run.go_on()
             for step in STEPS:
                 if step in options.only:
                     say(f"step {step}")

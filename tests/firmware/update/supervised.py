@@ -69,7 +69,9 @@ class Supervised(Running):
         self.client.timeout = 60  # a bundle is checked before the answer comes
 
     def version(self):
-        return self.client.get("api/version/").json()["firmwareVer"]
+        answer = self.client.get("api/version/")
+        assert answer.status_code == 200, answer.text
+        return answer.json()["firmwareVer"]
 
     def update_state(self):
         self.login()
