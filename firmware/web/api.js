@@ -65,11 +65,13 @@ export const post = (path, body = {}, options) => call("POST", path, body, optio
 /** The answer's JSON; ApiError. */
 export async function call(method, path, body, { signal: abort, timeoutMs, keepalive } = {}) {
   const sent = token.value;
+  const late = new AbortController();
+  if (timeoutMs) setTimeout(() => late.abort(new DOMException("", "TimeoutError")), timeoutMs);
   const response = await fetched(path, {
     method,
     headers: { ...authorized(), ...(method === "POST" ? { "Content-Type": "application/json" } : {}) },
     body: method === "POST" ? JSON.stringify(body) : undefined,
-    signal: AbortSignal.any([abort === undefined ? leaving.signal : abort, timeoutMs && AbortSignal.timeout(timeoutMs)].filter(Boolean)),
+    signal: AbortSignal.any([abort === undefined ? leaving.signal : abort, late.signal].filter(Boolean)),
     keepalive,
     cache: "no-store",
   });

@@ -8,7 +8,7 @@ import { level, look, told } from "./session.js";
 
 const PERIOD_MS = 2000;
 const HIDDEN_MS = 20000;
-const LATE_MS = 10000;
+const LATE_MS = 6000;
 const ALIVE_MS = 30000; // following a stream does not keep a session alive
 
 /** State by key, as last told. */

@@ -1,7 +1,9 @@
 """A real browser on the console of a running simulated board."""
 
+import json
 import re
 import shutil
+import socket
 
 import pytest
 
@@ -63,6 +65,25 @@ def own_device(tmp_path):
         yield running
 
 
+@pytest.fixture
+def restarting(tmp_path):
+    """A device whose address stays over restarts, with a board that a test may change first."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    board = json.loads(json.dumps(PATIENT))
+
+    def start():
+        made.append(Running(tmp_path, board, http=f"127.0.0.1:{port}").__enter__())
+        return made[0]
+
+    made: list = []
+    start.board = board
+    yield start
+    for running in made:
+        running.__exit__()
+
+
 class Console:
     """A page of a browser on a device; `said` is what the browser's console has told of errors."""
 
@@ -110,6 +131,15 @@ class Console:
     def go(self, page):
         self.menu().get_by_role("link", name=page, exact=True).click()
         return self
+
+    def panel(self, title):
+        """The part of the page under a heading."""
+        return self.page.get_by_role("region", name=title, exact=True)
+
+    def forgive(self, *texts):
+        """What the browser itself notes of answers that a test has asked for: each must hold one of the texts."""
+        assert [said for said in self.said if not any(text in said for text in texts)] == []
+        self.said.clear()
 
     def is_too_wide(self):
         """Whether the page has to be pushed sideways to be read."""

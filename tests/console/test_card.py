@@ -67,3 +67,41 @@ def test_an_ejected_card_is_said_to_be_gone(own_device, console):
     expect(one.page.get_by_text("No SD card is in the slot")).to_be_visible()
     assert all("503" in text for text in one.said)
     one.said.clear()
+
+
+def test_an_upload_goes_on_after_the_page_was_loaded_anew(console, device, tmp_path):
+    content = os.urandom(150 * 1024)
+    (tmp_path / "firm.bin").write_bytes(content)
+    one = console(width=360).enter("card")
+    blocks: list[int] = []
+    one.page.on("request", lambda request: blocks.append(block_of(request)) if "file/write" in request.url else None)
+    one.page.locator("input[type=file]").set_input_files(tmp_path / "firm.bin")
+    expect(one.page.locator(".transfer")).to_contain_text(re.compile("[3-9][0-9] %"))
+    one.page.reload()
+    expect(one.page.get_by_text("/firm.bin (150 KB) is not whole yet")).to_be_visible()
+    assert not one.is_too_wide()
+    sent = max(blocks)
+    blocks.clear()
+    one.page.locator("input[type=file]").set_input_files(tmp_path / "firm.bin")
+    expect(one.page.get_by_role("button", name="firm.bin", exact=True)).to_be_visible(timeout=30000)
+    assert (device.state / "card" / "firm.bin").read_bytes() == content
+    assert blocks[0] == 1 and min(blocks[1:]) >= sent > 40  # the first one asks where to go on
+    expect(one.page.get_by_text("is not whole yet")).not_to_be_visible()
+    one.forgive("409")
+
+
+def block_of(request):
+    return request.post_data_json["blockIdx"]
+
+
+def test_another_file_of_the_same_name_begins_anew(console, device, tmp_path):
+    one = console().enter("card")
+    (tmp_path / "a.bin").write_bytes(b"old" * 50000)
+    one.page.locator("input[type=file]").set_input_files(tmp_path / "a.bin")
+    expect(one.page.locator(".transfer")).to_contain_text(re.compile("[1-9][0-9] %"))
+    one.page.reload()
+    expect(one.page.get_by_text("is not whole yet")).to_be_visible()
+    (tmp_path / "a.bin").write_bytes(b"new" * 10000)
+    one.page.locator("input[type=file]").set_input_files(tmp_path / "a.bin")
+    expect(one.page.get_by_role("button", name="a.bin", exact=True)).to_be_visible(timeout=30000)
+    assert (device.state / "card" / "a.bin").read_bytes() == b"new" * 10000

@@ -23,6 +23,18 @@ def axe():
         pytest.skip(f"no axe-core: {exc}")
 
 
+def stumbling_blocks(page, axe):
+    """What axe-core finds serious: the page as it is, then the colours of the other theme."""
+    page.evaluate(axe + "; undefined")
+    found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
+    dark = page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+    page.emulate_media(color_scheme="light" if dark else "dark")
+    found += page.evaluate("axe.run(document, { runOnly: ['color-contrast'] })")["violations"]
+    page.emulate_media(color_scheme="dark" if dark else "light")
+    serious = [rule for rule in found if rule["impact"] in ("serious", "critical")]
+    return [(rule["id"], [node["html"] for node in rule["nodes"]][:3]) for rule in serious]
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(WIDTHS[0], "dark"), (WIDTHS[1], "light")])
 def test_no_page_is_wider_than_its_screen_or_keeps_anybody_out(console, axe, width, scheme):
     one = console(width=width, color_scheme=scheme)
@@ -34,11 +46,30 @@ def test_no_page_is_wider_than_its_screen_or_keeps_anybody_out(console, axe, wid
         else:
             wait_for(one.page, path)
         assert not one.is_too_wide(), path
-        one.page.evaluate(axe + "; undefined")
-        results = one.page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-        serious = [rule for rule in results["violations"] if rule["impact"] in ("serious", "critical")]
-        found[path] = [(rule["id"], [node["html"] for node in rule["nodes"]][:3]) for rule in serious]
+        found[path] = stumbling_blocks(one.page, axe)
+    one.enter("search").page.get_by_role("button", name="By template", exact=True).click()
+    expect(one.page.get_by_label("Template", exact=True)).to_be_visible()
+    assert not one.is_too_wide()
+    found["search by template"] = stumbling_blocks(one.page, axe)
     assert {path: rules for path, rules in found.items() if rules} == {}
+
+
+def test_no_step_of_the_first_start_keeps_anybody_out(restarting, console, axe):
+    del restarting.board["system"]["factoryLogin"]
+    device = restarting()
+    one = console(device, width=WIDTHS[0]).open()
+    expect(one.page.get_by_text("has no password yet")).to_be_visible()
+    found = [stumbling_blocks(one.page, axe)]
+    device.control("button press")
+    one.page.get_by_label("Password", exact=True).fill("correct horse")
+    one.page.get_by_label("Password again", exact=True).fill("correct horse")
+    for title in ("Access", "Time", "Network", "RS-485 line", "Finish"):
+        expect(one.panel(title)).to_be_visible()
+        assert not one.is_too_wide(), title
+        found.append(stumbling_blocks(one.page, axe))
+        if title != "Finish":
+            one.page.get_by_role("button", name="Next", exact=True).click()
+    assert [rules for rules in found if rules] == []
 
 
 def test_all_of_it_is_reached_by_the_keyboard(console):

@@ -1,32 +1,9 @@
 """Settings: changed at their fields, in use after a restart, out to a file and back; the first start."""
 
 import json
-import socket
 
 import pytest
 from playwright.sync_api import expect
-
-from tests.console.conftest import PATIENT
-from tests.firmware.running import Running
-
-
-@pytest.fixture
-def restarting(tmp_path):
-    """A device whose address stays over restarts, with a board that a test may change first."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    board = json.loads(json.dumps(PATIENT))
-
-    def start():
-        made.append(Running(tmp_path, board, http=f"127.0.0.1:{port}").__enter__())
-        return made[0]
-
-    made: list = []
-    start.board = board
-    yield start
-    for running in made:
-        running.__exit__()
 
 
 def panel(one, name):

@@ -5,7 +5,7 @@ import { ApiError, Said, get, post } from "../api.js";
 import { level, logout } from "../session.js";
 import { refresh, state, useState } from "../state.js";
 import { duration, number, t } from "../texts.js";
-import { Act, Check, Facts, Input, Mark, Panel, Problem, Progress, Scroll, Select, download, html } from "../ui.js";
+import { Act, Check, Facts, Input, Mark, Panel, Problem, Progress, Scroll, Select, download, html, useAction } from "../ui.js";
 import { RestartButton, waitForRestart } from "../parts/restart.js";
 
 const LOG_MS = 2000;
@@ -89,14 +89,18 @@ function Activation({ activation }) {
 function Message({ gsm }) {
   const [phone, setPhone] = useLocal("");
   const [text, setText] = useLocal("");
-  const send = async () => {
+  const [send, busy, error, done] = useAction(async () => {
     const answer = await post("cmd/gsm/sms-test/", { ...(phone && { phone }), ...(text && { text }) });
     if (answer.status === "ERROR") throw new ApiError(answer.errorCode, answer.message ?? "");
-  };
+  });
+  const said = error?.fields?.(["phone", "text"]) ?? {};
   return html`<${Panel} title=${t("sms")}>
     ${!gsm && html`<p class="dim">${t("gsm.off")}</p>`}
-    ${gsm && html`<div class="fields"><${Input} label=${t("sms.phone")} value=${phone} onValue=${setPhone} type="tel" placeholder="+380…" help=${t("sms.help")} /><${Input} label=${t("sms.text")} value=${text} onValue=${setText} maxlength="1530" /></div>
-      <div class="row"><${Act} label=${t("sms.send")} what=${send} done=${t("sms.sent")} /></div>`}
+    ${gsm && html`<form onSubmit=${(event) => (event.preventDefault(), send())}>
+      <div class="fields"><${Input} label=${t("sms.phone")} value=${phone} onValue=${setPhone} error=${said.phone} type="tel" placeholder="+380…" help=${t("sms.help")} /><${Input} label=${t("sms.text")} value=${text} onValue=${setText} error=${said.text} maxlength="1530" /></div>
+      <div class="row"><button aria-busy=${busy} disabled=${busy}>${t("sms.send")}</button>${done && html`<span class="done" role="status">${t("sms.sent")}</span>`}</div>
+      ${!said.phone && !said.text && html`<${Problem} error=${error} />`}
+    </form>`}
   <//>`;
 }
 
