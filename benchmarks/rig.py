@@ -43,12 +43,12 @@ class Process:
 
 
 class DeviceProcess(Process):
-    """Runs `python -m firmware` with factory settings of the benchmark's own."""
+    """Runs `python -m firmware` with factory settings, and perhaps `parts`, of the benchmark's own."""
 
-    def __init__(self, settings: dict, python: str = sys.executable):
+    def __init__(self, settings: dict, python: str = sys.executable, parts: "dict | None" = None):
         self.state = tempfile.mkdtemp(prefix="mc252-bench-")
         config = json.loads((ROOT / "board-configs" / "simulated.json").read_text())
-        config["settings"] = settings
+        config.update(parts or {}, settings=settings)
         board = pathlib.Path(self.state) / "board.json"
         board.write_text(json.dumps(config))
         arguments = ["--board", str(board), "--state-dir", self.state]

@@ -5,7 +5,7 @@
 
 import sys
 
-from benchmarks import beside, events, files, gateway, http_peers, wire
+from benchmarks import beside, events, files, gateway, http_peers, metrics, wire
 from hal.runtime import run
 
 TABLES = {
@@ -16,6 +16,7 @@ TABLES = {
     "beside": lambda: run(beside.main()),
     "shared": lambda: run(gateway.shared_reads()),
     "events": lambda: run(events.main()),
+    "metrics": metrics.main,
     "search": lambda: run(gateway.search_tables()),
 }
 
