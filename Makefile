@@ -13,7 +13,7 @@ RATES ?= 9600 19200 115200
 SITE := firmware/web/site/files.txt
 
 .DEFAULT_GOAL := run
-.PHONY: run console bundle image run-micropython micropython-image flash test test-vm test-image kill-settings kill-update mutated-updates packages doubled-answers generated-requests endure-micropython mutate lint format bench bench-slow test-arm64 docs examples deb clean
+.PHONY: run console bundle image run-micropython micropython-image micropython-bundle flash test test-vm test-image kill-settings kill-update mutated-updates packages doubled-answers generated-requests endure-micropython mutate lint format bench bench-slow test-arm64 docs examples deb clean
 
 $(VENV)/.made: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -77,8 +77,12 @@ run-micropython: $(VENV)/.made-dev
 
 # Files for a board that runs MicroPython, in dist/micropython: BOARD is its config. docs/micropython.md.
 IMAGE = dist/micropython/$(basename $(notdir $(BOARD)))
-micropython-image: $(VENV)/.made-dev
-	$(BIN)/python -m deploy.micropython.image $(BOARD) $(IMAGE)
+micropython-image: $(VENV)/.made-dev $(or $(KEYRING),build/keys/keyring.json)
+	$(BIN)/python -m deploy.micropython.image $(BOARD) $(IMAGE) --keyring $(or $(KEYRING),build/keys/keyring.json)
+
+# An update for all boards that run MicroPython and take updates, in dist/. docs/updates.md.
+micropython-bundle: $(VENV)/.made-dev build/keys/keyring.json
+	$(BIN)/python -m deploy.micropython.bundle --keys build/keys --compatible waveshare-esp32-s3-eth-8di-8ro
 
 # The same, onto the board that is plugged in; TTY where there are several.
 flash: micropython-image

@@ -1,6 +1,8 @@
-"""Lays out the firmware for a board that runs MicroPython: `python -m deploy.micropython.image BOARD_CONFIG FOLDER`.
+"""Lays out the firmware for a board that runs MicroPython:
+`python -m deploy.micropython.image BOARD_CONFIG FOLDER [--keyring FILE]`.
 
-FOLDER/files/            what goes into the board's file system: main.py, board.json and the compiled firmware
+FOLDER/files/            what goes into the board's file system: main.py, board.json and the compiled firmware, and with
+                         a keyring update-keys.json, by which the board believes updates
 FOLDER/firmware.romfs    the firmware alone, for boards whose MicroPython has a ROMFS: no RAM is needed for its code
 FOLDER/manifest.py       the firmware alone, to be frozen into a MicroPython of one's own
 """
@@ -84,13 +86,15 @@ def _add(writer: VfsRomWriter, folder: pathlib.Path) -> None:
             writer.mkfile(path.name, path.read_bytes())
 
 
-def make_image(board: pathlib.Path, folder: pathlib.Path) -> None:
+def make_image(board: pathlib.Path, folder: pathlib.Path, keyring: pathlib.Path | None = None) -> None:
     """Lay out everything for a board in a folder, in place of what was there."""
     shutil.rmtree(folder, ignore_errors=True)
     files = folder / "files"
     compile_into(files / "system")
     shutil.copyfile(board, files / "board.json")
     shutil.copyfile(ROOT / "deploy" / "micropython" / "main.py", files / "main.py")
+    if keyring is not None:
+        shutil.copyfile(keyring, files / "update-keys.json")
     (folder / "firmware.romfs").write_bytes(romfs(files / "system"))
     (folder / "manifest.py").write_text(MANIFEST)
 
@@ -100,8 +104,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Lays out the firmware for a board that runs MicroPython.")
     parser.add_argument("board", type=pathlib.Path, help="its board config")
     parser.add_argument("folder", type=pathlib.Path, help="where everything goes")
+    parser.add_argument("--keyring", type=pathlib.Path, help="keys that it believes updates by: docs/updates.md")
     options = parser.parse_args()
-    make_image(options.board, options.folder)
+    make_image(options.board, options.folder, options.keyring)
     modules = list((options.folder / "files").rglob("*.mpy"))
     size = sum(path.stat().st_size for path in modules)
     whole = (options.folder / "firmware.romfs").stat().st_size

@@ -58,7 +58,9 @@ def image(tmp_path_factory):
         sock.bind(("127.0.0.1", 0))
         settings = {"httpd": {"port": sock.getsockname()[1]}, "modbusTcp": {"enabled": False}}
     board.write_text(json.dumps({"board": "a", "system": {"driver": "micropython"}, "settings": settings}))
-    make_image(board, folder / "made")
+    keyring = folder / "keyring.json"
+    keyring.write_text('{"roots": []}')
+    make_image(board, folder / "made", keyring)
     return folder / "made"
 
 
@@ -68,6 +70,7 @@ def test_the_image_holds_the_firmware_and_nothing_that_needs_cpython(image):
     assert "firmware/templates/eastron-sdm630.json" in names
     assert not [name for name in names if name.startswith(("hal/linux", "hal/simulated", "firmware/maker"))]
     assert (image / "firmware.romfs").read_bytes()[:3] == b"\xd2\xcd\x31"
+    assert (image / "files" / "update-keys.json").read_text() == '{"roots": []}'
 
 
 def test_every_text_of_the_firmware_can_be_frozen():

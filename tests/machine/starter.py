@@ -15,7 +15,6 @@ import shutil
 import signal
 import sys
 import sysconfig
-import tempfile
 import time
 
 from hal.simulated.world.client import World, WorldGone
@@ -42,7 +41,8 @@ def environment(folder: str) -> dict:
 
 
 def rom() -> pathlib.Path:
-    """The firmware of this checkout in a ROMFS, made anew where a source is newer."""
+    """The firmware of this checkout in a ROMFS, made anew where a source is newer, and beside it the folder `tree` that
+    it was made of."""
     from deploy.micropython.image import compile_into, romfs, sources
 
     made = ROOT / "build" / "micropython" / "firmware.romfs"
@@ -50,10 +50,11 @@ def rom() -> pathlib.Path:
     with open(made.with_name("lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # several tests may want it at once
         newest = max(path.stat().st_mtime for path, _ in sources())
-        if not made.exists() or made.stat().st_mtime < newest:
-            with tempfile.TemporaryDirectory() as folder:
-                compile_into(pathlib.Path(folder))
-                made.write_bytes(romfs(pathlib.Path(folder)))
+        tree = made.with_name("tree")
+        if not tree.exists() or made.stat().st_mtime < newest:
+            shutil.rmtree(tree, ignore_errors=True)
+            compile_into(tree)
+            made.write_bytes(romfs(tree))
     return made
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import signal
 import socket
 import struct
@@ -11,7 +12,7 @@ import urllib.request
 
 import pytest
 
-from tests.machine.starter import ROOT
+from tests.machine.starter import HEAP, ROOT
 from tests.micropython import NEEDS_MICROPYTHON
 
 PASSWORD = "mc252-sim"
@@ -28,14 +29,15 @@ def free_port():
 class Running:
     """A board that runs, and the ports at which it serves."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, board="board-configs/micropython-unix.json", heap=HEAP):
         self.folder = folder
         self.token = None
         self.http, self.modbus = free_port(), free_port()
         addresses = [f"127.0.0.1:{self.http}", f"127.0.0.1:{self.modbus}"]
-        arguments = [str(folder), "board-configs/micropython-unix.json", *addresses]
+        arguments = [str(folder), str(board), *addresses]
         command = [sys.executable, "-m", "tests.machine.starter", *arguments]
-        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        environ = dict(os.environ, MC252_HEAP=heap)
+        self.process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True)
         assert f"Modbus TCP 127.0.0.1:{self.modbus}" in self.process.stdout.readline()
 
     def ask(self, uid, pdu):
@@ -57,12 +59,14 @@ class Running:
         data = None if body is None else json.dumps(body).encode()
         url = f"http://127.0.0.1:{self.http}{path}"
         request = urllib.request.Request(url, data, headers, method=method)
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=30) as answer:
             return answer.status, json.load(answer)
 
     def started_again(self):
         """Wait until it has said anew where it is reached."""
-        assert f"http://127.0.0.1:{self.http}" in self.process.stdout.readline()
+        while not (said := self.process.stdout.readline()).startswith("http:"):
+            assert said, "it has ended"  # else somebody has told why he starts again
+        assert f"http://127.0.0.1:{self.http}" in said
         self.token = None
 
     def stop(self):

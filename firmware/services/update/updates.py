@@ -18,8 +18,9 @@ from firmware.services.update.sources.download import BundleSource, Download, So
 from firmware.services.update.sources.index import check_index, choose
 from firmware.services.update.times import Times
 from hal.contracts import PartError, Updater, UpdateRefused
-from hal.runtime import log, log_exception, offload
+from hal.runtime import log, log_exception, offload, wait_until
 from hal.runtime.annotations import Any, Callable, Coroutine
+from hal.runtime.memory import MEMORY
 
 WAITS = "waits until tomorrow: the bytes that may come over GSM in a day are spent"
 ANSWER_SEC = 20  # a request is answered after so long at the latest; what it has begun goes on
@@ -61,6 +62,7 @@ class Updates(NoUpdates):
         self.ask_server: Callable[[], None] | None = None  # where a server decides on updates: has it asked now
         self._restart = restart
         self._work: asyncio.Task | None = None  # what is under way
+        self._work_ended = asyncio.Event()
         self._status, self._progress = "IDLE", 0
         self._error: str | None = None
         self._message: str | None = None
@@ -83,7 +85,7 @@ class Updates(NoUpdates):
     async def stop(self) -> None:
         """Break a download off; it goes on after the next start. An installation is finished."""
         if self._work is not None and self.is_installing():
-            await asyncio.wait([self._work])
+            await self._work_ended.wait()
         await super().stop()
 
     def state(self) -> dict:
@@ -132,7 +134,7 @@ class Updates(NoUpdates):
 
     async def _restart_into_it(self) -> None:
         if self._work is not None:
-            await asyncio.wait([self._work])
+            await self._work_ended.wait()
         if self.is_installed:
             self._restart("UPDATE")
 
@@ -161,8 +163,12 @@ class Updates(NoUpdates):
         if self._work is not None:
             work.close()
             return "BUSY", None
+        self._work_ended = asyncio.Event()
         self._work = self.spawn(self._run_work(work))
-        await asyncio.wait([self._work], timeout=seconds)
+        if seconds is None:
+            await self._work_ended.wait()
+        else:
+            await wait_until(self._work_ended, seconds)
         return ("ERROR", self._error) if self._status == "ERROR" else ("DONE", None)
 
     async def _run_work(self, work: Coroutine[Any, Any, None]) -> None:
@@ -174,11 +180,15 @@ class Updates(NoUpdates):
         except asyncio.CancelledError:
             self._status = "IDLE"
             raise
+        except MemoryError:
+            MEMORY.ran_out("an update")
+            self._fail("NO_MEMORY", "there is not enough memory for this now; try again")
         except Exception as exc:
             log_exception(exc)
             self._fail("INTERNAL", "an unexpected error, written to the device's log")
         finally:
             self._work = None
+            self._work_ended.set()
 
     def _fail(self, code: str, message: str) -> None:
         log(f"update: {code}: {message}")
@@ -193,7 +203,7 @@ class Updates(NoUpdates):
             try:
                 await self.download()
                 while self._work is not None:
-                    await asyncio.wait([self._work])
+                    await self._work_ended.wait()
                 if self._status == "READY" and (await self.install())[0] == "DONE":
                     self.restart_when_installed()
             except _FAILURES as exc:
