@@ -13,7 +13,7 @@ from hal.fields import BadField
 from hal.json_text import json_loads
 from hal.micropython.update.slots import DRIVER, IMAGE, MOUNTED, OPTIONS, architecture, slots_folder
 from hal.runtime import log, make_folder
-from hal.runtime.annotations import Callable
+from hal.runtime.annotations import Any, Callable
 from hal.update.choice import Chosen, choose
 from hal.update.keys import read_keyring
 from hal.update.signed import Keyring
@@ -22,7 +22,7 @@ from hal.update.slots import SYSTEM, Slots
 _OURS = ("hal", "firmware", "microdot")  # packages that every firmware brings along
 
 
-def prepare(board_path: str, state_dir: str, memory: Callable[[int], bytearray] = bytearray) -> None:
+def prepare(board_path: str, state_dir: str, memory: Callable[[int], Any] = bytearray) -> None:
     """Have the modules of the firmware that is to start be imported from now on; what choosing took is forgotten.
 
     `memory(size)` gives room for a firmware of so many bytes.
@@ -33,7 +33,7 @@ def prepare(board_path: str, state_dir: str, memory: Callable[[int], bytearray] 
     forget_modules()
 
 
-def _prepare(options: dict, state_dir: str, memory: Callable[[int], bytearray]) -> None:
+def _prepare(options: dict, state_dir: str, memory: Callable[[int], Any]) -> None:
     slots = Slots(slots_folder(options, state_dir))
     try:
         make_folder(state_dir)
@@ -69,7 +69,7 @@ def _note_version(slots: Slots) -> None:
         slots.change(systemVersion=VERSION)
 
 
-def _mounted(slots: Slots, keyring: Keyring, memory: Callable[[int], bytearray]) -> Chosen:
+def _mounted(slots: Slots, keyring: Keyring, memory: Callable[[int], Any]) -> Chosen:
     """What is to start, its modules mounted. OSError where nothing can be noted."""
     while True:
         chosen = choose(slots, keyring, architecture(), VERSION)
@@ -85,7 +85,7 @@ def _mounted(slots: Slots, keyring: Keyring, memory: Callable[[int], bytearray])
                 slots.change(current=SYSTEM, error=f"it cannot be mounted: {exc}"[:200])
 
 
-def mount(path: str, folder: str, memory: Callable[[int], bytearray]) -> None:
+def mount(path: str, folder: str, memory: Callable[[int], Any]) -> None:
     """Read a ROMFS into memory and mount it. OSError; ValueError where it is none; MemoryError."""
     import vfs
 

@@ -5,6 +5,7 @@ MACHINE_ROM names a file with a ROMFS. MicroPython's unix port has no other memo
 library has: a large variable of the environment lies in a mapping of its own.
 """
 
+import gc
 import os
 import sys
 
@@ -12,13 +13,14 @@ import machine
 import uctypes
 import vfs
 
-_NAME = "FLASH"
+_MORE = 16384  # bytes that another firmware may have more
 _ALIGNMENT = 16
 _PAGE, _HEADER = 4096, 16  # bytes; the C library's own header goes before
 
 
-def outside(size, name=_NAME):
-    """So many bytes outside of the heap; a name for each piece of memory."""
+def outside(size, name):
+    """So many bytes outside of the heap; a name for each piece of memory. They go through the heap once."""
+    gc.collect()
     os.putenv(name, "=" * (size + 2 * _ALIGNMENT))
     mark = f"{name}=".encode()
     with open("/proc/self/maps") as maps:
@@ -34,14 +36,9 @@ def outside(size, name=_NAME):
     raise MemoryError("no memory outside of the heap")
 
 
-def psram(size):
-    """Room for another firmware, which a board has in its PSRAM."""
-    return outside(size, "PSRAM")
-
-
 def mount(path):
     """Mount the ROMFS in a file at /rom, from where modules are imported first."""
-    memory = outside(os.stat(path)[6])
+    memory = outside(os.stat(path)[6], "FLASH")
     with open(path, "rb") as file:
         file.readinto(memory)
     vfs.mount(vfs.VfsRom(memory), "/rom")
@@ -50,9 +47,10 @@ def mount(path):
 
 def choose(board, state_dir):
     """Have the firmware found that is to start; nothing that this takes is kept."""
+    psram = memoryview(outside(os.stat(os.getenv("MACHINE_ROM"))[6] + _MORE, "PSRAM"))  # as large as the system's own
     from hal.micropython.update.supervisor import prepare
 
-    prepare(board, state_dir, psram)
+    prepare(board, state_dir, lambda size: psram[:size])
 
 
 def address(text):
