@@ -67,6 +67,7 @@ class TtyPort(Rs485Port):
         self._descriptor = -1  # of the open tty
         self._is_unverified = False  # whether the log tells that the settings cannot be read back
         self._wake_at: serial_kernel.WakeAt | None = None
+        self._mute: Callable[[int, float], None] | None = None
         self._pin: Pin | None = None
         self._releasing: asyncio.Task | None = None
         require_tty("rs485.port", self.path)
@@ -91,7 +92,9 @@ class TtyPort(Rs485Port):
             self._check(settings)
         except (OSError, ValueError, termios.error, PartError) as exc:
             raise PortFailed(f"cannot open {self.path}: {_reason(exc, settings)}") from exc
-        asyncio.get_running_loop().add_reader(self._descriptor, self._read)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._descriptor, self._read)
+        self._mute = getattr(loop, "mute", None)  # the device's own loop has it
 
     def _prepare(self, descriptor: int) -> None:
         """What is set once, when the port has been opened."""
@@ -178,9 +181,11 @@ class TtyPort(Rs485Port):
             wire_time = len(data) * self.line.char_time
             self._releasing = self.spawn(self._release(self._pin, self._descriptor, wire_time, self.line.char_time))
 
-    def _expect(self, count: int) -> None:
+    def _expect(self, count: int, pause_us: int = 0) -> None:
         if self._wake_at is not None:
             self._wake_at.set(count)
+            if pause_us and self._mute is not None:
+                self._mute(self._descriptor, pause_us / 1000000)
 
     def _read(self) -> None:
         """Bytes have come, or the tty has gone."""

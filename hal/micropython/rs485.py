@@ -117,7 +117,7 @@ class UartPort(Rs485Port):
         except OSError as exc:
             self._lost(str(exc))
 
-    def _expect(self, count: int) -> None:
+    def _expect(self, count: int, pause_us: int = 0) -> None:
         self._lacking = count
 
     def _rest(self) -> float:

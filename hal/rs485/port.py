@@ -29,9 +29,12 @@ from hal.runtime.annotations import Callable
 from hal.runtime.logs import ERROR, INFO
 from hal.service import Pauses, Trouble
 
+LATE_STEP_US = 2  # a timer is late, so it is set earlier: by what one in three is not
+LATE_LIMIT_US = 2000
 THROWN_LIMIT = 8  # pieces told of what came between two exchanges
 STRAY_LIMIT = RTU_FRAME_MAX  # bytes kept of what arrives while nothing was asked: none belongs to a longer frame
 REOPEN_PAUSES = (0.25, 0.5, 1, 2, 3)  # seconds between tries to open a lost port; the last one repeats
+AHEAD = 2  # characters before the end of an answer with which its end is waited for
 PACED_AFTER = 3  # answers in a row that came as slowly as the line carries them: then none can be early
 
 
@@ -61,6 +64,7 @@ class Rs485Port(Part):
         self._question: Question | None = None  # what is asked, from `ask` to its end
         self._timer = None  # when to look after the question again
         self._rings_at = 0  # and the microsecond in which that is
+        self._late_us = 0  # how much earlier timers are set
         self._stray = b""
         self._unasked: list[tuple[int, bytes]] = []  # frames since the last exchange
         self._thrown: tuple = ()  # (reason, bytes) of what came since then
@@ -91,8 +95,11 @@ class Rs485Port(Part):
     def _poll(self) -> None:
         """Hand over by `_received` what has arrived and was not handed over yet."""
 
-    def _expect(self, count: int) -> None:
-        """So many more bytes make it worth to look: a backend that can may hand them over no earlier, all together."""
+    def _expect(self, count: int, pause_us: int = 0) -> None:
+        """So many more bytes make it worth to look: a backend that can may hand them over no earlier, all together.
+
+        They take `pause_us` at least to come, in which nobody needs to look.
+        """
 
     # What services use
 
@@ -267,8 +274,9 @@ class Rs485Port(Part):
         """Look after the question then, or at once in the loop's next turn."""
         self._stop_timer()
         if self._question is not None:
-            self._rings_at = moment
-            self._timer = call_after(max(0, moment - self._now()) / 1000000, self._ring)
+            now = self._now()
+            self._rings_at = max(now, moment)
+            self._timer = call_after((self._rings_at - now) / 1000000, self._ring)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -278,7 +286,12 @@ class Rs485Port(Part):
     def _ring(self) -> None:
         """The moment has come."""
         self._timer = None
+        late_us = self._now() - self._rings_at
         self._look()
+        if late_us > self._late_us:
+            self._late_us = min(self._late_us + LATE_STEP_US, LATE_LIMIT_US)
+        else:
+            self._late_us = max(self._late_us - 2 * LATE_STEP_US, 0)
 
     def _look(self) -> None:
         """Send the question, or see what has come of it."""
@@ -299,7 +312,9 @@ class Rs485Port(Part):
         """Send the question if the line has been silent long enough."""
         quiet_since = self._quiet_since
         end = min(max(quiet_since + line.silence_us, question.not_before), question.latest)
-        if self._now() >= end:
+        if self._now() >= end - self._late_us:
+            while self._now() < end:
+                pass  # timers are late: this one was set earlier
             self._poll()  # what waits in the tty is older than the question
             if not self.is_open:
                 return
@@ -307,7 +322,7 @@ class Rs485Port(Part):
                 self._send(question, line)
                 return
             end = min(self._quiet_since + line.silence_us, question.latest)
-        self._look_at(end)
+        self._look_at(end - self._late_us)
 
     def _send(self, question: Question, line: Line) -> None:
         """Send the question now, before anything else, and wait for what comes of it."""
@@ -330,14 +345,22 @@ class Rs485Port(Part):
     def _heed(self, inquiry: Inquiry, data: bytes, now: int) -> None:
         """Bytes have come that may be of the answer."""
         inquiry.add(data, now)
-        if len(inquiry.data) < inquiry.whole_at:
-            self._expect(inquiry.whole_at - len(inquiry.data))
+        lacking = inquiry.whole_at - len(inquiry.data)
+        if lacking > 0:
+            self._expect(lacking, self._pause_us(inquiry, lacking))
             return
         self._match = self._believed(inquiry, False)
         if self._match is not None or inquiry.ends_by_silence:
             self._look()
         if self._inquiry is inquiry:
-            self._expect(inquiry.lacks(self._echoes) if self._match is None else 1)
+            lacking = inquiry.lacks(self._echoes) if self._match is None else 1
+            self._expect(lacking, self._pause_us(inquiry, lacking))
+
+    def _pause_us(self, inquiry: Inquiry, lacking: int) -> int:
+        """How long the rest of an answer takes at least, on a line that was seen to hand over bytes as they come."""
+        if self._paced < PACED_AFTER or self.line is None or lacking <= AHEAD:
+            return 0
+        return self.line.wire_us(lacking - AHEAD)
 
     def _look_for_end(self, question: Question, line: Line) -> None:
         """End the exchange, or wait on: as long as what has come so far is worth it."""

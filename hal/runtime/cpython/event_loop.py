@@ -7,40 +7,113 @@ select() takes microseconds, and an epoll descriptor can itself be waited for wi
 
 import asyncio
 import ctypes
+import os
 import select
 import selectors
+import time
 import traceback
 
+from hal.runtime.annotations import Any
 from hal.runtime.cpython.resolver import Resolver
 from hal.runtime.logs import log
 
 _PR_SET_TIMERSLACK = 29  # prctl(2); in nanoseconds
 
+_ROUNDING = 0.002  # seconds: longer than epoll's
+_SHORT = 0.01  # seconds: a longer wait is made in two parts; one turn of the loop more is nothing to it
+_TURN_LIMIT = 64  # descriptors that are served in one turn
 
-_LAST_PART = 0.002  # seconds: longer than epoll's rounding
+_READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+_NOT_IN, _NOT_OUT = ~select.EPOLLIN, ~select.EPOLLOUT
 
 
 class FineEpollSelector(selectors.EpollSelector):
-    """Epoll for many descriptors, with select's resolution for the wait."""
+    """Epoll for many descriptors, with select's resolution for the wait; one of them can be muted for a while."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._epoll = select.epoll.fromfd(os.dup(self.fileno()))  # the one that EpollSelector keeps to itself
+        self._keys: dict[int, selectors.SelectorKey] = {}
+        self._muted = -1
+        self._muted_until = 0.0
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        """As EpollSelector.register."""
+        key = super().register(fileobj, events, data)
+        self._keys[key.fd] = key
+        return key
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        """As EpollSelector.modify."""
+        key = super().modify(fileobj, events, data)
+        self._keys[key.fd] = key
+        return key
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        """As EpollSelector.unregister."""
+        key = super().unregister(fileobj)
+        del self._keys[key.fd]
+        if key.fd == self._muted:
+            self._muted = -1
+        return key
+
+    def close(self) -> None:
+        """As EpollSelector.close."""
+        self._epoll.close()
+        super().close()
+
+    def mute(self, descriptor: int, seconds: float) -> None:
+        """Have nobody woken for so long by what comes to a descriptor that is only read.
+
+        Each byte wakes whoever waits for a tty, in the kernel, which then finds that VMIN is not reached.
+        """
+        if self._muted < 0:
+            self._epoll.modify(descriptor, 0)
+            self._muted = descriptor
+            self._muted_until = time.monotonic() + seconds
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """As EpollSelector.select, the timeout kept to the microsecond.
 
         A long wait ends early, as a selector's may: the event loop then waits for the rest.
         """
-        if timeout is None or timeout <= 0:
-            return super().select(timeout)
-        if timeout > _LAST_PART:
-            return super().select(timeout - _LAST_PART)
-        select.select([self.fileno()], [], [], timeout)
-        return super().select(0)
+        if self._muted < 0:
+            return self._wait(timeout)
+        left = max(0.0, self._muted_until - time.monotonic())
+        if timeout is not None and timeout < left:
+            return self._wait(timeout)
+        ready = self._wait(left)
+        if ready or left > _SHORT:
+            return ready
+        self._epoll.modify(self._muted, select.EPOLLIN)
+        self._muted = -1
+        return self._wait(None if timeout is None else timeout - left)
+
+    def _wait(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
+        """What is ready by then, perhaps earlier."""
+        if timeout is None:
+            events = self._epoll.poll(None, _TURN_LIMIT)
+        elif timeout > _SHORT:
+            events = self._epoll.poll(timeout - _ROUNDING, _TURN_LIMIT)
+        elif timeout <= 0 or select.select([self._epoll], [], [], timeout)[0]:
+            events = self._epoll.poll(0, _TURN_LIMIT)
+        else:
+            return []
+        keys = self._keys
+        return [(keys[descriptor], _asked(keys[descriptor].events, event)) for descriptor, event in events]
+
+
+def _asked(events: int, happened: int) -> int:
+    """What of that which was asked for has happened; errors and hang-ups are both."""
+    return ((happened & _NOT_OUT and _READ) | (happened & _NOT_IN and _WRITE)) & events
 
 
 class DeviceEventLoop(asyncio.SelectorEventLoop):
     """asyncio's loop on the fine selector, with a resolver of its own."""
 
     def __init__(self) -> None:
-        super().__init__(FineEpollSelector())
+        self._fine = FineEpollSelector()
+        super().__init__(self._fine)
         self._resolver = Resolver(self)
 
     async def getaddrinfo(
@@ -48,6 +121,10 @@ class DeviceEventLoop(asyncio.SelectorEventLoop):
     ) -> list:
         """As socket.getaddrinfo; everything in asyncio that takes a name asks this."""
         return await self._resolver.look_up(host, port, family, type, proto, flags)
+
+    def mute(self, descriptor: int, seconds: float) -> None:
+        """As FineEpollSelector.mute."""
+        self._fine.mute(descriptor, seconds)
 
     def default_exception_handler(self, context: dict) -> None:
         """What nobody has caught goes to the log like everything else, and floods it as little.

@@ -26,7 +26,7 @@ class VirtualPort(Rs485Port):
     """A port whose questions go to `far(data)`, a function that sends answers by `deliver`.
 
     `lump` is how many bytes arrive at once. `waits`: it hands them over when there are as many as were expected, as a
-    tty does that wakes its reader late, or when it is asked.
+    tty does that wakes its reader late, after a pause in which it does not wake him, or when it is asked.
     """
 
     usual_way = WAYS[0]
@@ -39,6 +39,8 @@ class VirtualPort(Rs485Port):
         self.waits = self.usual_way[1] if waits is None else waits
         self._held = b""
         self._wanted = 1
+        self._deaf_until = 0.0
+        self.pauses = []  # in microseconds, in which nobody needs to look
         self.questions = []  # (time in seconds, bytes)
         self._busy_until = 0.0
 
@@ -61,13 +63,18 @@ class VirtualPort(Rs485Port):
     def arrive(self, data):
         """Bytes come out of the line."""
         self._held += data
-        if not self.waits or len(self._held) >= self._wanted:
+        self._hand_over()
+
+    def _hand_over(self):
+        if not self.waits or (len(self._held) >= self._wanted and self.seconds() >= self._deaf_until):
             self._poll()
 
-    def _expect(self, count):
+    def _expect(self, count, pause_us=0):
+        self.pauses.append(pause_us)
         self._wanted = count
-        if len(self._held) >= count:
-            asyncio.get_running_loop().call_soon(self._poll)
+        self._deaf_until = self.seconds() + pause_us / 1000000
+        if pause_us or len(self._held) >= count:
+            asyncio.get_running_loop().call_at(self._deaf_until, self._hand_over)
 
     def _poll(self):
         held, self._held = self._held, b""
