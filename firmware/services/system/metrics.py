@@ -63,12 +63,13 @@ def _map_families(name: str, kind: MapOf, value: dict, help: str, unit: str) -> 
     """The series of an object of like members, whose names become a label."""
     label = kind.name.replace(" ", "_")
     fields = kind.kind.fields if isinstance(kind.kind, Object) else (Field("", kind.kind, help=help, unit=unit),)
+    members = [(f'{label}="{_escape(member)}"', value[member]) for member in value]
     for field in fields:
         family = _Family(f"{name}_{_snake(field.name)}".rstrip("_"), field.kind, field.unit)
-        for member in value:
-            inner = value[member][field.name] if field.name else value[member]
+        for labels, member in members:
+            inner = member[field.name] if field.name else member
             if inner is not None:
-                family.add(f'{label}="{_escape(member)}"', inner)
+                family.add(labels, inner)
         yield family.text(field.help)
 
 

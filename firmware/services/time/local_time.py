@@ -17,6 +17,8 @@ OFF, EUROPEAN, MANUAL = range(3)  # values of the setting tsMode
 EUROPEAN_SHIFT = HOUR
 ANY_DAY = 7  # as day of the week in setting tsManual
 
+_MARCH = 719468  # days from 0000-03-01 to 1970-01-01
+_DAYS_OF_400 = 146097  # days of 400 years
 _MONTH_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
@@ -36,14 +38,19 @@ def month_days(year: int, month: int) -> int:
 
 
 def date_of(days: int) -> tuple[int, int, int]:
-    """(year, month, day) of a day counted from 1970-01-01, from the year 1 on."""
-    year = 1970 + days // (366 if days >= 0 else 365)  # at most the right one
-    while days_of(year + 1, 1, 1) <= days:
-        year += 1
-    month = 1
-    while month < 12 and days_of(year, month + 1, 1) <= days:
-        month += 1
-    return year, month, days - days_of(year, month, 1) + 1
+    """(year, month, day) of a day counted from 1970-01-01, from the year 1 on.
+
+    Years begin with March here, so that the leap day is the last one of a year and the months before it are alike in
+    all: of five, 153 days. Without loops, for the state asks for the date of hundreds of moments.
+    """
+    days += _MARCH
+    centuries4, day = divmod(days, _DAYS_OF_400)
+    year = (day - day // 1460 + day // 36524 - day // 146096) // 365
+    day -= 365 * year + year // 4 - year // 100
+    month = (5 * day + 2) // 153
+    day -= (153 * month + 2) // 5
+    year += 400 * centuries4
+    return (year, month + 3, day + 1) if month < 10 else (year + 1, month - 9, day + 1)
 
 
 def weekday_date(year: int, month: int, week: int, weekday: int) -> int:
