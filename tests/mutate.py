@@ -55,6 +55,7 @@ TESTS = {  # module -> tests that are to notice mistakes in it, the quickest fir
     "firmware/services/settings/values.py": SETTINGS,
     "firmware/services/bus/arbiter.py": BUS,
     "firmware/services/bus/lanes.py": BUS,
+    "firmware/services/bus/queue.py": BUS,
     "firmware/services/bus/debts.py": ["firmware/bus/test_debts.py", *BUS],
     "hal/rs485/port.py": LINE,
     "hal/rs485/framing.py": [*LINE, "hal/simulated/test_world.py"],

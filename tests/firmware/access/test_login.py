@@ -1,5 +1,6 @@
 """Salts, the password check and the throttle, on an injected clock."""
 
+import asyncio
 import hashlib
 
 import pytest
@@ -346,3 +347,195 @@ async def test_wrong_logins_are_counted_and_told_at_most_once_a_minute(capsys):
     assert "10.1.0.0" in lines[0]
     assert f"10.2.0.1; {ALL_FREE_TRIES} new" in lines[1]
     assert "hunter2" not in "".join(lines)
+
+
+# The limits themselves, in numbers: whoever changes one changes what users meet
+
+
+class Guesses:
+    """A throttle and its clock."""
+
+    def __init__(self):
+        self.now = 1000
+        self.throttle = Throttle(lambda: self.now)
+
+    def fail(self, address, times=1):
+        for _ in range(times):
+            self.throttle.failed(address)
+
+    def wait(self, address):
+        """Seconds that an address is told to wait, 0 where it may try."""
+        try:
+            self.throttle.check(address)
+        except Refused as exc:
+            assert exc.code == "TOO_MANY_ATTEMPTS"
+            assert f"try again in {exc.retry_after} s" in str(exc)
+            return exc.retry_after
+        return 0
+
+
+def test_four_wrong_logins_are_free_and_the_fifth_costs_two_seconds():
+    guesses = Guesses()
+    guesses.fail("10.0.0.1", 4)
+    assert guesses.wait("10.0.0.1") == 0
+    guesses.fail("10.0.0.1")
+    assert guesses.wait("10.0.0.1") == 3
+    guesses.now += 1001
+    assert guesses.wait("10.0.0.1") == 1
+    guesses.now += 998
+    assert guesses.wait("10.0.0.1") == 1
+    guesses.now += 1
+    assert guesses.wait("10.0.0.1") == 0
+
+
+def test_a_wrong_login_is_forgotten_after_half_an_hour_without_another_and_not_before():
+    guesses = Guesses()
+    guesses.fail("10.0.0.1", 4)
+    guesses.now += 1800 * 1000
+    guesses.fail("10.0.0.1")
+    assert guesses.wait("10.0.0.1") == 3
+    guesses.now += 1800 * 1000 + 1
+    guesses.fail("10.0.0.1", 4)
+    assert guesses.wait("10.0.0.1") == 0
+
+
+def test_a_right_login_forgets_the_wrong_ones_of_its_address_alone():
+    guesses = Guesses()
+    guesses.fail("10.0.0.1", 4)
+    guesses.fail("10.0.0.2", 4)
+    guesses.throttle.succeeded("10.0.0.1")
+    guesses.fail("10.0.0.1", 4)
+    guesses.fail("10.0.0.2")
+    assert (guesses.wait("10.0.0.1"), guesses.wait("10.0.0.2")) == (0, 3)
+
+
+def test_all_who_were_wrong_have_thirty_tries_together_and_one_more_every_four_seconds():
+    guesses = Guesses()
+    for number in range(31):  # the first of each counts among the new ones, who have thirty of their own
+        guesses.fail(f"10.1.0.{number}")
+    for number in range(29):
+        guesses.fail(f"10.1.0.{number}")
+    assert guesses.wait("10.1.0.30") == 0
+    guesses.fail("10.1.0.29")
+    assert guesses.wait("10.1.0.30") == 4
+    guesses.now += 3999
+    assert guesses.wait("10.1.0.30") == 4
+    guesses.now += 1
+    assert guesses.wait("10.1.0.30") == 0
+    guesses.now += 2000  # half of the next
+    guesses.fail("10.1.0.28")
+    assert guesses.wait("10.1.0.30") == 4
+    guesses.now += 2000
+    assert guesses.wait("10.1.0.30") == 0
+    guesses.now += 1000 * 1000
+    guesses.fail("10.1.0.27")
+    guesses.now += 2000 * 1000
+    guesses.fail("10.1.0.26", 1)
+    for number in range(29):
+        guesses.throttle.failed(f"10.1.0.{number}")
+    assert guesses.wait("10.1.0.30") == 4  # thirty, however long nobody tried
+
+
+def test_those_who_come_for_the_first_time_have_tries_of_their_own():
+    guesses = Guesses()
+    for number in range(30):
+        guesses.fail(f"10.1.0.{number}")
+    assert guesses.wait("10.9.0.1") == 4
+    assert guesses.wait("10.1.0.1") == 0  # who was wrong before has not used any
+
+
+def test_where_the_table_is_full_a_new_address_counts_as_one_that_was_wrong():
+    guesses = Guesses()
+    for number in range(ADDRESSES_LIMIT):
+        guesses.fail(f"10.1.{number >> 8}.{number & 255}")
+        guesses.now += 4000
+    assert guesses.wait("10.9.0.1") == 0
+    for number in range(30):
+        guesses.fail(f"10.2.0.{number}")
+    assert guesses.wait("10.9.0.1") == 4
+
+
+def test_sixteen_addresses_that_have_logged_in_are_known_the_last_ones():
+    guesses = Guesses()
+    for number in range(17):
+        guesses.throttle.succeeded(f"10.0.0.{number}")
+    for number in range(40):
+        guesses.fail(f"10.1.0.{number}")
+    assert [number for number in range(17) if guesses.wait(f"10.0.0.{number}")] == [0]
+
+
+async def test_salts_are_for_sixty_seconds_128_of_each_second():
+    now = [5000]
+    salts = Salts(lambda: now[0])
+    first = [salts.give("a") for _ in range(129)]
+    assert len(set(first)) == 128
+    assert first[128] == first[0]
+    assert {len(salt) for salt in first} == {40}
+    now[0] = 64999
+    assert await salts.use("a", lambda other: other == first[5])
+    now[0] = 65000
+    assert not await salts.use("a", lambda other: other == first[6])
+
+
+async def test_a_login_after_a_flood_of_salts_gives_way_to_others():
+    now = [5000]
+    salts = Salts(lambda: now[0])
+    for _ in range(3):
+        for _ in range(17):
+            salts.give("a")
+        now[0] += 1000
+    for _ in range(16):
+        salts.give("b")
+    turns = []
+
+    async def others():
+        while True:
+            turns.append(1)
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(others())
+    assert not await salts.use("a", lambda other: False)
+    task.cancel()
+    assert len(turns) == 3  # one after each second in which more than 16 were given
+
+
+async def test_a_login_tries_no_more_salts_than_an_address_can_have_been_given(few_salts):
+    salts = Salts(lambda: 5000)
+    for _ in range(1000):
+        salts.give("a")
+    tried = []
+    await salts.use("a", lambda other: tried.append(other))
+    assert len(tried) == few_salts
+
+
+async def test_where_too_many_were_used_the_oldest_end_early_and_new_ones_serve(few_salts):
+    now = [10000]
+    salts = Salts(lambda: now[0])
+    early, unused = salts.give("early"), salts.give("other")
+    now[0] = 11000
+    kept = salts.give("kept")
+    for number in range(USED_LIMIT + 1):
+        now[0] = 10000 if number == 0 else 11000
+        address = "early" if number == 0 else f"10.0.{number >> 8}.{number & 255}"
+        salt = early if number == 0 else salts.give(address)
+        assert await salts.use(address, lambda other, salt=salt: other == salt)
+    assert not await salts.use("other", lambda other: other == unused)
+    assert await salts.use("kept", lambda other: other == kept)
+
+
+async def test_wrong_logins_are_told_again_after_a_minute_with_how_many_are_new(capsys):
+    rig = Rig()
+    for seconds in (0, 1, 58.999, 0.001, 0):
+        rig.now += seconds
+        await rig.refusal(address="10.1.0.1", password="hunter2-wrong")
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("login: wrong")]
+    assert [line.split("; ")[1] for line in lines] == ["1 new", "3 new"]
+
+
+async def test_the_last_wrong_login_is_told_with_its_age():
+    rig = Rig()
+    await rig.refusal(address="10.1.0.1", password="wrong")
+    rig.now += 61.5
+    assert rig.service.failures()["lastFailedLogin"] == {"address": "10.1.0.1", "secAgo": 61}
+    assert rig.service.has_password()
+    assert not Rig(password=None).service.has_password()

@@ -3,7 +3,7 @@
 import asyncio
 
 from firmware.services.bus.arbiter import Bus
-from firmware.services.bus.lanes import Lane
+from firmware.services.bus.lanes import SHARES_LIMIT, Lane, Shares
 from firmware.services.bus.transaction import GATEWAY, INTERACTIVE, SEARCH, Transaction
 from firmware.services.routing.forwarding import Forwarding
 from firmware.services.routing.router import ModbusRouter
@@ -232,3 +232,128 @@ def test_what_is_put_back_is_before_the_others_of_its_source_and_they_keep_their
         lane.put(transaction)
     lane.put(again, first=True)
     assert [lane.take(lambda transaction: True) for _ in range(5)] == [again, first, second, third, None]
+
+
+# A lane and the shares in it, by themselves
+
+
+def anybody(transaction):
+    return True
+
+
+def waiting(source, number=0, latest=0):
+    transaction = Transaction(1, read(number), GATEWAY, source)
+    transaction.latest = latest
+    return transaction
+
+
+def test_in_a_lane_those_who_have_used_least_are_next_and_equals_take_turns():
+    lane = Lane(1)
+    for number in range(3):
+        for source in "abc":
+            lane.put(waiting(source, number))
+    lane.charge("a", 30)
+    lane.charge("b", 10)
+    order = []
+    while lane.length:
+        one = lane.take(anybody)
+        order.append(one.source)
+        lane.charge(one.source, 20)
+    assert order == ["c", "b", "c", "a", "b", "c", "a", "b", "a"]
+    assert lane.take(anybody) is None
+
+
+def test_who_comes_later_has_used_no_less_than_those_who_waited():
+    shares = Shares(100)
+    assert shares.of("new") == 0
+    shares.advance(50)
+    assert (shares.of("new"), shares.of("other")) == (50, 50)
+    shares.advance(40)
+    assert shares.of("new") == 50
+    shares.charge("new", 7)
+    assert (shares.of("new"), shares.of("other")) == (57, 50)
+
+
+def test_nobody_pays_for_a_long_exchange_for_ever():
+    shares = Shares(100)
+    shares.charge("long", 5000)
+    assert shares.of("long") == 100
+    shares.advance(30)
+    shares.charge("long", 5000)
+    assert shares.of("long") == 130
+    lane = Lane(1)
+    lane.put(waiting("long"))
+    lane.charge("long", 60000)
+    lane.charge("other", 1999)
+    lane.put(waiting("other"))
+    assert lane.take(anybody).source == "other"
+    lane.charge("other", 2)
+    lane.put(waiting("other"))
+    assert lane.take(anybody).source == "long"  # 2 s ahead at the most
+
+
+def test_the_use_of_few_is_remembered_and_those_ahead_are_the_last_to_be_forgotten():
+    shares = Shares(2000)
+    shares.charge("ahead", 20)
+    shares.advance(10)
+    for number in range(SHARES_LIMIT - 1):
+        shares.charge(number, 0)
+    shares.charge("one more", 5)
+    assert (shares.of("ahead"), shares.of("one more"), len(shares._used)) == (20, 15, 2)
+    for number in range(SHARES_LIMIT - 2):
+        shares.charge(number, 5)
+    assert (shares.of("ahead"), shares.of(0), len(shares._used)) == (20, 15, SHARES_LIMIT)
+    shares.charge("too many", 5)
+    assert (shares.of("too many"), shares.of("ahead"), len(shares._used)) == (15, 10, 1)
+
+
+def test_whoever_may_not_be_asked_is_passed_over_and_keeps_his_place():
+    lane = Lane(1)
+    first, second, other = waiting("a", 1), waiting("a", 2), waiting("b", 3)
+    for transaction in (first, second, other):
+        lane.put(transaction)
+    assert lane.take(lambda transaction: transaction is not first) is second
+    assert lane.take(lambda transaction: False) is None
+    assert lane.length == 2
+    assert lane.take(anybody) is other  # whose turn had not come
+    assert lane.take(anybody) is first
+
+
+def test_a_lane_gives_out_what_waits_and_nothing_else():
+    lane = Lane(1)
+    first, second, stranger = waiting("a", 1), waiting("a", 2), waiting("a", 3)
+    lane.put(first)
+    lane.put(second)
+    assert lane.length == 2
+    assert not lane.remove(stranger)
+    assert lane.remove(first)
+    assert not lane.remove(first)
+    assert lane.length == 1
+    assert lane.remove(second)
+    assert (lane.length, lane.take(anybody)) == (0, None)
+
+
+def test_who_shares_takes_the_place_of_who_asked_and_may_leave_by_himself():
+    lane = Lane(1)
+    asked, second, third, behind = waiting("a"), waiting("b"), waiting("c"), waiting("a", 9)
+    asked.sharers = [second, third]
+    lane.put(asked)
+    lane.put(behind)
+    assert lane.remove(asked)
+    assert lane.length == 2
+    assert second.sharers == [third]
+    assert lane.remove(third)
+    assert second.sharers == []
+    assert lane.length == 2
+    assert [lane.take(anybody), lane.take(anybody)] == [second, behind]
+
+
+def test_who_has_waited_too_long_is_told_and_so_is_who_shares_with_him():
+    lane = Lane(1)
+    early, late, sharer = waiting("a", 1, latest=100), waiting("b", 2, latest=200), waiting("c", 2, latest=100)
+    late.sharers = [sharer]
+    lane.put(early)
+    lane.put(late)
+    assert lane.overdue(99) == []
+    assert lane.overdue(100) == [early, sharer]
+    assert lane.overdue(200) == [early, late, sharer]

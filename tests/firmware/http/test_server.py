@@ -2,10 +2,13 @@
 
 import asyncio
 import json
+import socket
+import struct
 
 import pytest
 
 from firmware.http.limits import HttpLimits
+from firmware.http.messages.answers import JsonResponse
 from firmware.http.messages.http1 import RequestReader
 from tests.firmware.http.rig import HELLO, Rig, answer, get
 
@@ -133,7 +136,7 @@ async def test_each_answer_is_one_write(monkeypatch):
         original(self, data)
 
     monkeypatch.setattr(asyncio.StreamWriter, "write", count)
-    async with Rig() as rig:
+    async with Rig(head_sec=5, idle_sec=5) as rig:
         reader, writer = await rig.connect()
         for _ in range(5):
             writer.write(HELLO)
@@ -276,3 +279,23 @@ async def test_a_slow_handler_and_clients_that_vanish_cost_the_watch_nothing():
         rig.release.set()
         assert (await answer(slow[0]))[1] == {"slow": True}
         assert rig.server.errors == 0
+
+
+async def test_a_client_that_resets_its_connection_is_no_error():
+    """While its request is read, while it is handled, and while the answer is on its way."""
+
+    async def huge(request):
+        return JsonResponse({"huge": "x" * (8 << 20)})
+
+    async with Rig(head_sec=5, body_sec=5, idle_sec=5) as rig:
+        rig.server.add("GET", "/huge", huge)
+        for data in (b"", HELLO[:-4], get("/hello", method="POST", fields="Content-Length: 9\r\n"), get("/huge")):
+            reader, writer = await rig.sent(data)
+            if data == get("/huge"):
+                await asyncio.wait_for(reader.readexactly(20), 5)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+            await rig.until(lambda: rig.server.connection_count() == 0)
+        assert rig.server.errors == 0
+        assert rig.server.is_alive()
+        assert await rig.status() == 200

@@ -39,6 +39,11 @@ def test_function_43_has_other_kinds_which_end_by_silence():
     assert not tells_length(question)
     assert SCANNER.find(frame(1, answer), 1, question, False) is None
     assert SCANNER.find(frame(1, answer), 1, question, True) == (0, 7, answer, True)
+    long = frame(1, bytes([43, 13, 1, 0, 0, 0, 2, 0, 1, 65, 1, 1, 66, 9]))  # as 43/14 it would end two bytes earlier
+    assert rtu_length(long, 0) is None
+    assert rtu_length(long[:3], 0) is None
+    assert rtu_length(long[:2], 0) == 0
+    assert SCANNER.lacks(long[:4], 1, question) == 1
     assert not answer_fits(question, IDENTITY)
     assert not answer_fits(IDENTIFY, answer)
 
