@@ -24,7 +24,7 @@ ALONE_SEC = 1.0  # for the result after a line that some modems send without one
 _LINE_MAX = 2048  # bytes
 _LINES_MAX = 64  # information lines of one answer
 _FINAL = ("OK", "ERROR", "COMMAND NOT SUPPORT", "TOO MANY PARAMETERS")
-_FINAL_WITH_CODE = ("+CME ERROR:", "+CMS ERROR:")
+_FINAL_WITH_CODE = ("+CME ERROR:", "+CMS ERROR:", "+CMGS ERROR:")  # the last one is Fibocom's
 _WITH_TEXT = ("+CMT:", "+CBM:")  # unsolicited lines that another line belongs to (27.005 section 3.4.1)
 _ERRORS = {  # 27.007 section 9.2.1: in words where a modem insists on them
     "operation not allowed": 3,

@@ -36,6 +36,8 @@ _BOOT_LINES = (  # whole lines: a modem tells of much else that begins alike
     "RDY",
     "START",
     "^SYSSTART",
+    "*ATREADY: 1",
+    "QCRDY",
     "NORMAL POWER DOWN",
     "POWERED DOWN",
     "UNDER-VOLTAGE POWER DOWN",

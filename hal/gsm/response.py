@@ -6,7 +6,7 @@ def values_of(line: str) -> list[str]:
     without their quotation marks."""
     values = [""]
     quoted = False
-    for character in line.partition(":")[2] if line[:1] in "+^" else line:
+    for character in line.partition(":")[2] if line[:1] in "+^#" else line:
         if character == '"':
             quoted = not quoted
         elif character == "," and not quoted:

@@ -18,7 +18,8 @@ READY_PAUSE = 0.5  # seconds between looks at whether the card has become ready
 
 _FILE = "modem-pin"
 _MARKS_MAX = 16
-_ICCID = r'([+^]I?CCID:)? *"?[0-9A-Fa-f]+"?$'
+_NUMBER_QUESTIONS = ("AT+CCID", "AT+ICCID", "AT+QCCID", "AT+CICCID", "AT#CCID", "AT^ICCID?")  # each make has its own
+_ICCID = r'([+^#]Q?I?CCID:)? *"?[0-9A-Fa-f]+"?(,|$)'  # a second number would be that of an eSIM's chip
 _ICCID_DIGITS = (18, 22)
 _TRIES_MAX = 2  # of a PIN that the card has neither taken nor refused: a third one could block it
 _PUK_WANTED, _WRONG = 12, 16  # +CME ERROR (27.007 section 9.2.1)
@@ -241,7 +242,7 @@ async def _until_ready(port: AtPort) -> None:
 
 async def _card_number(port: AtPort) -> str:
     """The SIM card's own number; empty where the modem does not tell it."""
-    for command in ("AT+CCID", "AT+ICCID"):
+    for command in _NUMBER_QUESTIONS:
         try:
             lines = await port.command(command, _ICCID)
         except AtError:

@@ -156,7 +156,7 @@ async def test_the_answer_to_an_earlier_question_is_not_taken_for_that_to_the_la
         await rig.port.command("AT+CGATT=1", seconds=0.02)
     rig.peer.expect(b"AT+CMEE?\r", *first)
     rig.peer.expect(b"AT+CMEE?\r", b"\r\n+CMEE: 1\r\n\r\nOK\r\n", *[b""] * 20, b"\r\n+CMEE: 1\r\n\r\nOK\r\n")
-    rig.peer.expect(b"AT+CSQ\r", b"\r\n+CSQ: 18,99\r\n\r\nOK\r\n")
+    rig.peer.expect(b"AT+CSQ\r", *[b""] * 40, b"\r\n+CSQ: 18,99\r\n\r\nOK\r\n")  # after all that is late
     assert await rig.port.command(*CSQ) == ["+CSQ: 18,99"]
 
 

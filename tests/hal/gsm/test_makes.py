@@ -12,13 +12,9 @@ from hal.gsm import state as modem_state
 from hal.gsm.sim_pin import PinMemory
 from hal.linux.modem import AtModem
 from tests.hal.gsm.scripted import ScriptedModem
+from tests.hal.gsm.transcripts import CARD_NUMBERS, ERROR, MODELS, REFUSALS, cme
 
 PHONE = "+380501234567"
-ERROR = b"\r\nERROR\r\n"
-
-
-def cme(number):
-    return f"\r\n+CME ERROR: {number}\r\n".encode()
 
 
 @pytest.fixture(autouse=True)
@@ -279,7 +275,19 @@ async def test_what_only_begins_like_a_restart_does_not_end_a_message(rig, line)
     assert rig.modem.count("ATE0") == 1
 
 
-@pytest.mark.parametrize("line", ["RDY", "START", "^SYSSTART", "NORMAL POWER DOWN", "POWERED DOWN", "+CPIN: NOT READY"])
+RESTARTS = [
+    "RDY",
+    "START",
+    "^SYSSTART",
+    "*ATREADY: 1",
+    "QCRDY",
+    "NORMAL POWER DOWN",
+    "POWERED DOWN",
+    "+CPIN: NOT READY",
+]
+
+
+@pytest.mark.parametrize("line", RESTARTS)
 async def test_a_restart_ends_a_message_and_sets_the_modem_up_again(rig, line):
     await rig.drive()
     await rig.status(registered=True)
@@ -536,3 +544,42 @@ async def test_stopping_at_any_moment_stops(rig, moment):
         await rig.part.stop()
     with pytest.raises(NoModem, match="switched off"):
         await rig.part.status()
+
+
+# Transcripts
+
+
+@pytest.mark.parametrize("model", MODELS)
+async def test_a_modem_comes_up_that_says_what_this_model_has_been_heard_to_say(rig, model):
+    told = MODELS[model]
+    for command, answers in told["answers"].items():
+        rig.modem.set(command, *(answers if isinstance(answers, list) else [answers]))
+    await rig.drive(pin=told.get("pin"), apn="internet")
+    rig.modem.say("".join(f"\r\n{line}\r\n" for line in told.get("begins", [])).encode())
+    status = await rig.status(**told["known"])
+    assert status["imei"] == "001015000000015"
+    assert await rig.part.send_sms(PHONE, "x") == 1
+
+
+@pytest.mark.parametrize("make", CARD_NUMBERS)
+async def test_a_card_is_known_by_its_number_as_each_make_tells_it(rig, make):
+    command, line = CARD_NUMBERS[make]
+    for other, _ in CARD_NUMBERS.values():
+        rig.modem.set(other, ERROR)
+    rig.modem.set("AT+CPIN?", "+CPIN: SIM PIN")
+    rig.modem.set("AT+CPIN=", cme(16))
+    for digit, tries in ((1, 1), (1, 1), (2, 2), (1, 2)):
+        rig.modem.set(command, line.format(digit))
+        await rig.drive(pin="1234")
+        assert "has refused" in str(await rig.refusal())
+        assert len(rig.pins()) == tries
+
+
+@pytest.mark.parametrize("make", REFUSALS)
+async def test_a_refused_message_is_told_at_once_in_the_words_of_its_modem(rig, make):
+    await rig.drive()
+    await rig.status(registered=True)
+    rig.modem.set("AT+CMGS", f"\r\n{REFUSALS[make]}\r\n".encode())
+    async with asyncio.timeout(5):
+        with pytest.raises(ModemFailed, match=REFUSALS[make].rpartition(" ")[2]):
+            await rig.part.send_sms(PHONE, "x")
