@@ -23,7 +23,13 @@ _ICCID = r'([+^#]Q?I?CCID:)? *"?[0-9A-Fa-f]+"?(,|$)'  # a second number would be
 _ICCID_DIGITS = (18, 22)
 _TRIES_MAX = 2  # of a PIN that the card has neither taken nor refused: a third one could block it
 _PUK_WANTED, _WRONG = 12, 16  # +CME ERROR (27.007 section 9.2.1)
-_STATES = {10: "NO SIM", 11: "SIM PIN", _PUK_WANTED: "SIM PUK", 13: "SIM FAILURE", 15: "SIM WRONG"}
+_STATES: dict[int | None, str] = {
+    10: "NO SIM",
+    11: "SIM PIN",
+    _PUK_WANTED: "SIM PUK",
+    13: "SIM FAILURE",
+    15: "SIM WRONG",
+}
 _ABSENT = ("NOT INSERTED", "SIM NOT INSERTED")
 
 
@@ -77,7 +83,7 @@ class PinMemory:
         except (OSError, ValueError):
             return False
 
-    def remember(self, pin: str, card: str, state: str, left: int | None, tries: int = 1) -> None:
+    def remember(self, pin: str, card: str, state: str, left: int | None, tries: int) -> None:
         """Keep it, on the medium when this returns. OSError, ValueError."""
         self.was_asked = False
         salt = random_bytes(16)
@@ -161,7 +167,7 @@ async def sim_state(port: AtPort) -> str:
             if exc.is_busy():
                 await asyncio.sleep(READY_PAUSE)
                 continue
-            return _STATES.get(exc.code() or -1, "UNKNOWN")
+            return _STATES.get(exc.code(), "UNKNOWN")
         state = values_of(lines[-1])[0] if lines else "UNKNOWN"
         return "NO SIM" if state in _ABSENT else state
     return "SIM BUSY"

@@ -132,6 +132,26 @@ async def test_a_refusal_says_what_the_modem_said(rig, result, code):
     assert (caught.value.result, caught.value.code()) == (result, code)
 
 
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("operation not allowed", 3),
+        ("operation not supported", 4),
+        ("SIM not inserted", 10),
+        ("SIM PIN required", 11),
+        ("SIM PUK required", 12),
+        ("SIM failure", 13),
+        ("SIM busy", 14),
+        ("SIM wrong", 15),
+        ("incorrect password", 16),
+        ("unknown", 100),
+    ],
+)
+def test_an_error_in_words_has_the_number_of_the_specification(words, code):
+    """3GPP TS 27.007, section 9.2.1."""
+    assert AtError(f"+CME ERROR: {words}").code() == code
+
+
 async def test_a_late_answer_is_not_taken_for_the_next_one(rig):
     with pytest.raises(AtSilent):
         await rig.port.command("AT+CGACT=1,1", seconds=0.02)

@@ -378,7 +378,7 @@ async def test_an_unclear_answer_without_a_count_uses_one_attempt_alone(rig):
 @pytest.mark.parametrize(("lock", "marks"), [("+CLCK: 1", 0), ("+CLCK: 0", 1), (ERROR, 1)])
 async def test_the_mark_behind_a_right_pin_goes_when_the_card_is_found_ready(rig, capsys, lock, marks):
     """The power failed after the card had taken the PIN; it still asks for one (27.007 section 7.4), so ours was it."""
-    PinMemory(str(rig.folder)).remember("1234", "89999010000000000017", "trying", 3)
+    PinMemory(str(rig.folder)).remember("1234", "89999010000000000017", "trying", 3, 1)
     rig.modem.set('AT+CLCK="SC",2', lock)
     await rig.drive(pin="1234")
     await rig.status(registered=True, simReady=True)
@@ -390,8 +390,16 @@ async def test_the_mark_behind_a_right_pin_goes_when_the_card_is_found_ready(rig
     assert len(capsys.readouterr().err.splitlines()) <= 1
 
 
+async def test_a_mark_stays_when_no_pin_is_set(rig):
+    PinMemory(str(rig.folder)).remember("1234", "89999010000000000017", "trying", 3, 1)
+    await rig.drive(pin=None)
+    await rig.status(registered=True, simReady=True)
+    assert rig.modem.count('AT+CLCK="SC",2') == 0
+    assert len(json.loads((rig.folder / "modem-pin").read_text())) == 1
+
+
 async def test_a_refused_pin_stays_so_when_another_one_made_the_card_ready(rig):
-    PinMemory(str(rig.folder)).remember("1234", "89999010000000000017", "refused", 3)
+    PinMemory(str(rig.folder)).remember("1234", "89999010000000000017", "refused", 3, 1)
     rig.modem.set('AT+CLCK="SC",2', "+CLCK: 1")
     await rig.drive(pin="1234")
     await rig.status(registered=True)
@@ -433,7 +441,7 @@ async def test_marks_of_wrong_types_are_on_the_safe_side(rig, marks):
 
 async def test_marks_that_an_older_firmware_made_are_read(rig):
     memory = PinMemory(str(rig.folder))
-    memory.remember("1234", "89999010000000000017", "refused", 3)
+    memory.remember("1234", "89999010000000000017", "refused", 3, 1)
     marks = json.loads((rig.folder / "modem-pin").read_text())
     del marks[0]["tries"]
     (rig.folder / "modem-pin").write_text(json.dumps(marks))

@@ -399,8 +399,8 @@ async def test_a_card_that_was_too_busy_for_the_pin_gets_it_again(make, monkeypa
 async def test_a_pin_that_is_right_on_another_card_is_still_wrong_on_the_first(make):
     rig = await make(pin="1234")
     memory = sim_pin.PinMemory(str(rig.folder))
-    memory.remember("9999", "card 1", "refused", 2)
-    memory.remember("9999", "card 2", "trying", 3)
+    memory.remember("9999", "card 1", "refused", 2, 1)
+    memory.remember("9999", "card 2", "trying", 3, 1)
     memory.forget("9999", "card 2")
     assert memory.recall("9999", "card 1")["state"] == "refused"
     assert memory.recall("9999", "card 2") is None
@@ -513,7 +513,7 @@ async def test_a_power_cut_before_the_card_was_asked_is_seen_from_its_count(make
     rig = await make(pin="1234")
     memory = sim_pin.PinMemory(str(rig.folder))
     number = rig.fake.state.sim.iccid
-    memory.remember("1234", number, "trying", 3)
+    memory.remember("1234", number, "trying", 3, 1)
     await rig.drive(pin="1234")
     await rig.status(registered=True)
     assert rig.fake.pin_tries == 1
@@ -523,7 +523,7 @@ async def test_a_power_cut_is_on_the_safe_side_where_the_modem_tells_no_count(ma
     rig = await make(pin="1234")
     await rig.do("cpinr off")
     memory = sim_pin.PinMemory(str(rig.folder))
-    memory.remember("1234", rig.fake.state.sim.iccid, "trying", None)
+    memory.remember("1234", rig.fake.state.sim.iccid, "trying", None, 1)
     await rig.drive(pin="1234")
     assert "may have refused" in str(await rig.problem())
     assert rig.fake.pin_tries == 0
