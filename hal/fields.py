@@ -7,6 +7,7 @@ in words. What the schema allows and what `check` takes are the same set.
 
 from hal.runtime import b64decode
 from hal.runtime.annotations import Any, Callable
+from hal.runtime.decimals import Decimal
 
 REQUIRED = object()  # default of a field that must be given
 
@@ -55,6 +56,8 @@ class Integer(Kind):
 
     def check(self, value: object, where: str) -> int:
         """The number, or BadField."""
+        if isinstance(value, Decimal):
+            value = float(value)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not self.low <= value <= self.high:
             raise _fail(where, "must be an " + self.words())
         if isinstance(value, float):
@@ -79,8 +82,10 @@ class Number(Kind):
         self.low = low
         self.high = high
 
-    def check(self, value: object, where: str) -> int | float:
+    def check(self, value: object, where: str) -> Any:
         """The number, or BadField."""
+        if isinstance(value, Decimal):
+            value = float(value)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not self.low <= value <= self.high:
             raise _fail(where, "must be a " + self.words())
         return value
@@ -92,6 +97,15 @@ class Number(Kind):
     def schema(self) -> dict:
         """JSON Schema."""
         return {"type": "number", "minimum": self.low, "maximum": self.high}
+
+
+class Exact(Number):
+    """A finite number in [low, high] with all digits that it was given, where it comes from a text."""
+
+    def check(self, value: object, where: str) -> Any:
+        """The number, a Decimal where it came as one, or BadField."""
+        super().check(value, where)
+        return value
 
 
 class Boolean(Kind):

@@ -4,7 +4,8 @@ import asyncio
 import json
 
 from hal.runtime import MICROPYTHON
-from hal.runtime.annotations import Iterator
+from hal.runtime.annotations import Any, Callable, Iterator
+from hal.runtime.decimals import Decimal
 
 JSON_DEPTH_LIMIT = 32  # nesting that the API accepts; its own bodies need 6
 
@@ -33,7 +34,36 @@ def json_loads(data: bytes | str) -> object:
     text = json_decode(data)
     if MICROPYTHON:
         check_json(text)
-    return _parse(text)
+    return _parse(text, _decode)
+
+
+def json_loads_exact(text: str) -> object:
+    """As json_loads, where a number that is not whole is a Decimal of its own digits: a board's float has seven."""
+    if not MICROPYTHON:
+        return _parse(text, json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_decimal).decode)
+    data, done, parts = text.encode(), 0, []
+    numbers: list[tuple[int, int]] = []
+    for _ in _check(data, numbers):
+        pass
+    for start, end in numbers:  # no object has a member without a name but these
+        parts.append(data[done:start] + b'{"":"' + data[start:end] + b'"}')
+        done = end
+    parts.append(data[done:])
+    return _with_decimals(_parse(b"".join(parts).decode(), _decode))
+
+
+def _decimal(word: str) -> Decimal:
+    return Decimal(word.replace("E", "e"))
+
+
+def _with_decimals(value: Any) -> object:
+    if isinstance(value, list):
+        return [_with_decimals(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if list(value) == [""] and isinstance(value[""], str) and _is_number(value[""]):
+        return _decimal(value[""])
+    return {name: _with_decimals(item) for name, item in value.items()}
 
 
 async def json_loads_in_turns(data: bytes | str) -> object:
@@ -42,7 +72,7 @@ async def json_loads_in_turns(data: bytes | str) -> object:
     if MICROPYTHON:
         for _ in _check(text.encode()):
             await asyncio.sleep(0)
-    return _parse(text)
+    return _parse(text, _decode)
 
 
 def json_decode(data: bytes | str) -> str:
@@ -61,9 +91,9 @@ def json_decode(data: bytes | str) -> str:
         raise JsonError("it is not UTF-8") from None
 
 
-def _parse(text: str) -> object:
+def _parse(text: str, decode: Callable[[str], object]) -> object:
     try:
-        value = _decode(text)
+        value = decode(text)
     except RuntimeError:  # RecursionError, which MicroPython calls so
         raise JsonError(f"it is nested deeper than {JSON_DEPTH_LIMIT}") from None
     except ValueError as exc:
@@ -97,8 +127,11 @@ def check_json(text: str) -> None:
         pass
 
 
-def _check(data: bytes) -> Iterator[None]:
-    """JsonError where bytes are not JSON or nested too deep; a generator, which pauses after every _STEP bytes."""
+def _check(data: bytes, numbers: list[tuple[int, int]] | None = None) -> Iterator[None]:
+    """JsonError where bytes are not JSON or nested too deep; a generator, which pauses after every _STEP bytes.
+
+    Where numbers stand that are not whole, (begin, end), is put into `numbers`.
+    """
     position, length, paused = 0, len(data), 0
     closers = bytearray()  # of the open arrays and objects
     expected = "value"  # or "first" (a value or the end of an array), "key", "first key", "colon", "end" (, ] or })
@@ -116,7 +149,10 @@ def _check(data: bytes) -> Iterator[None]:
             expected = "first" if letter == 91 else "first key"
             position += 1
         elif expected in ("value", "first") and letter not in b"]},:":
+            start = position
             position = _end_of_string(data, position) if letter == 34 else _end_of_word(data, position)
+            if numbers is not None and _is_fraction(data[start:position]):
+                numbers.append((start, position))
             expected = "end"
         elif expected in ("key", "first key") and letter == 34:
             position = _end_of_string(data, position)
@@ -135,6 +171,11 @@ def _check(data: bytes) -> Iterator[None]:
             raise _error(f"unexpected {chr(letter)}", data, position)
     if closers or expected != "end":
         raise _error("it ends too early", data, length)
+
+
+def _is_fraction(word: bytes) -> bool:
+    """Whether a JSON word is a number with a fraction or an exponent."""
+    return word[:1] in b"-0123456789" and (b"." in word or b"e" in word or b"E" in word)
 
 
 def _error(message: str, data: bytes, position: int) -> JsonError:

@@ -4,13 +4,14 @@ import json
 import random
 import struct
 import subprocess
+import sys
 
 import pytest
 
 from firmware.services.bus.registers import numbers
 from hal.runtime import json_dumps
 from hal.runtime.decimals import Decimal, as_number, ieee_text, product
-from tests.micropython import MICROPYTHON, NEEDS_MICROPYTHON, environment
+from tests.micropython import MICROPYTHON, NEEDS_MICROPYTHON, ROOT, environment
 
 VALUES = [  # (type, registers, scale, JSON text)
     ("uint32", [0x075B, 0xCD15], 0.01, "1234567.89"),
@@ -86,3 +87,34 @@ def test_a_text_that_looks_like_a_decimal_stays_a_text():
     assert json.loads(json_dumps({"a": "12.5", "b": Decimal("12.5")})) == {"a": "12.5", "b": 12.5}
     with pytest.raises(TypeError):
         json_dumps({"a": object()})
+
+
+DIGITS = "0.12345678901234567891"  # more than any float has
+SCALED = """
+from firmware.services.search.templates import parse
+from firmware.services.search.values import decode
+from hal.json_text import json_loads_exact
+from hal.runtime import json_dumps
+rule = '{"func": 3, "addr": 0, "count": 1, "min": 0.5, "max": 1e2}'
+param = '{"name": "a", "func": 3, "addr": 1.0, "type": "uint16", "scale": SCALE}'
+text = '{"meta": {"class": "a", "title": "1.5"}, "identify": [%s], "params": [%s]}' % (rule, param)
+print(decode(parse(text.encode())["params"][0], [10]))
+print(decode(parse(text.replace("DIGITS", "1.0").encode())["params"][0], [10]))
+print(json_loads_exact('[1E-3, 5, -2.50, "0.5", true, null, {"b": [0.1e+2]}, false, -7]'))
+""".replace("SCALE", DIGITS).replace("DIGITS", DIGITS)
+
+
+@pytest.mark.parametrize("runtime", [sys.executable, pytest.param(MICROPYTHON, marks=NEEDS_MICROPYTHON)])
+def test_a_scale_has_the_digits_that_its_template_gives_it(tmp_path, runtime):
+    (tmp_path / "script.py").write_text(SCALED)
+    done = subprocess.run(
+        [runtime, str(tmp_path / "script.py")],
+        capture_output=True,
+        text=True,
+        env=dict(environment(), PYTHONPATH=str(ROOT)),
+        check=True,
+    )
+    value, whole, plain = done.stdout.splitlines()
+    assert value == "1.2345678901234567891"
+    assert whole == "10"
+    assert plain == "[1e-3, 5, -2.50, '0.5', True, None, {'b': [0.1e+2]}, False, -7]"

@@ -44,9 +44,9 @@ def encode(kind: str, order: str, number: Any, where: str) -> bytes:
     return ordered(order, [raw[at] << 8 | raw[at + 1] for at in range(0, len(raw), 2)])
 
 
-def numbers(kind: str, order: str, words: list[int], scale: int | float = 1) -> list:
-    """The numbers in registers, multiplied by a scale: integers, and what is none as its decimal text; None for a float
-    that is no number."""
+def numbers(kind: str, order: str, words: list[int], scale: Any = 1) -> list:
+    """The numbers in registers, multiplied by a scale (int, Decimal or float): integers, and what is none as its decimal
+    text; None for a float that is no number."""
     size = width(kind)
     return [_number(kind, ordered(order, words[at : at + size]), scale) for at in range(0, len(words), size)]
 
@@ -62,7 +62,7 @@ def ordered(order: str, words: list[int]) -> bytes:
     return bytes(data)
 
 
-def _number(kind: str, raw: bytes, scale: int | float) -> int | Decimal | None:
+def _number(kind: str, raw: bytes, scale: Any) -> int | Decimal | None:
     if kind in _FLOAT_MAX:
         text = ieee_text(raw)
         if text is None:

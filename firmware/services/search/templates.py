@@ -6,8 +6,8 @@ A template is a JSON object {"meta", "identify", "params"}; docs/templates.md te
 from firmware.services.bus.registers import ORDERS, numbers
 from firmware.services.errors import Refused
 from firmware.services.search.values import NUMBERS, WORDS
-from hal.fields import AnyOf, BadField, Boolean, Choice, Field, Integer, ListOf, Number, Object, Text
-from hal.json_text import JsonError, WrongEncoding, json_decode, json_loads
+from hal.fields import AnyOf, BadField, Boolean, Choice, Exact, Field, Integer, ListOf, Number, Object, Text
+from hal.json_text import JsonError, WrongEncoding, json_decode, json_loads, json_loads_exact
 from hal.runtime.decimals import as_number
 
 SIZE_LIMIT = 65536  # bytes of a template file
@@ -107,7 +107,7 @@ TEMPLATE = Object(
                 Field("type", Choice(*NUMBERS, "string", "bool")),
                 Field("count", Integer(1, REGISTERS_LIMIT), None),
                 Field("order", Choice(*ORDERS), "ABCD"),
-                Field("scale", Number(-1e9, 1e9), 1),
+                Field("scale", Exact(-1e9, 1e9), 1),
                 Field("unit", Text(16), ""),
                 rule=_param_is_whole,
             ),
@@ -124,7 +124,7 @@ def parse(data: bytes) -> dict:
     text = ""
     try:
         text = json_decode(data)
-        content = json_loads(text)
+        content = json_loads_exact(text)
     except JsonError as exc:
         line = text.count("\n", 0, exc.position) + 1
         raise Refused("BAD_TEMPLATE", f"line {line}: not JSON: {exc}") from None
