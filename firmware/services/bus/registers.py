@@ -45,7 +45,7 @@ def encode(kind: str, order: str, number: Any, where: str) -> bytes:
 
 
 def numbers(kind: str, order: str, words: list[int], scale: Any = 1) -> list:
-    """The numbers in registers, multiplied by a scale (int, Decimal or float): integers, and what is none as its decimal
+    """The numbers in registers, multiplied by a scale (int, Decimal or float): integers, and what is none as decimal
     text; None for a float that is no number."""
     size = width(kind)
     return [_number(kind, ordered(order, words[at : at + size]), scale) for at in range(0, len(words), size)]
