@@ -12,12 +12,10 @@ import pathlib
 import sys
 import tempfile
 
-from deploy.micropython.image import ROOT, compile_into, romfs
+from deploy.micropython.image import ROOT, WINDOW_BITS, compile_into, romfs
 from deploy.updates.bundle import write_bundle
 from firmware import VERSION
 from hal.micropython.update.slots import IMAGE
-
-WINDOW_BITS = 12
 
 
 def architecture(tree: pathlib.Path) -> str:

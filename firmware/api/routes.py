@@ -13,17 +13,19 @@ from firmware.http.server import HttpServer
 from firmware.services.errors import Refused
 from hal.contracts import PartError
 from hal.fields import BadField
-from hal.runtime import forget_modules
-from hal.runtime.annotations import Any, Callable, Coroutine, Iterator
+from hal.runtime.annotations import Iterator
+from hal.runtime.files import open_regular
 
 OPENAPI_PATH = "/api/openapi.json"
+MADE_DOCUMENT = "/".join(__file__.split("/")[:-1] + ["openapi.z"])  # its ASCII text as a zlib stream (RFC 1950)
+PART_LENGTH = 1024  # characters
 CONSOLE_PATH = "/console/"  # below which deploy/console puts what the page at / consists of
 
 
 def add_routes(server: HttpServer, services: Services, guard: Guard) -> None:
     """Route every row of the table, and the document that describes them, on a server."""
     for endpoint in ENDPOINTS:
-        server.add(endpoint.method, endpoint.path, _route(endpoint, services, guard), _body_limit(endpoint, guard))
+        server.add(endpoint.method, endpoint.path, Route(endpoint, services, guard))
     server.add("GET", OPENAPI_PATH, _openapi)
 
 
@@ -53,39 +55,51 @@ async def _openapi(request: Request) -> Stream:
 
 
 def _document() -> Iterator[str]:
-    from firmware.api.openapi import document_parts  # here, since a board needs the memory while nobody asks
-
+    """The document in parts: as it was made beforehand for a board, which has no memory to make it, or made now."""
     try:
+        made = open_regular(MADE_DOCUMENT)
+    except OSError:
+        from firmware.api.openapi import document_parts
+
         yield from document_parts()
-    finally:
-        forget_modules("firmware.api.openapi", "firmware.api.error_meanings")
+        return
+    from hal.runtime.archive import ZlibReader
+
+    with made:
+        stream = ZlibReader(made)
+        while part := stream.read(PART_LENGTH):
+            yield part.decode()
 
 
-def _body_limit(endpoint: Endpoint, guard: Guard) -> Callable[[Request], int | None]:
-    def limit(request: Request) -> int | None:
+class Route:
+    """What answers requests of one row: guard, checks, handler. One object each, for a board has little memory."""
+
+    def __init__(self, endpoint: Endpoint, services: Services, guard: Guard):
+        self._endpoint = endpoint
+        self._services = services
+        self._guard = guard
+
+    async def __call__(self, request: Request) -> Response:
+        """The answer."""
+        row, guard = self._endpoint, self._guard
         try:
-            guard.admit(request, endpoint.level)
-        except Refused:
-            return None
-        return endpoint.body_bytes
-
-    return limit
-
-
-def _route(endpoint: Endpoint, services: Services, guard: Guard) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-    async def answer(request: Request) -> Response:
-        try:
-            level = guard.admit_by_ticket(request) if endpoint.takes_ticket else None
+            level = guard.admit_by_ticket(request) if row.takes_ticket else None
             if level is None:
-                level = guard.admit(request, endpoint.level, endpoint.for_readers)
-            query = endpoint.query.check(request.query_string or "") if endpoint.query is not None else None
-            body = await parse_body(request.body or b"", endpoint.body) if endpoint.method == "POST" else None
-            result = await endpoint.handler(Call(services, request, level, query, body))
+                level = guard.admit(request, row.level, row.for_readers)
+            query = row.query.check(request.query_string or "") if row.query is not None else None
+            body = await parse_body(request.body or b"", row.body) if row.method == "POST" else None
+            result = await row.handler(Call(self._services, request, level, query, body))
         except (Refused, BadField, PartError) as exc:
             return refusal(exc)
         return result if isinstance(result, Response) else JsonResponse(result)
 
-    return answer
+    def body_limit(self, request: Request) -> int | None:
+        """Bytes that the body may have: 0: as many as the limits say; None: it is refused whatever its body."""
+        try:
+            self._guard.admit(request, self._endpoint.level)
+        except Refused:
+            return None
+        return self._endpoint.body_bytes
 
 
 def refusal(exc: Refused | BadField | PartError) -> JsonResponse:

@@ -47,32 +47,21 @@ class Application(Microdot):
         self._paths: dict[
             str, dict[str, Callable[[Request], Awaitable[Response]]]
         ] = {}  # path without trailing slash -> {method: handler}
-        self._body_limits: dict[
-            Callable[[Request], Awaitable[Response]], Callable[[Request], int | None]
-        ] = {}  # handler -> what says how long the body of a request to it may be
 
-    def add(
-        self,
-        method: str,
-        path: str,
-        handler: Callable[[Request], Awaitable[Response]],
-        body_limit: Callable[[Request], int | None] | None = None,
-    ) -> None:
+    def add(self, method: str, path: str, handler: Callable[[Request], Awaitable[Response]]) -> None:
         """Route a method on a static path, with and without its trailing slash, to an async handler.
 
-        `body_limit(request)`, asked before the body is read, gives how many bytes it may have: 0 for as many as the
-        limits say, None where the handler will refuse the request whatever its body.
+        A handler's `body_limit(request)`, where it has one, is asked before the body is read and gives how many bytes
+        that may have: 0 for as many as the limits say, None where the request will be refused whatever its body.
         """
         self._paths.setdefault(path.rstrip("/"), {})[method] = handler
-        if body_limit is not None:
-            self._body_limits[handler] = body_limit
 
     def body_limit(self, request: Request) -> int | None:
         """Bytes that a request's body may have, None where it is refused without looking at it."""
         handler, _, _ = self.find_route(request)
         if not callable(handler):
             return None
-        limit_of = self._body_limits.get(handler)
+        limit_of = getattr(handler, "body_limit", None)
         limit = 0 if limit_of is None else limit_of(request)
         return self.limits.body_bytes if limit == 0 else limit
 

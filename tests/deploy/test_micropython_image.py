@@ -4,10 +4,13 @@ import ast
 import json
 import socket
 import subprocess
+import zlib
 
 import pytest
 
 from deploy.micropython.image import make_image, sources
+from deploy.micropython.texts import without_texts
+from firmware.api.openapi import document_parts
 from tests.machine.starter import ROOT, environment, interpreter
 from tests.micropython import NEEDS_MICROPYTHON
 
@@ -71,6 +74,24 @@ def test_the_image_holds_the_firmware_and_nothing_that_needs_cpython(image):
     assert not [name for name in names if name.startswith(("hal/linux", "hal/simulated", "firmware/maker"))]
     assert (image / "firmware.romfs").read_bytes()[:3] == b"\xd2\xcd\x31"
     assert (image / "files" / "update-keys.json").read_text() == '{"roots": []}'
+
+
+def test_the_apis_document_is_made_beforehand_and_what_only_it_says_takes_no_memory_of_a_board(image):
+    system = image / "files" / "system"
+    document = zlib.decompress((system / "firmware" / "api" / "openapi.z").read_bytes()).decode()
+    assert json.loads(document) == json.loads("".join(document_parts()))
+    for text, home in (
+        ("allow updates to be downloaded", "services/settings/table"),
+        ("raw request:", "api/endpoints/bus/modbus"),
+    ):
+        assert text in document
+        assert text.encode() not in (system / "firmware" / f"{home}.mpy").read_bytes()
+    assert not list(system.rglob("*.py"))
+
+
+def test_lines_stay_where_they_are_when_texts_are_left_out():
+    source = 'a = Field("n", K, None, "what it\\n" "is")\nb = f(help="x"\n "y", c="z")\nEndpoint("GET", p, 1, "é")\n'
+    assert without_texts(source) == 'a = Field("n", K, None, "")\nb = f(help=""\n, c="z")\nEndpoint("GET", p, 1, "")\n'
 
 
 def test_every_text_of_the_firmware_can_be_frozen():

@@ -1,6 +1,7 @@
 """Modbus requests of HTTP clients: accepted at once, their results fetched by transaction id."""
 
 import asyncio
+from collections import namedtuple
 
 from firmware.services.bus.pdu import READ_BITS, READ_REGISTERS, Fields, build, read_values
 from firmware.services.bus.transaction import INTERACTIVE, Transaction
@@ -18,15 +19,19 @@ SWEEP_SEC = 10  # results that nobody may read any more are dropped so often
 RESULT_SEC = 60  # how long a result can be read
 
 
+# What is kept of a Transaction that has ended: a third of its memory.
+Ended = namedtuple("Ended", ("uid", "pdu", "answer", "error", "exception", "heard_uid", "raw", "elapsed", "ended"))
+
+
 class Result:
     """What has come of a request so far.
 
     `error` is None while it is pending and where it is answered. `values` are those of a typed read, None of any other.
     """
 
-    def __init__(self, transaction: Transaction, asked: tuple[int, str | None, str] | None):
+    def __init__(self, transaction: Transaction | Ended, asked: tuple[int, str | None, str] | None):
         self.transaction = transaction
-        self.is_done = transaction.done.is_set()
+        self.is_done = transaction.ended is not None
         self.error = _error(transaction, asked is not None) if self.is_done else None
         self.values: list | None = None
         if asked is not None and self.is_done and self.error is None:
@@ -41,7 +46,7 @@ class ModbusRequests(Service):
         self._router = router
         self._clock = clock
         self._entries: dict[
-            int, tuple[Transaction, tuple[int, str | None, str] | None]
+            int, tuple[Transaction | Ended, tuple[int, str | None, str] | None]
         ] = {}  # tid -> (transaction, (count, type, order) of the values of a typed read or None)
         self._last_tid = 0
 
@@ -90,14 +95,20 @@ class ModbusRequests(Service):
         if tid not in self._entries:
             raise Refused("UNKNOWN_TID", f"there is no result {tid}: results are kept {RESULT_SEC} s")
         transaction, asked = self._entries[tid]
-        await wait_until(transaction.done, wait)
+        if isinstance(transaction, Transaction):
+            await wait_until(transaction.done, wait)
         return Result(transaction, asked)
 
     def _forget_old(self) -> None:
+        """Drop what nobody may read any more, and of what has ended all but what can be told of it."""
         oldest = self._clock() - RESULT_SEC * 1000
-        for tid, (transaction, _) in list(self._entries.items()):
-            if transaction.ended is not None and transaction.ended <= oldest:
+        for tid, (transaction, asked) in list(self._entries.items()):
+            if transaction.ended is None:
+                continue
+            if transaction.ended <= oldest:
                 del self._entries[tid]
+            elif isinstance(transaction, Transaction):
+                self._entries[tid] = (_ended(transaction), asked)
 
     def _make_room(self) -> None:
         """Drop the oldest result where the table is full; what still waits is bounded by the queue and stays."""
@@ -108,7 +119,21 @@ class ModbusRequests(Service):
                 del self._entries[min(ended)]
 
 
-def _error(transaction: Transaction, is_typed_read: bool) -> str | None:
+def _ended(transaction: Transaction) -> Ended:
+    return Ended(
+        transaction.uid,
+        transaction.pdu,
+        transaction.answer,
+        transaction.error,
+        transaction.exception,
+        transaction.heard_uid,
+        transaction.raw,
+        transaction.elapsed,
+        transaction.ended,
+    )
+
+
+def _error(transaction: Transaction | Ended, is_typed_read: bool) -> str | None:
     """The error of a request; a typed read whose answer has not the values asked for is one too."""
     if is_typed_read and transaction.error is None and not answer_fits(transaction.pdu, transaction.answer):
         return "BAD_FRAME"

@@ -5,12 +5,9 @@ from firmware.services.bus.arbiter import Bus
 from firmware.services.bus.pdu import read, read_values
 from firmware.services.bus.transaction import Transaction
 from firmware.services.errors import Refused
-from firmware.services.search import builtin
 from firmware.services.search.absent import BadTemplate, NoTemplateSearch
 from firmware.services.search.devices import THOROUGH_WAIT, wait_on
 from firmware.services.search.job import LineSearch
-from firmware.services.search.parameters import Parameters, reason
-from firmware.services.search.templates import SIZE_LIMIT, holds, parse
 from firmware.services.search.verdicts import FIRST_UID, LAST_UID, Member
 from hal.rs485.framing import Line
 from hal.runtime import now_ms
@@ -72,6 +69,9 @@ class TemplateSearch(LineSearch, NoTemplateSearch):
         return sorted(self._unjudged.items())
 
     async def _load(self, path: str) -> dict:
+        from firmware.services.search import builtin  # here: a board has other things to do with its memory
+        from firmware.services.search.templates import SIZE_LIMIT, parse
+
         try:
             return parse(builtin.read(path) if builtin.is_builtin(path) else await self._read_file(path, SIZE_LIMIT))
         except Refused as exc:
@@ -109,6 +109,8 @@ class TemplateSearch(LineSearch, NoTemplateSearch):
         async def fetch(func: int, addr: int, count: int) -> Transaction:
             return await self._fetch(uid, func, addr, count, line, wait)
 
+        from firmware.services.search.parameters import Parameters
+
         parameters = Parameters(template["params"], fetch)
         await parameters.read()
         self._found.append(Member(uid, line, template["meta"], parameters.values, parameters.missing))
@@ -136,6 +138,9 @@ class TemplateSearch(LineSearch, NoTemplateSearch):
 
 def _verdict(rule: dict, transaction: Transaction) -> str:
     """What one rule says: OF_CLASS so far, OTHER, or why it cannot be told."""
+    from firmware.services.search.parameters import reason
+    from firmware.services.search.templates import holds
+
     if transaction.error is None:
         words = read_values(rule["func"], rule["count"], transaction.answer)
         return OF_CLASS if holds(rule, [int(word) for word in words]) else OTHER

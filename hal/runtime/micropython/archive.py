@@ -6,7 +6,6 @@ import os
 import deflate  # type: ignore[import-not-found]
 
 from hal.runtime.annotations import BinaryIO
-from hal.runtime.ed25519 import verifies as ed25519_verifies
 
 __all__ = ["Sha256", "ZlibReader", "ed25519_verifies", "remove_tree", "sync_all"]
 
@@ -38,6 +37,13 @@ class ZlibReader:
             return self._stream.read(count)
         except (OSError, EOFError) as exc:
             raise ValueError(f"the stream is broken: {exc}") from None
+
+
+def ed25519_verifies(key: bytes, signature: bytes, data: bytes) -> bool:
+    """Whether a signature (RFC 8032) of 64 bytes is over the data and of the public key of 32 bytes."""
+    from hal.runtime.ed25519 import verifies  # here, for few who unpack something verify it
+
+    return verifies(key, signature, data)
 
 
 def remove_tree(path: str) -> None:

@@ -13,6 +13,7 @@ import machine
 import uctypes
 import vfs
 
+CARD_BLOCKS = 8192  # of 512 bytes, of the SD card that is in
 _MORE = 16384  # bytes that another firmware may have more
 _ALIGNMENT = 16
 _PAGE, _HEADER = 4096, 16  # bytes; the C library's own header goes before
@@ -62,6 +63,8 @@ def address(text):
 if __name__ == "__main__":
     mount(os.getenv("MACHINE_ROM"))
     board, state_dir, http, modbus_tcp = sys.argv[1:]
+    if "card" not in os.listdir(os.getenv("MACHINE_DIR")):
+        machine.make_card(CARD_BLOCKS)
     choose(board, state_dir)
     try:
         from firmware.microcontroller import run
