@@ -5,6 +5,8 @@ when the hardware fails them, whose `code` is the API's error code. Times are se
 The RS-485 port, whose base class does real work, is in hal/rs485/port.py.
 """
 
+import asyncio
+
 from hal.fields import Object
 from hal.runtime.annotations import Any, Callable
 from hal.service import Service
@@ -288,6 +290,9 @@ class Updater(Part):
     trial_sec = 300  # and given up when it has not become so by then
     firmware_alone = False  # whether it replaces the firmware and nothing else of the machine
 
+    def __init__(self) -> None:
+        self.is_up = asyncio.Event()  # once `start` knows what runs and what became of the last update
+
     def device(self) -> dict:
         """{"compatible": the board's name for bundles, "architecture": what modules must have been built for}."""
         raise NotImplementedError
@@ -295,6 +300,11 @@ class Updater(Part):
     def running(self) -> dict:
         """{"version": str, "slot": str, "trial": bool, whether it must still show that it is healthy}."""
         raise NotImplementedError
+
+    def check_up(self) -> None:
+        """PartError where nothing is known of what runs yet."""
+        if not self.is_up.is_set():
+            raise PartError("the board's updater has not come up, the log says why")
 
     def check_not_on_trial(self) -> None:
         """UpdateRefused UPDATE_ON_TRIAL while what runs must still show that it is healthy.

@@ -38,6 +38,7 @@ class KeyedUpdater(Updater):
     """An updater with a keyring of ours, for indexes and licences at least."""
 
     def __init__(self, keys_path: str):
+        super().__init__()
         self._keys_path = keys_path
 
     def check_keys(self) -> None:

@@ -63,6 +63,7 @@ class SlotsUpdater(KeyedUpdater):
         except OSError as exc:
             raise PartError(f"no updates: {exc}") from exc
         self._slot = self._running_slot()
+        self.is_up.set()
 
     async def probe(self) -> str:
         """Which slot runs."""

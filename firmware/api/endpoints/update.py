@@ -73,7 +73,7 @@ ENDPOINTS = (
         download,
         _result,
         body=_COMMAND,
-        errors=("UPDATE_DISABLED", "FORBIDDEN", "NOT_ON_THIS_BOARD"),
+        errors=("UPDATE_DISABLED", "PART_FAILED", "FORBIDDEN", "NOT_ON_THIS_BOARD"),
     ),
     Endpoint(
         "POST",
@@ -83,7 +83,7 @@ ENDPOINTS = (
         program,
         _result,
         body=_COMMAND,
-        errors=("UPDATE_NONE", "UPDATE_ON_TRIAL", "FORBIDDEN", "NOT_ON_THIS_BOARD"),
+        errors=("UPDATE_NONE", "UPDATE_ON_TRIAL", "PART_FAILED", "FORBIDDEN", "NOT_ON_THIS_BOARD"),
     ),
     Endpoint(
         "POST",

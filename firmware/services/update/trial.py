@@ -24,11 +24,15 @@ class Trial(Service):
         self._restart = restart
 
     async def start(self) -> None:
-        """Watch, where what runs is on trial."""
-        if self._updater.running()["trial"]:
-            self.spawn(self._run())
+        """Watch, where what runs is on trial, which the updater may know a little later."""
+        self.spawn(self._run())
 
     async def _run(self) -> None:
+        await self._updater.is_up.wait()
+        if self._updater.running()["trial"]:
+            await self._watch()
+
+    async def _watch(self) -> None:
         began = healthy_since = now_ms()
         while True:
             await asyncio.sleep(LOOK_SEC)

@@ -110,11 +110,13 @@ class Updates(NoUpdates):
 
         DONE: it is there or on its way, or there is none; BUSY: something is under way already.
         """
-        if self._download_setting["enabled"] and self.ask_server is not None:
+        setting = self._download_setting
+        if not setting["enabled"] or not (setting["url"] or self.ask_server):
+            raise Refused("UPDATE_DISABLED", "setting download says neither where updates come from nor that they may")
+        self._updater.check_up()
+        if self.ask_server is not None:
             self.ask_server()
             return "DONE", None
-        if not self._download_setting["enabled"] or not self._download_setting["url"]:
-            raise Refused("UPDATE_DISABLED", "setting download says neither where updates come from nor that they may")
         return await self._do(self._find_and_bring(allow_older))
 
     async def program(self, allow_older: bool = False) -> tuple[str, str | None]:
@@ -139,6 +141,7 @@ class Updates(NoUpdates):
             self._restart("UPDATE")
 
     async def _program(self, allow_older: bool, seconds: float | None) -> tuple[str, str | None]:
+        self._updater.check_up()
         self._updater.check_not_on_trial()  # before anything: a bundle that is ready stays so
         if self._work is None and not self._download().is_whole():
             raise Refused("UPDATE_NONE", "no update is ready: download one first")

@@ -110,6 +110,7 @@ class RaucUpdater(KeyedUpdater):
         await self._see_what_came_of_it()
         if not self.running()["trial"]:
             await self._mark("good", "booted")  # the boot loader counts the starts of every system
+        self.is_up.set()
 
     async def _see_what_came_of_it(self) -> None:
         """An update is undone where the slot runs that it was installed from, or not the one that was confirmed."""

@@ -56,6 +56,7 @@ class HawkbitUpdates(Service):
         self.keep_running(self._run())
 
     async def _run(self) -> None:
+        await self._updater.is_up.wait()
         while True:
             try:
                 pause = await self._turn()
