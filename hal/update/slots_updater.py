@@ -12,6 +12,7 @@ from hal.runtime import make_folder, offload
 from hal.runtime.annotations import Callable, Iterator
 from hal.update.bundle import Bundle, check_stream, open_bundle
 from hal.update.keys import KeyedUpdater, read_keyring
+from hal.update.room import not_stored
 from hal.update.signed import Moment
 from hal.update.slots import SYSTEM, Slots
 from hal.update.version import version_key
@@ -112,7 +113,8 @@ class SlotsUpdater(KeyedUpdater):
         try:
             yield from self._slots.filling(slot, bundle)
         except OSError as exc:
-            raise PartError(f"the update cannot be stored: {exc}") from exc
+            self._slots.clear(slot)
+            raise not_stored("the update", exc) from exc
         self._slots.begin_trial(slot)
 
     def _checked(self, path: str, moment: Moment, allow_older: bool) -> Bundle:

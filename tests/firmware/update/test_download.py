@@ -6,7 +6,7 @@ import random
 import pytest
 
 from firmware.services.errors import Refused
-from firmware.services.update.sources.download import Download, Source
+from firmware.services.update.sources.download import TRIES, Download, Source
 from firmware.services.update.sources.fetch import Url
 from tests.firmware.gateway.test_callback import certificate
 from tests.firmware.update.rig import Card
@@ -83,6 +83,15 @@ async def test_a_server_that_never_gives_a_byte_more_is_given_up(web, tmp_path):
         await fetch(web, make(tmp_path))
     assert caught.value.code in ("UPDATE_CUT_SHORT", "UPDATE_SERVER")
     assert len(web.asked) < 20
+
+
+@pytest.mark.parametrize("fault", ["endless line", "chunk of -5", "chunk of 0x10", "chunk of 1_0", "chunk of "])
+async def test_what_is_no_http_is_read_no_further(web, tmp_path, fault):
+    web.faults = [fault] * TRIES
+    with pytest.raises(Refused) as caught:
+        await fetch(web, make(tmp_path))
+    assert caught.value.code in ("UPDATE_SERVER", "UPDATE_CUT_SHORT")
+    assert make(tmp_path).size() == 0
 
 
 async def test_another_file_under_the_same_name_is_not_glued_to_the_old_one(web, tmp_path):
@@ -167,7 +176,19 @@ async def test_a_bundle_comes_from_the_card(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "http://", "ftp://a/", "http:///x", "http://u:p@h/", "http://a b/", "file:///etc"]
+    "text",
+    [
+        "",
+        "http://",
+        "ftp://a/",
+        "http:///x",
+        "http://u:p@h/",
+        "http://a b/",
+        "file:///etc",
+        "http://h:0/",
+        "http://h:99999/",
+        "http://h:x/",
+    ],
 )
 def test_a_url_that_is_none_is_refused(text):
     with pytest.raises(Refused):

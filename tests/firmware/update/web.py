@@ -30,6 +30,9 @@ class Web(Served):
             request.send_header("Content-Length", "0")
             request.end_headers()
             return
+        if fault == "endless line":
+            request.wfile.write(b"x" * 200_000)
+            return
         if name not in self.files:
             request.send_error(404)
             return
@@ -49,7 +52,7 @@ class Web(Served):
         if fault == "more":
             body += b"x" * 100_000
         request.send_header("ETag", tag)
-        if fault == "chunked":
+        if fault.startswith("chunk"):
             request.send_header("Transfer-Encoding", "chunked")
         else:
             request.send_header("Content-Length", str(len(body)))
@@ -59,6 +62,10 @@ class Web(Served):
                 chunk = body[start : start + 1000]
                 request.wfile.write(b"%x;a=b\r\n%s\r\n" % (len(chunk), chunk))
             request.wfile.write(b"0\r\n\r\n")
+            return
+        if fault.startswith("chunk of "):
+            request.wfile.write(fault.removeprefix("chunk of ").encode() + b"\r\n" + body)
+            request.close_connection = True
             return
         if fault.startswith("break "):
             request.wfile.write(body[: int(fault.split()[1])])

@@ -12,12 +12,13 @@ from firmware.services.errors import Refused
 from firmware.services.update.budget import Budget
 from firmware.services.update.sources.fetch import Answer, Url, get
 from firmware.services.update.sources.index import FILE, SIZE_LIMIT
-from hal.contracts import PartError
+from hal.contracts import PartError, UpdateRefused
 from hal.json_text import json_loads
 from hal.runtime import MICROPYTHON, fsync_file, json_dumps, log, offload
 from hal.runtime.annotations import IO, Callable
 from hal.small_file import write_whole
 from hal.update.bundle import file_digest
+from hal.update.room import not_stored
 
 CARD = "card:"  # a URL of a folder on the SD card: card:/updates/
 WRITE_BYTES = 4096 if MICROPYTHON else 65536  # gathered before they are written
@@ -196,7 +197,13 @@ class Download:
         try:
             write_whole(self._record_path, json_dumps(dict(record, validator=validator)))
         except OSError as exc:
-            raise PartError(f"the download cannot be stored: {exc}") from exc
+            raise self._not_stored(exc) from exc
+
+    def _not_stored(self, exc: OSError) -> PartError:
+        failure = not_stored("the download", exc)
+        if isinstance(failure, UpdateRefused):
+            self.discard()  # what else the device has to store needs the room
+        return failure
 
     async def _go_on(self, source: BundleSource, entry: dict, progress: Callable[[int], None]) -> None:
         stream = await source.open(entry["file"], self.size(), self.record().get("validator", ""))
@@ -216,7 +223,7 @@ class Download:
             finally:
                 await offload(file.close)
         except OSError as exc:
-            raise PartError(f"the download cannot be stored: {exc}") from exc
+            raise self._not_stored(exc) from exc
         if have < size:
             raise Refused("UPDATE_CUT_SHORT", "the server broke off")
 

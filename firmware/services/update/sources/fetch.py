@@ -12,6 +12,7 @@ from hal.runtime.annotations import Any, Coroutine, T
 
 BLOCK = 4096
 HEAD_LIMIT = 8192  # bytes
+CHUNK_DIGITS = 8
 REDIRECTS = 5
 CONNECT_SEC = 20
 SILENCE_SEC = 30  # without a byte
@@ -58,18 +59,41 @@ def _host_and_port(authority: str) -> tuple[str, int | None]:
         host, _, digits = authority.partition(":")
     if not digits:
         return host, None
-    return host, int(digits) if digits.isdigit() and 0 < int(digits) < 65536 else None
+    return (host, int(digits)) if digits.isdigit() and 0 < int(digits) < 65536 else ("", None)
+
+
+class Incoming:
+    """What a server sends, as lines of no more than HEAD_LIMIT bytes and as blocks."""
+
+    def __init__(self, reader: asyncio.StreamReader):
+        self._reader = reader
+        self._ahead = b""
+
+    async def line(self) -> bytes:
+        """The next line without its end. Refused where there is none."""
+        while b"\n" not in self._ahead:
+            data = await _within(self._reader.read(BLOCK), SILENCE_SEC)
+            if not data or len(self._ahead) > HEAD_LIMIT:
+                raise Refused("UPDATE_SERVER", "the server's answer is no HTTP")
+            self._ahead += data
+        line, _, self._ahead = self._ahead.partition(b"\n")
+        return line
+
+    async def block(self, most: int) -> bytes:
+        """The next bytes, so many at most; empty where the server has ended the connection."""
+        if self._ahead:
+            data, self._ahead = self._ahead[:most], self._ahead[most:]
+            return data
+        return await _within(self._reader.read(most), SILENCE_SEC)
 
 
 class Answer:
     """The head of an answer and the way to its body. `close` it."""
 
-    def __init__(
-        self, status: int, headers: dict[str, str], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ):
+    def __init__(self, status: int, headers: dict[str, str], incoming: Incoming, writer: asyncio.StreamWriter):
         self.status = status
         self.headers = headers
-        self._reader = reader
+        self._incoming = incoming
         self._writer = writer
         self._left = _content_length(headers)  # None: until the connection ends, or in chunks
         self._chunked = headers.get("transfer-encoding", "").lower() == "chunked"
@@ -81,7 +105,7 @@ class Answer:
             return await self._read_chunked()
         if self._left == 0:
             return b""
-        data = await _within(self._reader.read(min(BLOCK, self._left or BLOCK)), SILENCE_SEC)
+        data = await self._incoming.block(min(BLOCK, self._left or BLOCK))
         if not data and self._left is not None:
             raise Refused("UPDATE_CUT_SHORT", "the server broke off")
         if self._left is not None:
@@ -94,20 +118,19 @@ class Answer:
             if self._chunk == 0:
                 self._chunked, self._left = False, 0
                 return b""
-        data = await _within(self._reader.read(min(BLOCK, self._chunk)), SILENCE_SEC)
+        data = await self._incoming.block(min(BLOCK, self._chunk))
         if not data:
             raise Refused("UPDATE_CUT_SHORT", "the server broke off")
         self._chunk -= len(data)
         if self._chunk == 0:
-            await _within(self._reader.readline(), SILENCE_SEC)
+            await self._incoming.line()
         return data
 
     async def _chunk_size(self) -> int:
-        line = await _within(self._reader.readline(), SILENCE_SEC)
-        try:
-            return int(line.split(b";")[0].strip(), 16)
-        except ValueError:
-            raise Refused("UPDATE_CUT_SHORT", "the server's chunks are none") from None
+        digits = (await self._incoming.line()).partition(b";")[0].strip()
+        if not 0 < len(digits) <= CHUNK_DIGITS or digits.strip(b"0123456789abcdefABCDEF"):
+            raise Refused("UPDATE_CUT_SHORT", "the server's chunks are none")
+        return int(digits, 16)
 
     def close(self) -> None:
         """Let the connection go."""
@@ -147,8 +170,9 @@ async def ask(url: Url, headers: dict, method: str = "GET", body: bytes = b"") -
             lines.append(f"Content-Length: {len(body)}")
         writer.write(("\r\n".join(lines) + "\r\n\r\n").encode() + body)
         await _within(writer.drain(), SILENCE_SEC)
-        status, given = await _read_head(reader)
-        return Answer(status, given, reader, writer)
+        incoming = Incoming(reader)
+        status, given = await _read_head(incoming)
+        return Answer(status, given, incoming, writer)
     except CONNECTION_ERRORS as exc:
         abort_stream(writer)
         raise Refused("UPDATE_SERVER", f"{url.host}: {exc}") from None
@@ -157,13 +181,13 @@ async def ask(url: Url, headers: dict, method: str = "GET", body: bytes = b"") -
         raise
 
 
-async def _read_head(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
+async def _read_head(incoming: Incoming) -> tuple[int, dict[str, str]]:
     headers: dict[str, str] = {}
     size, status = 0, 0
     while True:
-        line = await _within(reader.readline(), SILENCE_SEC)
+        line = await incoming.line()
         size += len(line)
-        if not line.endswith(b"\n") or size > HEAD_LIMIT:
+        if size > HEAD_LIMIT:
             raise Refused("UPDATE_SERVER", "the server's answer is no HTTP")
         text = _latin(line)
         if not status:
