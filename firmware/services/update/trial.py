@@ -5,11 +5,11 @@ import asyncio
 
 from firmware.services.system.health import Health
 from firmware.services.update.kept import Kept
-from hal.contracts import Updater
+from hal.contracts import PartError, Updater
 from hal.runtime import log, log_exception, now_ms
 from hal.runtime.annotations import Callable
 from hal.runtime.logs import INFO
-from hal.service import Service
+from hal.service import Service, Trouble
 
 LOOK_SEC = 1.0
 
@@ -33,6 +33,7 @@ class Trial(Service):
             await self._watch()
 
     async def _watch(self) -> None:
+        trouble = Trouble("update: the trial")
         began = healthy_since = now_ms()
         while True:
             await asyncio.sleep(LOOK_SEC)
@@ -40,14 +41,17 @@ class Trial(Service):
             now = now_ms()
             if problems:
                 healthy_since = now
-            if now - healthy_since >= self._updater.healthy_sec * 1000:
-                await self._updater.confirm()
-                log("update: the new firmware is healthy and stays", INFO)
-                return
-            if now - began >= self._updater.trial_sec * 1000:
-                await self._updater.give_up("it did not become healthy: " + "; ".join(problems or ["not for long"]))
-                self._restart("ROLLED_BACK")
-                return
+            try:
+                if now - healthy_since >= self._updater.healthy_sec * 1000:
+                    await self._updater.confirm()
+                    log("update: the new firmware is healthy and stays", INFO)
+                    return
+                if now - began >= self._updater.trial_sec * 1000:
+                    await self._updater.give_up("it did not become healthy: " + "; ".join(problems or ["not for long"]))
+                    self._restart("ROLLED_BACK")
+                    return
+            except (PartError, OSError) as exc:
+                trouble.tell(f"cannot be ended: {exc}")
 
     async def _problems(self) -> list[str]:
         try:

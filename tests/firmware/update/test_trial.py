@@ -61,6 +61,28 @@ async def test_a_trial_is_judged_however_late_the_updater_comes_up(rig, monkeypa
     await trial.stop()
 
 
+@pytest.mark.parametrize("trouble", [PartError("RAUC does not answer"), OSError(28, "No space left on device")])
+async def test_a_trial_that_cannot_be_confirmed_at_once_is_confirmed_later(rig, monkeypatch, trouble):
+    monkeypatch.setattr(trial_module, "LOOK_SEC", 0.001)
+    updater, restarts, troubles = next_start(rig), [], [trouble, trouble]
+    confirm = updater.confirm
+
+    async def fail_at_first():
+        if troubles:
+            raise troubles.pop()
+        await confirm()
+
+    updater.confirm = fail_at_first
+    trial = Trial(updater, Health(), Kept(), restarts.append)
+    await updater.start()
+    await trial.start()
+    async with asyncio.timeout(20):
+        while updater.last()["result"] != "DONE":
+            await asyncio.sleep(0.005)
+    assert not restarts and not updater.running()["trial"]
+    await trial.stop()
+
+
 async def test_nothing_is_brought_or_installed_before_the_updater_has_come_up(rig, monkeypatch):
     monkeypatch.setattr(type(rig.updater), "start", lambda self: asyncio.sleep(0))
     updates = await rig.start()
