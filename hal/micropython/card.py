@@ -24,8 +24,14 @@ _BUS = (
 _PIN = Nullable(Integer(0, 255))
 
 
+def _spi_rule(options: dict) -> list[str]:
+    if options["spi"] is None or None not in [options[name] for name in ("sck", "mosi", "miso", "cs")]:
+        return []
+    return ["spi: needs the pins sck, mosi, miso and cs"]
+
+
 class SdCard(Card):
-    """A card with FAT that the firmware mounts when it is put in, by machine.SDCard of the port.
+    """A card with FAT that the firmware mounts when it is put in, by machine.SDCard of the port or on an SPI bus.
 
     Without `detectPin` it is tried whether a card is there: a slot without one costs the line a pause each time. An
     ejected card counts as gone until it is taken out and put in again.
@@ -37,6 +43,10 @@ class SdCard(Card):
         Field("sck", _PIN, None, help="pin of the clock; none of these where the port knows them"),
         Field("cmd", _PIN, None, help="pin of the commands"),
         Field("data", Nullable(ListOf(Integer(0, 255), 4, 1)), None, help="pins of the data lines"),
+        Field(
+            "spi", Nullable(Integer(0, 7)), None, help="number of an SPI bus, where the port has no driver for cards"
+        ),
+        Field("spiRate", Integer(400000, 25000000), 10000000, unit="bit/s", help="of that bus"),
         Field("miso", _PIN, None, help="pin of the card's data, by SPI"),
         Field("mosi", _PIN, None, help="pin of the board's data, by SPI"),
         Field("cs", _PIN, None, help="pin that selects the card, by SPI"),
@@ -44,6 +54,7 @@ class SdCard(Card):
         Field("protectPin", _PIN, None, help="pin that tells whether it is write-protected; null: there is none"),
         Field("activeLow", Boolean(), True, help="whether these two are low for yes"),
         Field("mountPoint", Text(32, 2), "/sd"),
+        rule=_spi_rule,
     )
 
     def __init__(self, options: dict, state_dir: str):
@@ -136,11 +147,8 @@ class SdCard(Card):
         return bool(pin.value()) is not self._options["activeLow"]
 
     def _take(self) -> None:
-        options = {name: self._options[name] for name in _BUS if self._options[name] is not None}
-        if "data" in options:
-            options["data"] = tuple(options["data"])
         try:
-            self._device = self._machine.SDCard(**options)
+            self._device = self._opened()
         except OSError:
             return  # none is in
         try:
@@ -148,6 +156,21 @@ class SdCard(Card):
         except OSError as exc:
             self._failure = str(exc)
             self._trouble.tell(f"cannot be mounted: {exc}")
+
+    def _opened(self) -> Any:
+        """The block device of the card that is in. OSError where none is."""
+        options, machine = self._options, self._machine
+        if options["spi"] is not None:
+            from hal.micropython.spi_card import SpiCard
+
+            pin = machine.Pin
+            lines = {name: pin(options[name]) for name in ("sck", "mosi", "miso")}
+            select = pin(options["cs"], pin.OUT, value=1)
+            return SpiCard(machine.SPI(options["spi"], **lines), select, options["spiRate"])
+        bus = {name: options[name] for name in _BUS if options[name] is not None}
+        if "data" in bus:
+            bus["data"] = tuple(bus["data"])
+        return machine.SDCard(**bus)
 
     def _mount(self) -> None:
         import vfs

@@ -76,6 +76,7 @@ def interpreter(tmp_path_factory):
 
 
 ON_MICROPYTHON = pytest.param("micropython", marks=NEEDS_MICROPYTHON)
+ON_SPI = pytest.param("micropython spi", marks=NEEDS_MICROPYTHON)
 
 
 # Card
@@ -139,7 +140,7 @@ class MountedByFirmware(Written, Slot):
 class OnMicroPython:
     """An image that stands for the card in the slot of a simulated microcontroller."""
 
-    def __init__(self, interpreter):
+    def __init__(self, interpreter, **options):
         self._interpreter = interpreter
         self._slot = pathlib.Path(interpreter.folder) / "card"
         self._card = self._slot.with_name("card out of the slot")
@@ -148,7 +149,7 @@ class OnMicroPython:
         self.pull()
         interpreter.ask("here.look_soon()")
         interpreter.ask("machine.Pin(5, machine.Pin.IN, machine.Pin.PULL_UP).value(1)")
-        self.part = RemotePart(interpreter, contracts.Card, "card", "sd", {"protectPin": 5})
+        self.part = RemotePart(interpreter, contracts.Card, "card", "sd", {"protectPin": 5, **options})
 
     def insert(self):
         self._card.rename(self._slot)
@@ -180,11 +181,13 @@ def card_rig(name, folder):
     return MountedByFirmware(folder, kind)
 
 
-@pytest.fixture(params=["simulated", "linux folder", "linux device vfat", "linux device ext4", ON_MICROPYTHON])
+@pytest.fixture(params=["simulated", "linux folder", "linux device vfat", "linux device ext4", ON_MICROPYTHON, ON_SPI])
 async def slot(request, tmp_path, monkeypatch):
     monkeypatch.setattr(card, "LOOK_PAUSE", 600.0)  # nothing is noticed because time has passed
     if request.param == "micropython":
         rig = OnMicroPython(request.getfixturevalue("interpreter"))
+    elif request.param == "micropython spi":
+        rig = OnMicroPython(request.getfixturevalue("interpreter"), spi=1, sck=10, mosi=11, miso=12, cs=13)
     else:
         rig = card_rig(request.param, tmp_path)
     await rig.part.start()

@@ -15,6 +15,8 @@ import sys
 import termios
 import time
 
+from spi_card import SPI as SPI
+
 RESET_CODE = 75  # exit code with which the interpreter asks to be started again, as a board starts
 
 PWRON_RESET, HARD_RESET, WDT_RESET, DEEPSLEEP_RESET, SOFT_RESET = 1, 2, 3, 4, 5
@@ -147,13 +149,6 @@ class UART(io.IOBase):
 
     def ioctl(self, request, argument):
         return self._file.fileno() if request == _GET_FILENO else 0
-
-
-class SPI:
-    """A bus of which only the pins matter here."""
-
-    def __init__(self, number, **pins):
-        self.number, self.pins = number, pins
 
 
 class SDCard:
