@@ -8,6 +8,7 @@ from hal.rs485.framing import Line
 from hal.rs485.port import PortFailed, Rs485Port
 from hal.runtime import log, now_us
 from hal.runtime.annotations import Any
+from hal.runtime.memory import MEMORY
 
 SEND_BUFFER = 520  # bytes: a whole ASCII frame, so that writing never waits
 RECEIVE_BUFFER = 1024
@@ -151,6 +152,13 @@ class UartPort(Rs485Port):
 
     async def _release(self, uart: Any, wire_us: int) -> None:
         """Take the pin back as soon as the last bit has left."""
+        try:
+            await self._left(uart, wire_us)
+        except MemoryError:  # the line must be let go all the same
+            MEMORY.ran_out("a frame that leaves the port")
+        self._turn_round(False)
+
+    async def _left(self, uart: Any, wire_us: int) -> None:
         left = self._now() + wire_us
         await asyncio.sleep(wire_us // 1000 / 1000)
         while not uart.txdone():
@@ -158,4 +166,3 @@ class UartPort(Rs485Port):
                 log("rs485: a frame does not leave the port")
                 break
             await asyncio.sleep(0)
-        self._turn_round(False)

@@ -166,3 +166,36 @@ def test_clocks_go_on_where_a_boards_ticks_wrap(tmp_path):
     command = [MICROPYTHON, str(tmp_path / "script.py")]
     done = subprocess.run(command, capture_output=True, text=True, env=environment())
     assert int(done.stdout or "-1") in range(20000), done.stderr  # microseconds, of 80 days by milliseconds
+
+
+SHORT_OF_MEMORY = """
+import asyncio
+from hal.runtime import call_after
+from hal.runtime.memory import MEMORY
+
+tried = []
+
+def deadline():
+    tried.append(1)
+    if len(tried) < 3:
+        raise MemoryError
+    later.cancel()  # as whoever has got what he waited for
+
+async def main():
+    global later
+    later = call_after(0, deadline)
+    cancelled = call_after(0.001, tried.clear)
+    cancelled.cancel()
+    await asyncio.sleep(0.2)
+    print(len(tried), MEMORY.shortages)
+
+asyncio.run(main())
+"""
+
+
+@NEEDS_MICROPYTHON
+def test_a_deadline_comes_even_where_there_was_no_memory_for_it_at_first(tmp_path):
+    (tmp_path / "script.py").write_text(SHORT_OF_MEMORY)
+    command = [MICROPYTHON, str(tmp_path / "script.py")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment())
+    assert done.stdout.split() == ["3", "2"], done.stderr

@@ -1,11 +1,14 @@
-"""A board that works for long: requests, a search, connections that come and go; what is lost, what memory is left.
+"""A board that works for long: requests, a search, an upload, connections that come and go; what is lost, what memory
+is left.
 
 `python -m tests.machine.endure [REQUESTS]` prints the figures and fails where a request was lost, or where the heap is
 less free after all of them than after a tenth.
 """
 
+import base64
 import http.client
 import json
+import random
 import socket
 import struct
 import sys
@@ -17,6 +20,8 @@ from tests.conformance.conftest import start
 METER = [252, 104, 2300, 5000]
 BATCH = 10  # requests over HTTP for each over Modbus TCP
 RECONNECTIONS = 200
+UPLOADED = 1 << 20  # bytes of the upload
+BLOCK = 1024  # bytes
 SLACK = 16384  # bytes that a search keeps of what it has found, and connections that have just ended
 FULL_TABLES = 200  # requests after which every table of a board has been filled once
 
@@ -81,6 +86,24 @@ class Board:
             time.sleep(0.2)
         self.lost += [device["uid"] for device in found["foundDevices"]] != [1, 2]
 
+    def upload(self):
+        """A file goes onto the card block by block, and comes back as it was."""
+        data = random.Random(UPLOADED).randbytes(UPLOADED)
+        count = UPLOADED // BLOCK
+        for index in range(count):
+            block = data[index * BLOCK : (index + 1) * BLOCK]
+            body = {
+                "path": "/kept.bin",
+                "blockIdx": index,
+                "blockCount": count,
+                "data": base64.b64encode(block).decode(),
+            }
+            self.call("POST", "/api/card/file/write/", body)
+        for index in range(count):
+            read = self.call("POST", "/api/card/file/read/", {"path": "/kept.bin", "blockIdx": index})["data"]
+            self.lost += base64.b64decode(read) != data[index * BLOCK : (index + 1) * BLOCK]
+        self.call("POST", "/api/card/remove/", {"path": "/kept.bin"})
+
     def memory(self):
         """(bytes free, how often there were too few)."""
         system = self.call("GET", "/api/state/get/?system")["system"]
@@ -104,6 +127,7 @@ def endure(folder, count):
         rate = (count - max(count // 10, FULL_TABLES)) / (time.monotonic() - began)
         late, shortages = board.memory()
         board.search()
+        board.upload()
         board.reconnect()
         end, _ = board.memory()
         return {
@@ -112,6 +136,7 @@ def endure(folder, count):
             "requestsPerSec": round(rate, 1),
             "freeAfterATenth": early,
             "freeAfterAll": late,
+            "uploadedBytes": UPLOADED,
             "freeAfterConnections": end,
             "shortages": shortages,
         }

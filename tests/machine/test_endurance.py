@@ -11,6 +11,7 @@ pytestmark = NEEDS_MICROPYTHON
 def test_a_board_loses_neither_requests_nor_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(endure, "FULL_TABLES", 100)
     monkeypatch.setattr(endure, "RECONNECTIONS", 50)
+    monkeypatch.setattr(endure, "UPLOADED", 65536)
     figures = endure.endure(tmp_path, 200)
     assert endure.holds(figures), figures
 

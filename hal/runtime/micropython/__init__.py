@@ -25,6 +25,7 @@ _sum_ms = 0
 _us_ticks: tuple[int, int] = time.ticks_ms(), time.ticks_us()  # type: ignore[attr-defined]
 _sum_us = 0
 _FLOW_READ = 512  # bytes
+_AGAIN_MS = 10  # after which a timer tries again that had no memory
 
 
 def now_ms() -> int:
@@ -319,9 +320,14 @@ class Later:
 
     async def _run(self, milliseconds: int) -> None:
         await asyncio.sleep_ms(milliseconds)  # type: ignore[attr-defined]
-        if self._task is not None:
-            self._task = None
-            self._function()
+        while self._task is not None:
+            task, self._task = self._task, None
+            try:
+                self._function()
+            except MemoryError:  # a deadline that is lost would be waited for for ever
+                MEMORY.ran_out("a timer")
+                self._task = task
+                await asyncio.sleep_ms(_AGAIN_MS)  # type: ignore[attr-defined]
 
 
 def call_after(seconds: float, function: Callable[[], None]) -> Any:
