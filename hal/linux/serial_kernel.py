@@ -4,7 +4,6 @@ The numbers and layouts are those of x86, ARM and RISC-V.
 """
 
 import array
-import contextlib
 import errno
 import fcntl
 import struct
@@ -130,8 +129,10 @@ class WakeAt:
     def _put(self, count: int) -> None:
         self._count = count
         self._settings[_CHARACTERS + termios.VMIN] = min(count, _WAKE_AT_MOST)
-        with contextlib.suppress(OSError):  # a tty that is gone is told by the event loop
+        try:
             fcntl.ioctl(self._descriptor, TCSETS, self._settings)
+        except OSError:
+            pass  # a tty that is gone is told by the event loop
 
     def _cost(self, count: int) -> float:
         started = time.perf_counter()

@@ -4,7 +4,7 @@ Instants are integer microseconds. A frame that fits is not yet the answer: it m
 adapter, or a copy of what the unit has answered before (hal/rs485/copies.py).
 """
 
-from hal.rs485.framing import ASCII, AsciiScanner, Line, RtuScanner, tells_length
+from hal.rs485.framing import ASCII, AsciiScanner, Line, RtuScanner, question_key, tells_length
 from hal.runtime.annotations import Callable
 
 BUFFER_LIMIT = 2048  # bytes kept while an answer is looked for
@@ -65,6 +65,7 @@ class Question:
         self.on_end = on_end
         self.to_all = False
         self.frame = b""
+        self.frame_us = 0  # how long that takes on the line
         self.not_before = 0  # when it may leave
         self.latest = 0  # when it leaves, whatever is on the line
         self.began = 0  # when it began to leave
@@ -86,8 +87,9 @@ class Inquiry:
         self.question = question
         self.uid = question.uid
         self.pdu = question.pdu
-        self.sent_until = question.began + line.wire_us(len(frame))
-        self._earliest = self.sent_until - line.wire_us(len(frame)) // 16  # UARTs differ by a few percent
+        self.key = question_key(question.pdu)
+        self.sent_until = question.began + question.frame_us
+        self._earliest = self.sent_until - question.frame_us // 16  # UARTs differ by a few percent
         self.ends_by_silence = line.frame_mode != ASCII and not tells_length(question.pdu)
         self.data = b""
         self.whole_at = 0  # bytes with which the answer may be whole
@@ -172,8 +174,10 @@ class Inquiry:
     def may_be_echo(self, match: tuple) -> bool:
         """Whether an ambiguous answer could be our echo: that is on the line while the question is, and an adapter
         that hands it over later does so soon, and in one lump."""
+        if not self.ambiguous:
+            return False
         begun = self.arrived(match[0])
-        if not self.ambiguous or begun > self.sent_until + CHUNK_GAP_US:
+        if begun > self.sent_until + CHUNK_GAP_US:
             return False
         return begun <= self.sent_until or not self.is_paced(match[0], match[1])
 

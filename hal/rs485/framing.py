@@ -63,6 +63,7 @@ class Line:
         self.end_us = self._end_us()
         self.silence_us = frame_gap_us or self.end_us  # between two frames
         self.silence = self.silence_us / 1000000
+        self.babble_us = self.wire_us(RTU_FRAME_MAX) + self.silence_us  # longer than this no frame holds a question up
         self._shortest_wait = (self.end_us + self.wire_us(1) + TTY_GAP_US + max(DEVICE_US, self.wire_us(3))) / 1000000
 
     @classmethod

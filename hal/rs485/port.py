@@ -22,7 +22,6 @@ from hal.rs485.framing import (
     AsciiScanner,
     Line,
     RtuScanner,
-    question_key,
 )
 from hal.runtime import call_after, log, log_exception, now_us
 from hal.runtime.annotations import Callable
@@ -64,6 +63,8 @@ class Rs485Port(Part):
         self._question: Question | None = None  # what is asked, from `ask` to its end
         self._timer = None  # when to look after the question again
         self._rings_at = 0  # and the microsecond in which that is
+        self._watch = None  # the timer that sees that nobody waits beyond a deadline; it outlives exchanges
+        self._watches_at = 0
         self._late_us = 0  # how much earlier timers are set
         self._stray = b""
         self._unasked: list[tuple[int, bytes]] = []  # frames since the last exchange
@@ -107,6 +108,8 @@ class Rs485Port(Part):
         """Close the port and give up opening it."""
         self.is_open = False
         self._end(Exchange("PORT_LOST"))
+        if self._watch is not None:
+            self._watch.cancel()
         await super().stop()
         self._reopening = None
         self._close()
@@ -258,12 +261,9 @@ class Rs485Port(Part):
             self._look_at(now)
             return
         question.frame = self._encode(self.line.frame_mode, question.uid, question.pdu)  # not after the silence
-        question.latest = self._latest(now, self.line)
+        question.frame_us = self.line.wire_us(len(question.frame))
+        question.latest = now + self.line.babble_us
         self._look()
-
-    def _latest(self, moment: int, line: Line) -> int:
-        """A line that babbles without end is not waited for longer than the longest frame takes."""
-        return moment + line.wire_us(RTU_FRAME_MAX) + line.silence_us
 
     def _drop_question(self) -> None:
         """Whoever asked does not want to know any more."""
@@ -277,6 +277,20 @@ class Rs485Port(Part):
             now = self._now()
             self._rings_at = max(now, moment)
             self._timer = call_after((self._rings_at - now) / 1000000, self._ring)
+
+    def _watch_until(self, deadline: int) -> None:
+        """Look after the question then, or earlier. Few exchanges last so long: most find the watch set."""
+        now = self._now()
+        if self._watch is not None and now <= self._watches_at <= deadline:
+            return
+        if self._watch is not None:
+            self._watch.cancel()
+        self._watches_at = max(now, deadline)
+        self._watch = call_after((self._watches_at - now) / 1000000, self._end_watch)
+
+    def _end_watch(self) -> None:
+        self._watch = None
+        self._look()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -327,7 +341,7 @@ class Rs485Port(Part):
     def _send(self, question: Question, line: Line) -> None:
         """Send the question now, before anything else, and wait for what comes of it."""
         question.began = self._now()
-        self._quiet_since = question.began + line.wire_us(len(question.frame))
+        self._quiet_since = question.began + question.frame_us
         self._write(question.frame)
         question.heard += self._unasked
         self._unasked = []
@@ -340,7 +354,7 @@ class Rs485Port(Part):
             self._inquiry = inquiry
             self._expect(inquiry.lacks(self._echoes))
         question.deadline = inquiry.sent_until + question.wait
-        self._look_at(question.deadline if self.is_open else question.began)
+        self._watch_until(question.deadline if self.is_open else question.began)
 
     def _heed(self, inquiry: Inquiry, data: bytes, now: int) -> None:
         """Bytes have come that may be of the answer."""
@@ -349,8 +363,10 @@ class Rs485Port(Part):
         if lacking > 0:
             self._expect(lacking, self._pause_us(inquiry, lacking))
             return
-        self._match = self._believed(inquiry, False)
-        if self._match is not None or inquiry.ends_by_silence:
+        self._match = match = self._believed(inquiry, False)
+        if match is not None and match[3] and not inquiry.ambiguous:
+            self._end(self._succeed(inquiry, match))
+        elif match is not None or inquiry.ends_by_silence:
             self._look()
         if self._inquiry is inquiry:
             lacking = inquiry.lacks(self._echoes) if self._match is None else 1
@@ -417,8 +433,9 @@ class Rs485Port(Part):
             inquiry.put_aside(match, not early)
 
     def _may_be_copy(self, inquiry: Inquiry, match: tuple[int, int, bytes, bool]) -> bool:
-        key = question_key(inquiry.pdu)
-        return not inquiry.question.again and self.copies.is_one(inquiry.uid, key, match[2], inquiry.arrived(match[0]))
+        if inquiry.question.again:
+            return False
+        return self.copies.is_one(inquiry.uid, inquiry.key, match[2], inquiry.arrived(match[0]))
 
     def _end_of_wait(self, inquiry: Inquiry, deadline: int) -> int:
         """Until when to wait, judged by what has arrived; 0: no longer."""
@@ -484,7 +501,7 @@ class Rs485Port(Part):
         question.began = 0
         question.heard = []
         question.not_before = self._quiet_since + max(AGAIN_US, self.copies.wait_us(question.uid))
-        question.latest = self._latest(question.not_before, line)
+        question.latest = question.not_before + line.babble_us
         self._look_for_silence(question, line)
 
     def _succeed(self, inquiry: Inquiry, match: tuple[int, int, bytes, bool]) -> Exchange:
@@ -494,7 +511,7 @@ class Rs485Port(Part):
         paced = inquiry.is_paced(start, end) and not inquiry.is_early(match)
         self._paced = self._paced + 1 if paced else 0
         exchange = inquiry.answer(match)
-        self.copies.answered(inquiry.uid, question_key(inquiry.pdu), pdu, inquiry.arrived(start))
+        self.copies.answered(inquiry.uid, inquiry.key, pdu, inquiry.arrived(start))
         self.stray_bytes += inquiry.noise(match)
         if end < len(inquiry.data):
             self._take_stray(inquiry.data[end:])

@@ -268,7 +268,10 @@ class Bus(NoBus):
         if self._barred(transaction):
             return True
         uid = transaction.uid
-        return uid not in self._rests and not self._debts.hold(uid, transaction.pdu, self._now(), transaction.repeated)
+        if uid in self._rests:
+            return False
+        owed = self._debts.owed
+        return not owed or not self._debts.hold(uid, transaction.pdu, self._now(), transaction.repeated)
 
     def _barred(self, transaction: Transaction) -> bool:
         """Whether a request is not to be sent since its unit is down; a search asks all the same."""
@@ -318,10 +321,11 @@ class Bus(NoBus):
         self._asked = pdu
         self._counts["sent"] += 1
         self._asked_at = self._now()
-        self._doubtful = self._debts.has_other(uid, pdu, self._asked_at)
+        self._doubtful = self._disturbed = False
         if self._debts.owed:
+            self._doubtful = self._debts.has_other(uid, pdu, self._asked_at)
             self._debts.asking(uid, pdu[0])
-        self._disturbed = self._debts.others_owe(uid, self._asked_at)
+            self._disturbed = self._debts.others_owe(uid, self._asked_at)
         self.health.asking(uid)
         if uid == 0 and transaction.lane != SEARCH:  # a search asks whether somebody has this unit id
             self._port.tell_all(pdu, self._serial["turnaroundMs"] / 1000, self._over)
@@ -420,7 +424,7 @@ class Bus(NoBus):
         """A setting of the line, or of the unit where that has its own."""
         row = self._units.get(uid)
         own = None if row is None else dict(row)[name]
-        return int(dict(self._serial)[name] if own is None else own)  # type: ignore[call-overload]
+        return int(self._serial[name] if own is None else own)  # type: ignore[literal-required, arg-type]
 
     def _rest(self, uid: int, now: int) -> None:
         """Leave the line and the unit alone as the settings say, and a unit that doubles until its copies have come."""

@@ -103,7 +103,7 @@ class DeviceHealth:
     def bars(self, uid: int, key: bytes = b"") -> bool:
         """Whether a question is not to be sent: its unit is down or never answers it, and no probe is due."""
         unit = self._units.get(uid)
-        if unit is None or not self._enabled:
+        if unit is None or not self._enabled or not (unit.down or unit.bad):
             return False
         now = self._now()
         silence = unit.bad.get(key)
@@ -187,7 +187,9 @@ class DeviceHealth:
         unit.bad.setdefault(key, Silence()).go_on(now)
 
     def _sample(self, unit: Unit, latency: float) -> None:
-        unit.latencies = unit.latencies[-SAMPLES + 1 :] + [max(latency, 0.0)]
+        unit.latencies.append(max(latency, 0.0))
+        if len(unit.latencies) > SAMPLES:
+            unit.latencies.pop(0)
 
     def state(self, iso_time: Callable[[float], str | None]) -> dict:
         """The state key `devices`: unit id as text -> counters and latencies. `iso_time(age)` is the UTC time that was

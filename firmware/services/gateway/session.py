@@ -51,6 +51,7 @@ class ModbusSession:
         self._count = 0
         self._free = asyncio.Event()  # set when one of those that `_finish` waits for has ended
         self._closed = False
+        self._paused = False  # whether no more is taken from the stream
         self._queued = False  # whether the router knows that it waits for its turn
         self._draining: asyncio.Task | None = None
         self._task: asyncio.Task | None = None
@@ -113,6 +114,7 @@ class ModbusSession:
         """Bytes have come."""
         self._frames.feed(data)
         if self._frames.size() > UNREAD_LIMIT:
+            self._paused = True
             self._flow.pause()
         self._proceed()
 
@@ -139,8 +141,10 @@ class ModbusSession:
             self._break("BAD_FRAME")
         except PeerIsServer:
             self._break("PEER_IS_SERVER")
-        if self._frames.size() < size:
-            if self._frames.size() <= UNREAD_LIMIT:
+        left = self._frames.size()
+        if left < size:
+            if self._paused and left <= UNREAD_LIMIT:
+                self._paused = False
                 self._flow.resume()
             self._proceed()
         self._free.set()

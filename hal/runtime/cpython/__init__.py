@@ -299,7 +299,8 @@ def _ended(task: asyncio.Task, lasting: str) -> None:
 
 def call_after(seconds: float, function: Callable[[], None]) -> Any:
     """Call a function after so long, no earlier; `cancel()` of what is returned prevents it."""
-    return asyncio.get_running_loop().call_later(seconds, function)
+    loop = asyncio.get_running_loop()
+    return loop.call_at(loop.time() + seconds, function)
 
 
 async def in_time(awaitable: Awaitable[T], seconds: float) -> T:
