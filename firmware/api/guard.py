@@ -130,8 +130,12 @@ class Guard:
 
 def _bearer(headers: dict[str, str]) -> list[str]:
     """The tokens that a request bears."""
-    values = [headers.get(name) or "" for name in ("authorization", "authorized")]
-    return [value[7:].strip() for value in values if value[:7].lower() == "bearer "]
+    tokens = []
+    for name in ("authorization", "authorized"):
+        value = headers.get(name)
+        if value and value[:7].lower() == "bearer ":
+            tokens.append(value[7:].strip())
+    return tokens
 
 
 def _is_port(text: str) -> bool:

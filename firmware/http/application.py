@@ -8,7 +8,7 @@ from firmware.http.messages.dates import http_date
 from hal.runtime import log_exception, now_ms
 from hal.runtime.annotations import Awaitable, Callable, Iterable
 from hal.runtime.memory import MEMORY
-from hal.trace import HTTP, trace
+from hal.trace import HTTP, is_traced, trace
 
 
 def no_clock() -> int | None:
@@ -88,7 +88,8 @@ class Application(Microdot):
         response = await self._answer(req)
         self.requests += 1
         self.failed += response.status_code >= 500
-        trace(HTTP, f"HTTP: {req.client_addr[0]} {req.method} {req.path} {response.status_code}")
+        if is_traced(HTTP):
+            trace(HTTP, f"HTTP: {req.client_addr[0]} {req.method} {req.path} {response.status_code}")
         return response
 
     async def _answer(self, req: Request) -> Response:

@@ -22,6 +22,7 @@ from hal.runtime import (
     MICROPYTHON,
     abort_stream,
     close_stream,
+    has_unsent,
     in_time,
     keep_alive,
     limit_reads,
@@ -228,7 +229,8 @@ class Connection(Client):
 
     async def _send(self, data: bytes) -> None:
         self._writer.write(data)
-        await self._writer.drain()
+        if has_unsent(self._writer):
+            await self._writer.drain()
 
     async def _send_body(self, response: Response, head: RequestHead, kept: bool) -> bool:
         """Send an answer whose body comes in parts; whether the connection can be used again (RFC 9112 section 6.3)."""

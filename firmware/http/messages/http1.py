@@ -80,6 +80,7 @@ _CHUNKS_A_TURN = 16  # then others have theirs
 _READ_SIZE = 1024 if MICROPYTHON else 4096  # the heap of a board has no long pieces after a while
 _BODY_READ_SIZE = 1024 if MICROPYTHON else 16384
 _KNOWN = 128
+_KEPT_HEAD = 0 if MICROPYTHON else 1024  # bytes of a head that is kept with what it says
 
 # What was looked at and found good, so that it is not looked at again with every request; each holds at most _KNOWN.
 _known_names: dict = {}  # header field name as sent -> in lower case
@@ -250,6 +251,7 @@ class RequestReader:
         self._reader = reader
         self._limits = limits
         self._buffer = b""
+        self._last: tuple[bytes, RequestHead] | None = None  # most clients send the same head again and again
 
     def pending(self) -> bool:
         """Whether bytes of a next request are already here."""
@@ -281,7 +283,11 @@ class RequestReader:
             raise HttpError("URI_TOO_LONG", f"request line and headers must fit in {limit} bytes")
         data = self._buffer[:end]
         self._buffer = self._buffer[end + 4 :]
-        return parse_head(data)
+        if self._last is not None and data == self._last[0]:
+            return self._last[1]
+        head = parse_head(data)
+        self._last = (data, head) if len(data) <= _KEPT_HEAD else None
+        return head
 
     async def body(self, length: int | None, limit: int) -> bytes:
         """The body that belongs to a head, by its `body_length`, of at most `limit` bytes.

@@ -47,6 +47,25 @@ async def test_an_idle_connection_is_closed_without_a_word():
         writer.close()
 
 
+async def test_each_request_of_a_connection_is_taken_by_its_own_head():
+    async with Rig(idle_sec=30) as rig:
+        reader, writer = await rig.connect()
+        bad = b"GET /hello HTTP/1.1\r\n\r\n"
+        for sent, status in ((HELLO, 200), (HELLO, 200), (get("/none"), 404), (HELLO, 200), (bad, 400)):
+            writer.write(sent)
+            assert (await answer(reader))[0] == status
+        writer.close()
+
+
+async def test_a_body_is_not_kept_with_the_head_that_is_like_the_last_one():
+    async with Rig(idle_sec=30) as rig:
+        reader, writer = await rig.connect()
+        for body in (b"abc", b"abcde", b"abc", b"x"):
+            writer.write(get("/hello", method="POST", fields=f"Content-Length: {len(body)}\r\n") + body)
+            assert (await answer(reader))[1] == {"hello": len(body)}
+        writer.close()
+
+
 async def test_drops_of_a_request_do_not_prolong_its_time():
     async with Rig(head_sec=0.4) as rig:
         reader, writer = await rig.connect()
