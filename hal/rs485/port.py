@@ -141,14 +141,6 @@ class Rs485Port(Part):
         question.to_all = True
         self._take_up(question)
 
-    async def transact(self, uid: int, pdu: bytes, timeout: float) -> Exchange:
-        """As `ask`, for whoever can wait for the exchange."""
-        return await self._over(lambda on_end: self.ask(uid, pdu, timeout, on_end))
-
-    async def broadcast(self, pdu: bytes, turnaround: float) -> Exchange:
-        """As `tell_all`, for whoever can wait for the exchange."""
-        return await self._over(lambda on_end: self.tell_all(pdu, turnaround, on_end))
-
     def has_left(self) -> bool:
         """Whether the question that is asked is on the line already, or more: nobody can join it any more."""
         return self._question is None or self._question.began != 0
@@ -158,10 +150,6 @@ class Rs485Port(Part):
         if self._inquiry is not None and not self._inquiry.data:
             self._inquiry.hurried = True
             self._look_at(self._now())
-
-    def heard_unasked(self) -> list[int]:
-        """Unit ids of the whole frames that have arrived since the last exchange."""
-        return [uid for uid, _ in self._unasked]
 
     async def probe(self) -> str:
         """Whether the port opens, and how; one that nobody has configured yet is opened as devices are delivered."""
@@ -238,22 +226,6 @@ class Rs485Port(Part):
         content = bytes((uid,)) + pdu
         return ascii_frame(content) if frame_mode == ASCII else content + crc16(content)
 
-    async def _over(self, begin: Callable[[Callable[[Exchange], None]], None]) -> Exchange:
-        ended = asyncio.Event()
-        exchanges: list[Exchange] = []
-
-        def end(exchange: Exchange) -> None:
-            exchanges.append(exchange)
-            ended.set()
-
-        begin(end)
-        try:
-            await ended.wait()
-        except asyncio.CancelledError:
-            self._drop_question()
-            raise
-        return exchanges[0]
-
     def _take_up(self, question: Question) -> None:
         self._question = question
         now = self._now()
@@ -264,11 +236,6 @@ class Rs485Port(Part):
         question.frame_us = self.line.wire_us(len(question.frame))
         question.latest = now + self.line.babble_us
         self._look()
-
-    def _drop_question(self) -> None:
-        """Whoever asked does not want to know any more."""
-        self._question = self._inquiry = None
-        self._stop_timer()
 
     def _look_at(self, moment: int) -> None:
         """Look after the question then, or at once in the loop's next turn."""

@@ -121,6 +121,10 @@ class RemotePart:
         )
         return lambda *arguments: call(f"part.{name}({', '.join(_text(argument) for argument in arguments)})")
 
+    async def exchange(self, way, *arguments):
+        """What an RS-485 port's exchange has come to, begun by one of its ways of asking."""
+        return await self._interpreter.wait(f"here.exchange(part.{way}, {', '.join(map(_text, arguments))})")
+
     def __setattr__(self, name, callback):
         self._watched[name] = callback
         self._interpreter.ask(f"here.watch({name!r})")

@@ -10,6 +10,7 @@ from firmware.services.settings.table import SETTINGS
 from hal.rs485.framing import Line
 from hal.simulated.rs485 import SimulatedPort
 from tests.firmware.bus.doubled_answers import exchanges
+from tests.hal.rs485.exchanges import transact
 from tests.hal.rs485.virtual_wire import VirtualPort, frame
 from tests.virtual_time import milliseconds, run
 
@@ -55,7 +56,7 @@ def double(gap):
 def test_every_answer_twice_gives_every_read_its_own(gap):
     async def main(port):
         for register in list(range(1, 40)) * 2:
-            exchange = await port.transact(1, read(register), 0.2)
+            exchange = await transact(port, 1, read(register), 0.2)
             assert exchange.pdu in (b"", bytes([3, 2, 0, register]))
         return port.copies
 
@@ -101,8 +102,8 @@ def test_a_frame_that_begins_before_the_question_has_left_is_not_its_answer():
 
     async def main(port):
         for register in range(20, 25):
-            await port.transact(1, read(register), 0.2)
-        exchange = await port.transact(1, read(99), 0.2)
+            await transact(port, 1, read(register), 0.2)
+        exchange = await transact(port, 1, read(99), 0.2)
         assert exchange.pdu == bytes([3, 2, 0, 99])
         assert exchange.heard == [1]
 
@@ -111,7 +112,7 @@ def test_a_frame_that_begins_before_the_question_has_left_is_not_its_answer():
 
 def test_what_waits_in_the_tty_is_older_than_the_question():
     async def main(port):
-        await port.transact(1, read(5), 0.2)
+        await transact(port, 1, read(5), 0.2)
         waiting = [value(77)]
 
         def poll():
@@ -120,7 +121,7 @@ def test_what_waits_in_the_tty_is_older_than_the_question():
             handed_over()
 
         handed_over, port._poll = port._poll, poll
-        exchange = await port.transact(1, read(6), 0.2)
+        exchange = await transact(port, 1, read(6), 0.2)
         assert exchange.pdu == bytes([3, 2, 0, 6])
         assert exchange.heard == [1]
 
@@ -131,7 +132,7 @@ def test_devices_that_answer_alike_cost_little_once_it_is_known_that_nobody_doub
     async def main(port):
         spent = []
         for register in range(60):
-            exchange = await port.transact(1, read(register), 0.2)
+            exchange = await transact(port, 1, read(register), 0.2)
             assert exchange.pdu == bytes([3, 2, 0, 0])
             spent.append(exchange.elapsed)
         assert max(spent[-40:]) < 0.04
@@ -143,7 +144,7 @@ def test_devices_that_answer_alike_cost_little_once_it_is_known_that_nobody_doub
 def test_the_answer_of_a_doubled_line_may_equal_the_one_before():
     async def main(port):
         for register in list(range(20)) * 2:
-            exchange = await port.transact(1, read(register), 0.2)
+            exchange = await transact(port, 1, read(register), 0.2)
             assert exchange.pdu == bytes([3, 2, 0, 0])
 
     def answer(port, data):
@@ -156,7 +157,7 @@ def test_the_answer_of_a_doubled_line_may_equal_the_one_before():
 def test_a_write_that_is_refused_like_the_one_before_it_is_not_sent_again():
     async def main(port):
         for register in range(5):
-            exchange = await port.transact(1, bytes([6, 0, register, 0, 1]), 0.2)
+            exchange = await transact(port, 1, bytes([6, 0, register, 0, 1]), 0.2)
             assert exchange.pdu == bytes([0x86, 2])
         assert len(port.questions) == 5
 

@@ -20,6 +20,7 @@ from hal.linux.update.supervisor import DEBIAN_MODULES
 from hal.rs485.checksums import crc16
 from hal.rs485.framing import Line
 from tests.hal.rigs import FakeGpiod, FakeGpiod1
+from tests.hal.rs485.exchanges import transact
 
 READ = bytes([3, 0, 0, 0, 1])
 
@@ -287,7 +288,7 @@ async def test_the_pin_is_active_from_before_a_frame_until_it_has_left(gpiod, pt
     pin = gpiod.requests[0]
     assert (pin.settings["direction"], pin.settings["output_value"]) == ("OUTPUT", "INACTIVE")
     monkeypatch.setattr(os, "write", write)
-    assert (await port.transact(1, READ, 0.1)).error == "TIMEOUT"
+    assert (await transact(port, 1, READ, 0.1)).error == "TIMEOUT"
     monkeypatch.undo()
     (raised, first), (lowered, last) = pin.driven
     frame = bytes([1]) + READ + crc16(bytes([1]) + READ)
@@ -311,7 +312,7 @@ async def test_the_pin_waits_for_a_uart_that_is_still_sending(gpiod, pty, monkey
     port = directed(pty[1])
     await port.configure(Line(115200, 4))
     monkeypatch.setattr("hal.linux.serial_kernel.has_left", has_left)
-    await port.transact(1, READ, 0.1)
+    await transact(port, 1, READ, 0.1)
     assert len(asked) == 5
     assert [value for _, value in gpiod.requests[0].driven] == ["ACTIVE", "INACTIVE"]
     await port.stop()
@@ -321,7 +322,7 @@ async def test_the_line_is_let_go_even_where_a_frame_never_leaves(gpiod, pty, mo
     port = directed(pty[1])
     await port.configure(Line(115200, 4))
     monkeypatch.setattr("hal.linux.serial_kernel.has_left", lambda descriptor: False)
-    await port.transact(1, READ, 0.3)
+    await transact(port, 1, READ, 0.3)
     assert gpiod.requests[0].driven[-1][1] == "INACTIVE"
     assert "does not leave" in capsys.readouterr().err
     await port.stop()
@@ -330,7 +331,7 @@ async def test_the_line_is_let_go_even_where_a_frame_never_leaves(gpiod, pty, mo
 async def test_a_stop_in_the_middle_of_a_frame_frees_the_line(gpiod, pty):
     port = directed(pty[1])
     await port.configure(Line(300, 4))
-    asking = asyncio.create_task(port.transact(1, READ, 1))
+    asking = asyncio.create_task(transact(port, 1, READ, 1))
     await reached(lambda: gpiod.requests[0].driven)
     await port.stop()
     assert (await asking).error == "PORT_LOST"
@@ -343,9 +344,9 @@ async def test_a_pin_that_fails_loses_the_port_which_comes_back(gpiod, pty, monk
     port = directed(pty[1])
     await port.configure(Line(115200, 4))
     gpiod.requests[0].broken = True
-    assert (await port.transact(1, READ, 0.1)).error == "PORT_LOST"
+    assert (await transact(port, 1, READ, 0.1)).error == "PORT_LOST"
     await reached(lambda: port.is_open)
-    assert (await port.transact(1, READ, 0.05)).error == "TIMEOUT"
+    assert (await transact(port, 1, READ, 0.05)).error == "TIMEOUT"
     await port.stop()
 
 

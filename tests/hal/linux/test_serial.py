@@ -16,6 +16,7 @@ from hal.linux import serial_kernel
 from hal.linux.rs485 import TtyPort
 from hal.rs485.framing import ASCII, Line
 from hal.rs485.port import PortFailed
+from tests.hal.rs485.exchanges import transact
 
 READ = bytes([3, 0, 0, 0, 1])
 
@@ -106,7 +107,7 @@ async def test_a_tty_without_rs485_mode_says_so_and_does_not_open(pty):
     assert not port.is_open
     with pytest.raises(PortFailed, match="no RS-485 mode"):
         await port.probe()
-    assert (await port.transact(1, READ, 1)).error == "PORT_LOST"
+    assert (await transact(port, 1, READ, 1)).error == "PORT_LOST"
     await port.stop()
 
 
@@ -187,7 +188,7 @@ async def test_a_parity_that_the_driver_drops_is_refused_and_the_old_settings_st
     with pytest.raises(PortFailed, match=f"refuses 9600 bit/s, format {char_format}"):
         await port.configure(Line(9600, char_format))
     assert termios2(pty[1])[-1] == 19200
-    assert (await port.transact(1, READ, 0.02)).error == "TIMEOUT"
+    assert (await transact(port, 1, READ, 0.02)).error == "TIMEOUT"
     await port.stop()
 
 

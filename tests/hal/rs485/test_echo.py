@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from hal.rs485.framing import Line
+from tests.hal.rs485.exchanges import transact
 from tests.hal.rs485.virtual_wire import WAYS, VirtualPort, frame
 from tests.virtual_time import run
 
@@ -50,9 +51,9 @@ def echoing(port, data, answers=True):
 def test_an_early_answer_like_its_question_is_one_on_a_line_that_is_known_not_to_echo():
     async def main(port):
         for _ in range(2):
-            assert (await port.transact(1, READ, 0.2)).error is None
+            assert (await transact(port, 1, READ, 0.2)).error is None
         for _ in range(3):
-            exchange = await port.transact(1, WRITE, 0.2)
+            exchange = await transact(port, 1, WRITE, 0.2)
             assert (exchange.error, exchange.pdu) == (None, WRITE)
             assert exchange.elapsed < 0.02
 
@@ -63,7 +64,7 @@ def test_an_early_answer_like_its_question_is_one_on_a_line_that_is_known_not_to
 @pytest.mark.parametrize(("latency", "lump"), [(0.005, 1), (0.005, 3), (0.04, 16)])
 def test_the_first_write_after_the_start_does_not_wait_its_whole_timeout(pdu, latency, lump):
     async def main(port):
-        exchange = await port.transact(1, pdu, 4.0)
+        exchange = await transact(port, 1, pdu, 4.0)
         assert (exchange.error, exchange.pdu) == (None, pdu)
         assert exchange.elapsed < 0.1
 
@@ -72,7 +73,7 @@ def test_the_first_write_after_the_start_does_not_wait_its_whole_timeout(pdu, la
 
 def test_a_first_write_whose_answer_comes_in_one_lump_waits_a_quarter_of_a_second_at_most():
     async def main(port):
-        exchange = await port.transact(1, WRITE, 4.0)
+        exchange = await transact(port, 1, WRITE, 4.0)
         assert (exchange.error, exchange.pdu) == (None, WRITE)
         assert exchange.elapsed < 0.3
 
@@ -81,30 +82,30 @@ def test_a_first_write_whose_answer_comes_in_one_lump_waits_a_quarter_of_a_secon
 
 def test_an_echo_alone_is_no_success_on_an_adapter_that_echoes():
     async def main(port):
-        assert (await port.transact(1, READ, 0.2)).error is None
-        assert (await port.transact(1, WRITE, 0.2)).error is None
+        assert (await transact(port, 1, READ, 0.2)).error is None
+        assert (await transact(port, 1, WRITE, 0.2)).error is None
         port.far = lambda data: echoing(port, data, answers=False)
         for pdu in (WRITE, READ):
-            exchange = await port.transact(1, pdu, 0.2)
+            exchange = await transact(port, 1, pdu, 0.2)
             assert (exchange.error, exchange.owed) == ("ECHO", True)
         port.far = lambda data: at_once(data, port)  # handed back in one lump, before the line has carried it
-        assert (await port.transact(1, WRITE, 0.2)).error == "ECHO"
+        assert (await transact(port, 1, WRITE, 0.2)).error == "ECHO"
 
     on_a_wire(echoing, main)
 
 
 def test_an_echo_as_the_very_first_thing_is_no_success_either():
     async def main(port):
-        assert (await port.transact(1, WRITE, 0.2)).error == "ECHO"
+        assert (await transact(port, 1, WRITE, 0.2)).error == "ECHO"
 
     on_a_wire(lambda port, data: echoing(port, data, answers=False), main)
 
 
 def test_a_block_write_answered_by_its_own_request_is_an_odd_answer_and_no_echo():
     async def main(port):
-        await port.transact(1, READ, 0.2)
+        await transact(port, 1, READ, 0.2)
         block = bytes([16, 0, 1, 0, 1, 2, 0, 5])
-        exchange = await port.transact(1, block, 0.2)
+        exchange = await transact(port, 1, block, 0.2)
         assert (exchange.error, exchange.odd) == ("BAD_FRAME", block)
 
     on_a_wire(usb_cdc, main)
@@ -119,7 +120,7 @@ def test_an_answer_that_has_begun_may_pause(begins, hole):
         asyncio.get_running_loop().call_later(9 * LINE.char_time + begins + 0.005 + hole, port.arrive, answer[4:])
 
     async def main(port):
-        exchange = await port.transact(1, READ, 0.2)
+        exchange = await transact(port, 1, READ, 0.2)
         assert (exchange.error, exchange.pdu) == (None, bytes([3, 2, 0, 5]))
 
     on_a_wire(far, main)
@@ -132,7 +133,7 @@ def test_a_pause_too_long_ends_the_answer():
         port.deliver(0.5, answer[4:])
 
     async def main(port):
-        exchange = await port.transact(1, READ, 0.2)
+        exchange = await transact(port, 1, READ, 0.2)
         assert exchange.error == "BAD_FRAME"
         assert exchange.elapsed < 0.4
         assert exchange.raw == frame(1, bytes([3, 2, 0, 5]))[:4]
@@ -142,10 +143,10 @@ def test_a_pause_too_long_ends_the_answer():
 
 def test_functions_that_tell_no_length_end_by_silence_and_not_at_the_timeout():
     async def main(port):
-        exchange = await port.transact(1, bytes([0x41, 1]), 4.0)
+        exchange = await transact(port, 1, bytes([0x41, 1]), 4.0)
         assert (exchange.error, exchange.pdu) == (None, bytes([0x41, 9, 8, 7]))
         assert exchange.elapsed < 0.1
-        exchange = await port.transact(1, bytes([0x42, 1]), 4.0)
+        exchange = await transact(port, 1, bytes([0x42, 1]), 4.0)
         assert (exchange.error, exchange.pdu) == (None, bytes([0xC2, 1]))
         assert exchange.elapsed < 0.05
 
@@ -159,7 +160,7 @@ def test_the_second_and_later_frames_of_a_burst_are_told():
     burst = frame(9, bytes([3, 2, 0, 1])) + frame(8, bytes([0x83, 2])) + frame(7, bytes([16, 0, 0, 0, 1]))
 
     async def main(port):
-        exchange = await port.transact(1, READ, 0.2)
+        exchange = await transact(port, 1, READ, 0.2)
         assert (exchange.error, exchange.heard) == ("FOREIGN", [9, 8, 7])
 
     on_a_wire(lambda port, data: port.deliver(0.01, burst), main)
@@ -176,7 +177,7 @@ def test_the_second_and_later_frames_of_a_burst_are_told():
 )
 def test_a_bad_frame_tells_whether_the_answer_may_still_come(answer, owed):
     async def main(port):
-        exchange = await port.transact(1, READ, 0.2)
+        exchange = await transact(port, 1, READ, 0.2)
         assert (exchange.error, exchange.owed) == ("BAD_FRAME", owed)
 
     on_a_wire(lambda port, data: port.deliver(0.01, answer), main)

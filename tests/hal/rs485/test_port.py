@@ -13,6 +13,7 @@ from hal.fields import BadField
 from hal.linux.rs485 import TtyPort
 from hal.rs485.framing import ASCII, Line, answer_fits, rtu_length
 from hal.rs485.port import PortFailed, Rs485Port
+from tests.hal.rs485.exchanges import broadcast, transact
 from tests.machine.remote import Interpreter, RemotePart
 from tests.machine.starter import point
 from tests.micropython import NEEDS_MICROPYTHON
@@ -115,7 +116,7 @@ def value(port, number, uid=1):
 
 async def test_question_and_answer(far, port):
     far.reply = lambda data: far.send(value(port, 1234))
-    exchange = await port.transact(1, READ, 1.0)
+    exchange = await transact(port, 1, READ, 1.0)
     assert (exchange.error, exchange.pdu) == (None, bytes([3, 2, 4, 210]))
     assert far.arrivals[0][1] == frame(port, 1, READ)
     assert not exchange.owed
@@ -123,11 +124,11 @@ async def test_question_and_answer(far, port):
 
 async def test_an_exception_is_an_answer(far, port):
     far.reply = lambda data: far.send(frame(port, 1, bytes([0x83, 2])))
-    assert (await port.transact(1, READ, 1.0)).pdu == bytes([0x83, 2])
+    assert (await transact(port, 1, READ, 1.0)).pdu == bytes([0x83, 2])
 
 
 async def test_silence_is_a_timeout_and_an_answer_is_still_owed(far, port):
-    exchange = await port.transact(1, READ, 0.05)
+    exchange = await transact(port, 1, READ, 0.05)
     assert (exchange.error, exchange.owed) == ("TIMEOUT", True)
 
 
@@ -136,8 +137,8 @@ async def test_a_late_answer_is_never_taken_for_the_next_one(far, port):
     far.reply = lambda data: (
         far.later(0.08, value(port, 1)) if len(far.arrivals) == 1 else far.later(0.1, value(port, 2, 9))
     )
-    assert (await port.transact(1, READ, 0.04)).error == "TIMEOUT"
-    exchange = await port.transact(9, READ, 1.0)
+    assert (await transact(port, 1, READ, 0.04)).error == "TIMEOUT"
+    exchange = await transact(port, 9, READ, 1.0)
     assert exchange.pdu == bytes([3, 2, 0, 2])
     assert exchange.heard == [1]
 
@@ -150,9 +151,9 @@ async def test_what_arrives_unasked_is_told_and_dropped(far, port):
     while not told:
         await asyncio.sleep(0.005)
     await asyncio.sleep(0.02)
-    assert port.heard_unasked() == [5]
+    assert told == [5]
     far.reply = lambda data: far.send(value(port, 8))
-    exchange = await port.transact(1, READ, 1.0)
+    exchange = await transact(port, 1, READ, 1.0)
     assert (exchange.pdu, exchange.heard) == (bytes([3, 2, 0, 8]), [5])
     assert port.stray_bytes == 7
 
@@ -172,18 +173,18 @@ async def test_what_arrives_unasked_is_told_and_dropped(far, port):
 )
 async def test_what_does_not_fit_is_no_answer(far, port, make, error):
     far.reply = lambda data: far.send(make(port))
-    assert (await port.transact(1, READ, 0.1)).error == error
+    assert (await transact(port, 1, READ, 0.1)).error == error
 
 
 @pytest.mark.parametrize("far", [0, 1, 16, 256], indirect=True)
 @pytest.mark.parametrize("noise", [b"\x00", b"\xff\xff\xff", b"\x01", b"\x01\x03", b"\x01\x03\xff", b"\x01\x83" * 5])
 async def test_noise_before_and_after_does_not_hide_the_answer(far, port, noise):
     far.reply = lambda data: far.send(noise + value(port, 77) + noise)
-    exchange = await port.transact(1, READ, 0.5)
+    exchange = await transact(port, 1, READ, 0.5)
     assert exchange.pdu == bytes([3, 2, 0, 77])
     await asyncio.sleep(0.01)
     far.reply = lambda data: far.send(value(port, 78))
-    assert (await port.transact(1, READ, 0.5)).pdu == bytes([3, 2, 0, 78])
+    assert (await transact(port, 1, READ, 0.5)).pdu == bytes([3, 2, 0, 78])
 
 
 async def test_an_answer_in_pieces_is_put_together(far, port):
@@ -192,7 +193,7 @@ async def test_an_answer_in_pieces_is_put_together(far, port):
             far.later(0.01 * index, bytes([byte]))
 
     far.reply = pieces
-    assert (await port.transact(1, READ, 1.0)).pdu == bytes([3, 2, 1, 44])
+    assert (await transact(port, 1, READ, 1.0)).pdu == bytes([3, 2, 1, 44])
 
 
 async def test_an_answer_that_has_begun_in_time_is_read_to_its_end(far, port):
@@ -202,41 +203,41 @@ async def test_an_answer_that_has_begun_in_time_is_read_to_its_end(far, port):
         far.later(0.215, content[3:])
 
     far.reply = slowly
-    assert (await port.transact(1, READ, 0.2)).pdu == bytes([3, 2, 1, 44])
+    assert (await transact(port, 1, READ, 0.2)).pdu == bytes([3, 2, 1, 44])
 
 
 @pytest.mark.parametrize("far", [0, 1, 16, 256], indirect=True)
 async def test_a_function_that_tells_no_length_ends_by_silence(far, port):
     content = bytes([0x41]) + bytes(range(60))
     far.reply = lambda data: far.send(frame(port, 1, content))
-    assert (await port.transact(1, bytes([0x41, 1]), 0.5)).pdu == content
+    assert (await transact(port, 1, bytes([0x41, 1]), 0.5)).pdu == content
 
 
 @pytest.mark.parametrize("far", [0, 1, 16, 256], indirect=True)
 async def test_a_line_that_echoes_is_seen_through_for_reads_and_writes(far, port):
     far.echo = True
     far.reply = lambda data: far.later(0.01, value(port, 5))
-    assert (await port.transact(1, READ, 0.3)).pdu == bytes([3, 2, 0, 5])
+    assert (await transact(port, 1, READ, 0.3)).pdu == bytes([3, 2, 0, 5])
     far.reply = None
-    exchange = await port.transact(1, READ, 0.05)
+    exchange = await transact(port, 1, READ, 0.05)
     assert exchange.error == "ECHO"
-    exchange = await port.transact(1, WRITE, 0.05)  # the answer to this write would repeat it byte for byte
+    exchange = await transact(port, 1, WRITE, 0.05)  # the answer to this write would repeat it byte for byte
     assert exchange.error == "ECHO"
     far.reply = lambda data: far.later(0.01, frame(port, 1, WRITE))
-    assert (await port.transact(1, WRITE, 0.3)).pdu == WRITE
+    assert (await transact(port, 1, WRITE, 0.3)).pdu == WRITE
 
 
 async def test_a_write_as_the_first_exchange_on_an_echoing_line(far, port):
     far.reply = lambda data: [far.later(0.005, data), far.later(0.02, data)]  # the echo comes late, out of a buffer
-    assert (await port.transact(1, WRITE, 0.2)).pdu == WRITE
+    assert (await transact(port, 1, WRITE, 0.2)).pdu == WRITE
     far.reply = lambda data: far.later(0.005, data)
-    assert (await port.transact(1, WRITE, 0.1)).error == "ECHO"
+    assert (await transact(port, 1, WRITE, 0.1)).error == "ECHO"
 
 
 async def test_a_write_on_a_line_without_echo(far, port):
     far.reply = lambda data: far.later(0.01, frame(port, 1, WRITE))
     for _ in range(3):
-        assert (await port.transact(1, WRITE, 0.1)).pdu == WRITE
+        assert (await transact(port, 1, WRITE, 0.1)).pdu == WRITE
 
 
 @pytest.mark.parametrize("line", [Line(9600, 5), Line(19200, 0), Line(115200, 4), Line(115200, 4, frame_gap_us=5000)])
@@ -252,7 +253,7 @@ async def test_the_silence_before_a_frame_is_never_too_short(far, port, line):
     port.tty_settings = lambda line: {"baudrate": line.baud_rate, "bytesize": 8, "parity": "N", "stopbits": 1}
     await port.configure(line)
     for _ in range(10):
-        assert (await port.transact(1, READ, 0.5)).error is None
+        assert (await transact(port, 1, READ, 0.5)).error is None
     gaps = [asked - before for before, (asked, _) in zip(answered, far.arrivals[1:], strict=False)]
     assert min(gaps) >= line.silence
 
@@ -263,7 +264,7 @@ async def test_the_silence_counts_from_stray_bytes_too(far, port):
     far.send(b"\x55")
     while not port.stray_bytes:
         await asyncio.sleep(0.001)
-    await port.transact(1, READ, 0.02)
+    await transact(port, 1, READ, 0.02)
     assert far.arrivals[0][0] - sent >= 3.5 * 10 / 1200
 
 
@@ -277,13 +278,13 @@ async def test_a_line_that_babbles_is_not_waited_for_for_ever(far, port):
 
     babble()
     started = time.monotonic()
-    assert (await port.transact(1, READ, 0.05)).error in ("BAD_FRAME", "TIMEOUT")
+    assert (await transact(port, 1, READ, 0.05)).error in ("BAD_FRAME", "TIMEOUT")
     assert time.monotonic() - started < 2
 
 
 async def test_broadcasts_wait_for_the_turnaround(far, port):
     started = time.monotonic()
-    exchange = await port.broadcast(WRITE, 0.05)
+    exchange = await broadcast(port, WRITE, 0.05)
     assert (exchange.error, exchange.pdu) == (None, b"")
     assert time.monotonic() - started >= 0.05
     assert far.arrivals[0][1] == frame(port, 0, WRITE)
@@ -293,11 +294,11 @@ async def test_ascii_frames(far, port):
     port.tty_settings = lambda line: {"baudrate": 9600, "bytesize": 8, "parity": "N", "stopbits": 1}
     await port.configure(Line(9600, 0, ASCII))
     far.reply = lambda data: far.send(b"noise:01030200" + b":0103020064" + b"%02x\r\n" % (256 - (1 + 3 + 2 + 100)))
-    exchange = await port.transact(1, READ, 0.5)
+    exchange = await transact(port, 1, READ, 0.5)
     assert exchange.pdu == bytes([3, 2, 0, 100])
     assert far.arrivals[0][1] == b":010300000001FB\r\n"
     far.reply = lambda data: far.send(b":010302006400\r\n")
-    assert (await port.transact(1, READ, 0.1)).error == "BAD_FRAME"
+    assert (await transact(port, 1, READ, 0.1)).error == "BAD_FRAME"
 
 
 async def test_a_port_that_vanishes_ends_the_exchange_and_comes_back(tmp_path, monkeypatch):
@@ -309,7 +310,7 @@ async def test_a_port_that_vanishes_ends_the_exchange_and_comes_back(tmp_path, m
     second.open()
     port = TtyPort(TtyPort.OPTIONS.check({"port": str(link)}), "")
     await port.configure(FAST)
-    asking = asyncio.create_task(port.transact(1, READ, 30))
+    asking = asyncio.create_task(transact(port, 1, READ, 30))
     await asyncio.sleep(0.05)
     link.unlink()
     asyncio.get_running_loop().remove_reader(first.master)
@@ -317,15 +318,15 @@ async def test_a_port_that_vanishes_ends_the_exchange_and_comes_back(tmp_path, m
     exchange = await asyncio.wait_for(asking, 5)
     assert exchange.error == "PORT_LOST"
     assert not port.is_open
-    assert (await port.transact(1, READ, 1)).error == "PORT_LOST"
-    assert (await port.broadcast(WRITE, 0)).error == "PORT_LOST"
+    assert (await transact(port, 1, READ, 1)).error == "PORT_LOST"
+    assert (await broadcast(port, WRITE, 0)).error == "PORT_LOST"
     with pytest.raises(PortFailed):
         await port.probe()
     link.symlink_to(second.path)
     while not port.is_open:
         await asyncio.sleep(0.01)
     second.reply = lambda data: second.send(value(port, 3))
-    assert (await port.transact(1, READ, 1)).pdu == bytes([3, 2, 0, 3])
+    assert (await transact(port, 1, READ, 1)).pdu == bytes([3, 2, 0, 3])
     assert "115200" in await port.probe()
     await port.stop()
     second.close()
@@ -348,7 +349,7 @@ async def test_settings_that_the_port_refuses_leave_the_old_ones(far, port):
         await port.configure(Line(9600, 2))  # a pty has no parity, a UART no space parity
     far.reply = lambda data: far.send(value(port, 3))
     assert FAST.same_as(port.line)
-    assert (await port.transact(1, READ, 1)).error is None
+    assert (await transact(port, 1, READ, 1)).error is None
 
 
 @pytest.mark.parametrize("port", ["tty"], indirect=True)
@@ -406,7 +407,7 @@ async def test_an_adapter_unplugged_for_longer_than_the_pauses_last_comes_back(t
     await asyncio.sleep(0.05)
     assert len(tries) == so_far  # an open port is not opened again
     far.reply = lambda data: far.send(value(port, 3))
-    assert (await port.transact(1, READ, 1)).error is None
+    assert (await transact(port, 1, READ, 1)).error is None
     await port.stop()
 
 
@@ -418,22 +419,22 @@ async def test_what_was_thrown_away_is_told_with_its_reason(far, port):
     far.send(b"\x01\x02")
     await asyncio.sleep(0.05)
     far.reply = lambda data: far.send(data + value(port, 3, 9) + value(port, 1234))
-    exchange = await port.transact(1, READ, 1.0)
+    exchange = await transact(port, 1, READ, 1.0)
     question = frame(port, 1, READ)
     assert exchange.error is None
     assert exchange.thrown[0] == ("late", b"\x55\xaa" + value(port, 7, 5))
     assert exchange.thrown[1] == ("noise", b"\x01\x02")
     assert set(exchange.thrown[2:]) == {("echo", question), ("foreign", value(port, 3, 9))}
     far.reply = lambda data: far.send(data + value(port, 1234))
-    assert (await port.transact(1, READ, 1.0)).thrown == (("echo", question),)
+    assert (await transact(port, 1, READ, 1.0)).thrown == (("echo", question),)
 
 
 async def test_an_exchange_tells_when_it_began_when_the_first_byte_came_and_when_it_ended(far, port):
     far.reply = lambda data: far.later(0.031, value(port, 1234))  # all at once; a line takes half a millisecond
-    exchange = await port.transact(1, READ, 1.0)
+    exchange = await transact(port, 1, READ, 1.0)
     assert 30000 <= exchange.first - exchange.began <= exchange.ended - exchange.began
     assert (exchange.line.baud_rate, exchange.thrown) == (115200, ())
-    silent = await port.transact(2, READ, 0.02)
+    silent = await transact(port, 2, READ, 0.02)
     assert (silent.first, silent.ended - silent.began >= 20000) == (0, True)
 
 
@@ -452,7 +453,7 @@ async def test_a_pin_turns_the_line_round_while_a_frame_is_on_the_wire(far, inte
     port = uart(interpreter, far, direction="pin", directionPin=21, sendHigh=send_high)
     await port.configure(Line(9600, 5))
     far.reply = lambda data: far.later(0.03, value(port, 9))  # a pty takes no time on the wire
-    assert (await port.transact(1, READ, 1.0)).error is None
+    assert (await transact(port, 1, READ, 1.0)).error is None
     changes = [change for change in interpreter.ask("machine.Pin.changes") if change[1] == 21]
     (began, _, first), (ended, _, second) = changes[-2:]
     assert (first, second) == (int(send_high), int(not send_high))
@@ -469,7 +470,7 @@ async def test_what_a_uart_cannot_do_is_refused_by_name(far, interpreter):
         with pytest.raises(PortFailed, match=reason):
             await port.configure(line)
     await port.configure(Line(9600, 3))  # mark parity is a second stop bit
-    assert (await port.transact(1, READ, 0.05)).error == "TIMEOUT"
+    assert (await transact(port, 1, READ, 0.05)).error == "TIMEOUT"
     await port.stop()
     with pytest.raises(BadField, match="directionPin: belongs to"):
         uart(interpreter, far, direction="pin")
@@ -486,8 +487,8 @@ async def test_a_long_answer_does_not_wake_a_board_at_every_byte(far, interprete
     answer = frame(port, 1, bytes([3, 20, *range(20)]))
     far.reply = lambda data: [far.later(line.wire_us(n) / 1e6, bytes([byte])) for n, byte in enumerate(answer)]
     question = bytes([3, 0, 0, 0, 10])
-    assert (await port.transact(1, question, 1.0)).error is None  # whether the line echoes is known from here on
+    assert (await transact(port, 1, question, 1.0)).error is None  # whether the line echoes is known from here on
     before = interpreter.ask("machine.UART.reads")
-    assert (await port.transact(1, question, 1.0)).pdu == answer[1:-2]
+    assert (await transact(port, 1, question, 1.0)).pdu == answer[1:-2]
     assert interpreter.ask("machine.UART.reads") - before <= 8  # of 25 bytes
     await port.stop()

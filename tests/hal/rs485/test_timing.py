@@ -4,6 +4,7 @@ import pytest
 
 from hal.rs485.framing import Line
 from hal.rs485.port import AHEAD, Rs485Port
+from tests.hal.rs485.exchanges import transact
 from tests.hal.rs485.virtual_wire import VirtualPort, frame
 from tests.virtual_time import run
 
@@ -79,7 +80,7 @@ def test_the_rest_of_an_answer_wakes_nobody_before_it_can_be_there(lump, pauses)
         await port.configure(FAST)
         for _ in range(6):
             port.pauses.clear()
-            exchange = await port.transact(1, READ_10, 0.2)
+            exchange = await transact(port, 1, READ_10, 0.2)
             assert exchange.pdu == ANSWER[1:-2]
             first = exchange.first
         rest = len(ANSWER) - max(5, lump) - AHEAD

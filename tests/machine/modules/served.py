@@ -54,6 +54,14 @@ class Here:
         """Have calls of an attribute be told."""
         setattr(Here.part, attribute, lambda *arguments: _say(None, "called", [attribute, arguments]))
 
+    async def exchange(self, begin, *arguments):
+        """What an exchange has come to, which is begun by a function that calls back."""
+        exchanges = []
+        ended = asyncio.Event()
+        begin(*(arguments + (lambda exchange: (exchanges.append(exchange), ended.set()),)))
+        await ended.wait()
+        return exchanges[0]
+
     def look_soon(self):
         """Have a card be noticed at once."""
         import hal.micropython.card

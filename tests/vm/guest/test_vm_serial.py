@@ -14,6 +14,7 @@ from hal.linux import serial_kernel
 from hal.linux.rs485 import TtyPort
 from hal.rs485.framing import ASCII, RTU, Line
 from hal.rs485.port import PortFailed
+from tests.hal.rs485.exchanges import transact
 from tests.vm.guest.serial_peer import Peer, ascii_frame, rtu
 
 READ = bytes([3, 0, 0, 0, 2])
@@ -73,7 +74,7 @@ async def test_every_character_format_is_set_and_carries_an_exchange(make, peer,
     assert line_settings(port) == wanted
     bits, parity, stop_bits, _ = wanted
     peer(baudrate=19200, bytesize=bits, parity=parity, stopbits=stop_bits)
-    exchange = await port.transact(7, READ, 2)
+    exchange = await transact(port, 7, READ, 2)
     assert (exchange.error, exchange.pdu) == (None, ANSWER)
 
 
@@ -85,7 +86,7 @@ async def test_ascii_frames_go_with_seven_bits_and_parity(make, peer):
         bits, parity, _, _ = line_settings(port)
         assert bits == 7
         peer(questions={ascii_frame(7, READ): ascii_frame(7, ANSWER)}, baudrate=9600, bytesize=7, parity=parity)
-        exchange = await port.transact(7, READ, 2)
+        exchange = await transact(port, 7, READ, 2)
         assert (exchange.error, exchange.pdu) == (None, ANSWER)
         await port.stop()
 
@@ -97,7 +98,7 @@ async def test_settings_change_while_the_port_is_open(make, peer):
         assert (line_settings(port)[0], line_settings(port)[3]) == (bits, baud_rate)
     await port.configure(Line(57600, 5))
     peer(baudrate=57600)
-    assert (await port.transact(7, READ, 2)).pdu == ANSWER
+    assert (await transact(port, 7, READ, 2)).pdu == ANSWER
 
 
 async def test_a_rate_that_the_uart_has_no_divisor_for_is_refused_and_the_old_one_kept(make, peer):
@@ -107,7 +108,7 @@ async def test_a_rate_that_the_uart_has_no_divisor_for_is_refused_and_the_old_on
         await port.configure(Line(250000, 5))
     assert line_settings(port)[3] == 38400
     peer(baudrate=38400)
-    assert (await port.transact(7, READ, 2)).pdu == ANSWER
+    assert (await transact(port, 7, READ, 2)).pdu == ANSWER
 
 
 async def test_a_rate_beside_the_usual_ones_is_taken_where_the_uart_has_a_divisor(make, peer):
@@ -115,7 +116,7 @@ async def test_a_rate_beside_the_usual_ones_is_taken_where_the_uart_has_a_diviso
     await port.configure(Line(14400, 5))
     assert line_settings(port)[3] == 14400
     peer(baudrate=14400)
-    assert (await port.transact(7, READ, 2)).pdu == ANSWER
+    assert (await transact(port, 7, READ, 2)).pdu == ANSWER
 
 
 async def test_the_port_hands_over_bytes_at_once(make):
@@ -147,7 +148,7 @@ async def test_a_port_that_is_in_use_is_refused_to_a_second_one(make):
 async def test_a_device_that_is_silent_is_a_timeout(make):
     port = make()
     await port.configure(Line(9600, 5))
-    assert (await port.transact(7, READ, 0.2)).error == "TIMEOUT"
+    assert (await transact(port, 7, READ, 0.2)).error == "TIMEOUT"
 
 
 # A direction pin
@@ -178,7 +179,7 @@ async def test_the_direction_pin_is_active_while_a_frame_leaves_and_not_while_th
     peer(baudrate=1200, pause=0.5)  # this UART sends as fast as it can, so the question is there at once
     seen = []
     watching = asyncio.create_task(_watch(pin, seen))
-    exchange = await port.transact(7, READ, 3)
+    exchange = await transact(port, 7, READ, 3)
     watching.cancel()
     assert exchange.pdu == ANSWER
     times = [moment for moment, level in seen if level == "1"]
@@ -224,14 +225,14 @@ async def test_an_adapter_pulled_out_and_put_in_again_goes_on_under_its_name(mak
     latency = pathlib.Path("/sys/class/tty", os.path.basename(os.path.realpath(path)), "device/latency_timer")
     assert latency.read_text().strip() == "1"
     peer("/dev/ttyS3")
-    assert (await port.transact(7, READ, 3)).pdu == ANSWER
+    assert (await transact(port, 7, READ, 3)).pdu == ANSWER
     adapter.unplug()
     await reached(lambda: not port.is_open)
-    assert (await port.transact(7, READ, 1)).error == "PORT_LOST"
+    assert (await transact(port, 7, READ, 1)).error == "PORT_LOST"
     await reached(lambda: adapter.path() is None)
     adapter.plug()
     await reached(lambda: port.is_open)
-    assert (await port.transact(7, READ, 3)).pdu == ANSWER
+    assert (await transact(port, 7, READ, 3)).pdu == ANSWER
     adapter.unplug()
     await reached(lambda: not port.is_open)
 
@@ -240,7 +241,7 @@ async def test_an_adapter_pulled_out_in_the_middle_of_an_exchange_ends_it(make, 
     adapter.plug()
     port = make(await reached(adapter.path))
     await port.configure(Line(9600, 5))
-    exchange = asyncio.create_task(port.transact(7, READ, 20))
+    exchange = asyncio.create_task(transact(port, 7, READ, 20))
     await asyncio.sleep(0.2)
     began = time.monotonic()
     await asyncio.to_thread(adapter.unplug)
