@@ -1,8 +1,8 @@
 """A load generator in a process of its own, the same for every server.
 
-`python -m benchmarks.load PORT CONNECTIONS SECONDS` takes the bytes of one request on the standard input. Every
-connection is kept and asks again as soon as it has its answer. Prints one line of JSON, then holds the connections open
-until it is terminated.
+`python -m benchmarks.load PORT CONNECTIONS SECONDS [RATE]` takes the bytes of one request on the standard input. Every
+connection is kept and asks again as soon as it has its answer, or all together so many times a second. Prints one line
+of JSON, then holds the connections open until it is terminated.
 """
 
 import json
@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 
+_UNLIMITED = 1e9  # requests a second
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
@@ -52,23 +53,26 @@ def _is_whole(answer: bytes) -> bool:
     return len(answer) >= end + 4 + int(length[1])
 
 
-def run_load(clients: "list[Client]", seconds: float) -> dict:
+def run_load(clients: "list[Client]", seconds: float, rate: float) -> dict:
     """Keep every client asking for so long; answers a second, and percentiles of their times in milliseconds."""
-    selector = selectors.DefaultSelector()
+    selector = selectors.SelectSelector() if rate < _UNLIMITED else selectors.DefaultSelector()  # finer, or faster
     for client in clients:
         selector.register(client.socket, selectors.EVENT_READ, client)
     times = []
-    started = time.monotonic()
-    end = started + seconds
-    for client in clients:
-        client.ask()
-    while time.monotonic() < end:
-        for key, _ in selector.select(1):
+    asked = 0
+    idle = list(clients)
+    started = now = time.monotonic()
+    while now < started + seconds:
+        while idle and asked <= (now - started) * rate:
+            idle.pop(0).ask()
+            asked += 1
+        for key, _ in selector.select(1 / rate if idle else 1):
             taken = key.data.receive()
             if taken is not None:
                 times.append(taken)
-                key.data.ask()
-    elapsed = time.monotonic() - started
+                idle.append(key.data)
+        now = time.monotonic()
+    elapsed = now - started
     times.sort()
     return {
         "rate": len(times) / elapsed,
@@ -80,9 +84,10 @@ def run_load(clients: "list[Client]", seconds: float) -> dict:
 def main() -> None:
     """Load the server, tell what came of it, hold the connections."""
     port, connections, seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+    rate = float(sys.argv[4]) if len(sys.argv) > 4 else _UNLIMITED
     request = sys.stdin.buffer.read()
     clients = [Client(port, request) for _ in range(connections)]
-    print(json.dumps(run_load(clients, seconds)), flush=True)
+    print(json.dumps(run_load(clients, seconds, rate)), flush=True)
     time.sleep(3600)
 
 

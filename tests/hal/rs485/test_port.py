@@ -434,6 +434,7 @@ async def test_an_exchange_tells_when_it_began_when_the_first_byte_came_and_when
     exchange = await transact(port, 1, READ, 1.0)
     assert 30000 <= exchange.first - exchange.began <= exchange.ended - exchange.began
     assert (exchange.line.baud_rate, exchange.thrown) == (115200, ())
+    far.reply = None
     silent = await transact(port, 2, READ, 0.02)
     assert (silent.first, silent.ended - silent.began >= 20000) == (0, True)
 
