@@ -241,7 +241,9 @@ async def test_answers_are_dated_once_the_time_is_known():
 async def test_a_route_may_have_a_body_limit_of_its_own():
     async with Rig(idle_sec=30, body_sec=30, body_bytes=1000) as rig:
         for path, limit in (("/long", 5000), ("/short", 10), ("/usual", 0)):
-            rig.server.add("POST", path, rig.make_hello(), lambda request, limit=limit: limit)
+            handler = rig.make_hello()
+            handler.body_limit = lambda request, limit=limit: limit
+            rig.server.add("POST", path, handler)
         for path, fits in (("/long", 5000), ("/short", 10), ("/usual", 1000), ("/hello", 1000)):
             for size in (fits, fits + 1):
                 reader, writer = await rig.connect()
