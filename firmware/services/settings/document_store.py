@@ -158,10 +158,10 @@ class DocumentStore:
     def _generation_on_disk(self) -> int | None:
         """Generation under the document's own name, None where nothing whole is there: that must not become .old."""
         try:
-            copy = self._read(self._path)
+            data = self._files.read(self._path)
+            return None if data is None else _checked(data)[0]
         except ValueError:
             return None
-        return None if copy is None else copy[0]
 
     def _withdraw(self, data: bytes) -> None:
         """Take back what a failed save left, so that no later start finds what its caller was told had failed."""
@@ -183,11 +183,16 @@ def _pack(generation: int, document: dict) -> bytes:
 
 def _unpack(data: bytes) -> tuple[int, dict]:
     """(generation, document); ValueError where the content is not whole."""
-    body = data[_DIGEST + 1 :]
-    if data[: _DIGEST + 1] != sha256(body).hex().encode() + b"\n":
-        raise ValueError("wrong checksum")
-    generation, text = body.decode().split("\n", 1)
-    document = json_loads(text)
+    generation, begin = _checked(data)
+    document = json_loads(data[begin:].decode())
     if not isinstance(document, dict):
         raise ValueError("not an object")
-    return int(generation), document
+    return generation, document
+
+
+def _checked(data: bytes) -> tuple[int, int]:
+    """(generation, where the document begins) of a file's content. ValueError where that is not whole."""
+    if data[: _DIGEST + 1] != sha256(data[_DIGEST + 1 :]).hex().encode() + b"\n":
+        raise ValueError("wrong checksum")
+    end = data.find(b"\n", _DIGEST + 1)
+    return int(data[_DIGEST + 1 : end]), end + 1

@@ -180,6 +180,10 @@ async def open_tls(host: str, port: int) -> tuple:
     return await asyncio.open_connection(host, port, ssl=ssl.create_default_context())
 
 
+def forget_modules(*names: str) -> None:
+    """Let modules go that are seldom needed. There is memory enough for them here."""
+
+
 def flush_output() -> None:
     """Bring what was printed to the standard output now."""
     sys.stdout.flush()

@@ -194,6 +194,14 @@ async def open_tls(host: str, port: int) -> tuple:
     return await open_checked(host, (await addresses_of(host, port))[0], port)
 
 
+def forget_modules(*names: str) -> None:
+    """Let modules go that are seldom needed; who imports them again gets them anew."""
+    for name in names:
+        package, _, last = name.rpartition(".")
+        if sys.modules.pop(name, None) is not None and hasattr(sys.modules[package], last):
+            delattr(sys.modules[package], last)
+
+
 def flush_output() -> None:
     """MicroPython writes its standard output at once."""
 

@@ -1,7 +1,8 @@
 """Runs the firmware from memory outside of the heap, as a board has it in flash memory:
 `-m flash BOARD STATE_DIR HTTP MODBUS_TCP`, both HOST:PORT.
 
-MACHINE_ROM names a file with a ROMFS. MicroPython's unix port has no other memory to give than its heap, but the C
+MACHINE_ROM names a file with a ROMFS, MACHINE_HARDWARE one with the tests' modules, which on a board are no Python at
+all. MicroPython's unix port has no other memory to give than its heap, but the C
 library has: a large variable of the environment lies in a mapping of its own.
 """
 
@@ -9,20 +10,21 @@ import gc
 import os
 import sys
 
-import machine
 import uctypes
 import vfs
 
 CARD_BLOCKS = 8192  # of 512 bytes, of the SD card that is in
 _MORE = 16384  # bytes that another firmware may have more
 _ALIGNMENT = 16
+_LARGE = 262144  # bytes: for less the C library takes no mapping
 _PAGE, _HEADER = 4096, 16  # bytes; the C library's own header goes before
 
 
 def outside(size, name):
     """So many bytes outside of the heap; a name for each piece of memory. They go through the heap once."""
     gc.collect()
-    os.putenv(name, "=" * (size + 2 * _ALIGNMENT))
+    os.putenv(name, "=" * max(size + 2 * _ALIGNMENT, _LARGE))
+    gc.collect()
     mark = f"{name}=".encode()
     with open("/proc/self/maps") as maps:
         for line in maps:
@@ -37,18 +39,17 @@ def outside(size, name):
     raise MemoryError("no memory outside of the heap")
 
 
-def mount(path):
-    """Mount the ROMFS in a file at /rom, from where modules are imported first."""
-    memory = outside(os.stat(path)[6], "FLASH")
+def mount(path, folder="/rom"):
+    """Mount the ROMFS in a file, from where modules are imported first."""
+    memory = outside(os.stat(path)[6], folder[1:].upper())
     with open(path, "rb") as file:
         file.readinto(memory)
-    vfs.mount(vfs.VfsRom(memory), "/rom")
-    sys.path.insert(0, "/rom")
+    vfs.mount(vfs.VfsRom(memory), folder)
+    sys.path.insert(0, folder)
 
 
-def choose(board, state_dir):
+def choose(board, state_dir, psram):
     """Have the firmware found that is to start; nothing that this takes is kept."""
-    psram = memoryview(outside(os.stat(os.getenv("MACHINE_ROM"))[6] + _MORE, "PSRAM"))  # as large as the system's own
     from hal.micropython.update.supervisor import prepare
 
     prepare(board, state_dir, lambda size: psram[:size])
@@ -63,15 +64,22 @@ def address(text):
 if __name__ == "__main__":
     mount(os.getenv("MACHINE_ROM"))
     board, state_dir, http, modbus_tcp = sys.argv[1:]
+    with open(board) as file:
+        has_slots = '"slots"' in file.read()
+    size = os.stat(os.getenv("MACHINE_ROM"))[6] + _MORE  # another firmware may be somewhat larger
+    psram = memoryview(outside(size, "PSRAM") if has_slots else b"")
+    mount(os.getenv("MACHINE_HARDWARE"), "/hardware")
+    import machine
+
     if "card" not in os.listdir(os.getenv("MACHINE_DIR")):
         machine.make_card(CARD_BLOCKS)
-    choose(board, state_dir)
+    choose(board, state_dir, psram)
     try:
         from firmware.microcontroller import run
 
         run(board, state_dir, address(http), address(modbus_tcp))
     except Exception as exc:
-        if sys.path[0] == "/rom":
+        if "/rom" in sys.path[:2]:
             raise  # a test wants to know
         sys.print_exception(exc)
         machine.reset()

@@ -15,8 +15,6 @@ import sys
 import termios
 import time
 
-from spi_card import SPI as SPI
-
 RESET_CODE = 75  # exit code with which the interpreter asks to be started again, as a board starts
 
 PWRON_RESET, HARD_RESET, WDT_RESET, DEEPSLEEP_RESET, SOFT_RESET = 1, 2, 3, 4, 5
@@ -217,6 +215,14 @@ class WDT:
 
     def feed(self):
         _write("watchdog", str(time.time() + self._timeout / 1000))
+
+
+def __getattr__(name):
+    if name == "SPI":
+        from spi_card import SPI  # here, for few boards have something on one
+
+        return SPI
+    raise AttributeError(name)
 
 
 def unique_id():
