@@ -2,12 +2,17 @@
 
 import asyncio
 
+import pytest
+
 from firmware.services.bus.arbiter import Bus
 from firmware.services.bus.lanes import SHARES_LIMIT, Lane, Shares
+from firmware.services.bus.queue import Queue
 from firmware.services.bus.transaction import GATEWAY, INTERACTIVE, SEARCH, Transaction
+from firmware.services.errors import Refused
 from firmware.services.routing.forwarding import Forwarding
 from firmware.services.routing.router import ModbusRouter
 from firmware.services.settings.table import SETTINGS
+from hal.rs485.framing import Line
 from tests.hal.rs485.virtual_wire import VirtualPort, frame
 from tests.virtual_time import milliseconds, run
 
@@ -357,3 +362,101 @@ def test_who_has_waited_too_long_is_told_and_so_is_who_shares_with_him():
     assert lane.overdue(99) == []
     assert lane.overdue(100) == [early, sharer]
     assert lane.overdue(200) == [early, late, sharer]
+
+
+def first_of(queue):
+    """The lane whose turn it is; what waits there goes on waiting."""
+    one = queue.take(anybody)
+    queue.put_back(one)
+    return one.lane
+
+
+def queue_of_all_lanes():
+    queue = Queue()
+    for lane in (INTERACTIVE, GATEWAY, SEARCH):
+        queue.put(Transaction(1 + lane, read(1), lane, "one"))
+    return queue
+
+
+@pytest.mark.parametrize(("used", "first"), [(400, INTERACTIVE), (401, GATEWAY)])
+def test_somebody_at_a_keyboard_is_first_for_four_tenths_of_a_second_beyond_his_part(used, first):
+    queue = queue_of_all_lanes()
+    queue.charge(Transaction(1, read(1), INTERACTIVE, "one"), used)
+    assert first_of(queue) == first
+
+
+@pytest.mark.parametrize(("caught_up", "first"), [(2699, GATEWAY), (2700, INTERACTIVE)])
+def test_a_lane_that_had_the_line_for_long_waits_for_no_more_than_four_seconds_of_its_own(caught_up, first):
+    queue = queue_of_all_lanes()
+    queue.remove(queue.take(lambda transaction: transaction.lane == SEARCH))
+    queue.charge(Transaction(1, read(1), INTERACTIVE, "one"), 60000)
+    queue.charge(Transaction(2, read(1), GATEWAY, "one"), caught_up)
+    assert first_of(queue) == first
+
+
+def test_a_lane_alone_saves_nothing_up_and_owes_nothing():
+    queue = Queue()
+    queue.put(Transaction(1, read(1), GATEWAY, "one"))
+    queue.charge(Transaction(1, read(1), GATEWAY, "one"), 900)
+    assert first_of(queue) == GATEWAY
+    queue.put(Transaction(2, read(1), SEARCH, "one"))  # which comes now, and has used as much
+    assert first_of(queue) == GATEWAY
+    queue.charge(Transaction(1, read(1), GATEWAY, "one"), 1)
+    assert first_of(queue) == SEARCH
+
+
+def test_what_waits_is_counted_by_lane_and_each_lane_takes_64():
+    queue = queue_of_all_lanes()
+    for number in range(63):
+        queue.put(Transaction(1, read(number), SEARCH, number))
+    with pytest.raises(Refused, match="64 requests wait already") as caught:
+        queue.put(Transaction(1, read(99), SEARCH, "other"))
+    assert (caught.value.code, caught.value.retry_after) == ("BUS_BUSY", 1)
+    queue.put(Transaction(1, read(99), GATEWAY, "other"))
+    assert queue.lengths() == {"interactive": 1, "gateway": 2, "search": 64}
+    assert not queue.is_empty()
+    while queue.take(anybody) is not None:
+        pass
+    assert queue.is_empty()
+
+
+def test_who_may_share_a_read_is_told_by_all_that_makes_it_the_same():
+    queue = Queue()
+    asked = Transaction(1, read(1), GATEWAY, "one")
+    queue.put(asked)
+    line = Line(9600, 5)
+    assert queue.shared_by(Transaction(1, read(1), GATEWAY, "two")) is asked
+    assert queue.shared_by(Transaction(1, read(1), SEARCH, "two")) is asked
+    others = [
+        Transaction(2, read(1), GATEWAY, "two"),
+        Transaction(1, read(2), GATEWAY, "two"),
+        Transaction(1, read(1), INTERACTIVE, "two"),  # who would wait further back
+        Transaction(1, read(1), GATEWAY, "two", 0.5),
+        Transaction(1, read(1), GATEWAY, "two", None, 2),
+        Transaction(1, read(1), GATEWAY, "two", line=line),
+    ]
+    assert [queue.shared_by(other) for other in others] == [None] * len(others)
+    asked.sharers = [Transaction(1, read(1), GATEWAY, number) for number in range(63)]
+    assert queue.shared_by(others[0]) is None
+    assert queue.shared_by(Transaction(1, read(1), GATEWAY, "two")) is asked
+    asked.sharers.append(Transaction(1, read(1), GATEWAY, "the 64th"))
+    assert queue.shared_by(Transaction(1, read(1), GATEWAY, "two")) is None
+
+
+def test_reads_of_a_unit_are_closed_by_a_write_to_it_or_to_all_and_by_no_other():
+    for uid, shares in ((2, True), (1, False), (0, False)):
+        queue = Queue()
+        asked = Transaction(1, read(1), GATEWAY, "one")
+        queue.put(asked)
+        queue.put(Transaction(1, bytes([7]), GATEWAY, "one"))  # which changes nothing
+        queue.put(Transaction(uid, bytes([6, 0, 1, 0, 5]), GATEWAY, "one"))
+        assert (queue.shared_by(Transaction(1, read(1), GATEWAY, "two")) is asked) == shares
+    queue = Queue()
+    queue.put(asked)
+    queue.close(Transaction(1, read(1), GATEWAY, "other"))
+    assert queue.shared_by(Transaction(1, read(1), GATEWAY, "two")) is asked
+    queue.close(asked)
+    assert queue.shared_by(Transaction(1, read(1), GATEWAY, "two")) is None
+    for alone in (Transaction(1, read(1), GATEWAY, "one", line=Line(9600, 5)), Transaction(0, read(1), SEARCH, "one")):
+        queue.put(alone)
+        assert queue.shared_by(Transaction(alone.uid, read(1), SEARCH, "two")) is None

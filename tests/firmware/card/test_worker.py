@@ -7,7 +7,7 @@ import pytest
 
 from firmware.services.card import files as card_files
 from firmware.services.card.files import CardFiles
-from firmware.services.card.worker import SLOW_SEC, WAITING_MAX, CardWorker
+from firmware.services.card.worker import CardWorker
 from firmware.services.errors import Refused
 from hal.simulated.card import SimulatedCard
 
@@ -65,10 +65,10 @@ async def test_who_comes_while_something_takes_long_is_told_at_once(gate):
     worker = CardWorker(clock=clock)
     hanging = asyncio.ensure_future(worker.do(10, gate))
     await entered(gate)
-    clock.now += SLOW_SEC
+    clock.now += 5
     waiting = asyncio.ensure_future(worker.do(10, lambda: "waited"))
     await asyncio.sleep(0)
-    clock.now += 1
+    clock.now += 0.001
     assert await code(worker.do(10, gate)) == "CARD_BUSY"
     gate.open.set()
     assert (await hanging, await waiting) == ("through", "waited")
@@ -78,12 +78,14 @@ async def test_who_comes_while_something_takes_long_is_told_at_once(gate):
 
 async def test_only_so_many_wait(gate):
     worker = CardWorker()
-    waiting = [asyncio.ensure_future(worker.do(10, gate)) for _ in range(WAITING_MAX)]
+    waiting = [asyncio.ensure_future(worker.do(10, gate)) for _ in range(16)]
     await entered(gate)
     assert await code(worker.do(10, gate)) == "CARD_BUSY"
     gate.open.set()
-    assert await asyncio.gather(*waiting) == ["through"] * WAITING_MAX
-    assert await asyncio.gather(*[worker.do(10, gate) for _ in range(WAITING_MAX)]) == ["through"] * WAITING_MAX
+    assert await asyncio.gather(*waiting) == ["through"] * 16
+    again = await asyncio.gather(*[worker.do(10, gate) for _ in range(17)], return_exceptions=True)
+    assert [one for one in again if one != "through"] == again[16:]
+    assert isinstance(again[16], Refused)
 
 
 async def test_what_was_given_up_before_its_turn_is_never_done(gate):

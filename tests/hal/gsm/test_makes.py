@@ -429,6 +429,9 @@ MARK = {"state": "trying", "left": 3, "salt": "00" * 16, "pin": "00" * 32, "card
         *[7, {}, "x", [7], ["x"], [None], [[]], [{}], [dict(MARK, salt=7)], [dict(MARK, pin=None)]],
         *[[dict(MARK, left="3")], [dict(MARK, state=7)], [dict(MARK, state="done")], [dict(MARK, tries="1")]],
         *[[dict(MARK, salt="zz" * 16)], [dict(MARK, card=7)], [dict(MARK, more=1)], [MARK] * 17],
+        *[[dict(MARK, left=-1)], [dict(MARK, left=10)], [dict(MARK, tries=-1)], [dict(MARK, tries=10)]],
+        *[[dict(MARK, salt="0" * length)] for length in (31, 33)],
+        *[[dict(MARK, **{name: "0" * length})] for name in ("pin", "card") for length in (63, 65)],
     ],
 )
 async def test_marks_of_wrong_types_are_on_the_safe_side(rig, marks):
@@ -437,6 +440,20 @@ async def test_marks_of_wrong_types_are_on_the_safe_side(rig, marks):
     await rig.drive(pin="1234")
     assert "remove the file modem-pin" in str(await rig.refusal())
     assert rig.pins() == []
+
+
+@pytest.mark.parametrize("marks", [[dict(MARK, left=0, tries=0)], [dict(MARK, left=9, tries=9)], [MARK] * 16])
+async def test_marks_of_other_pins_do_not_hinder_this_one(rig, marks):
+    (rig.folder / "modem-pin").write_text(json.dumps(marks))
+    rig.modem.set("AT+CPIN?", "+CPIN: SIM PIN", "+CPIN: READY")
+    await rig.drive(pin="1234")
+    await rig.status(simReady=True)
+
+
+async def test_why_the_card_is_not_used_is_one_sentence(rig):
+    rig.modem.set("AT+CPIN?", "+CPIN: SIM PIN")
+    await rig.drive()
+    assert str(await rig.refusal()) == "the SIM card asks for its PIN: setting gsm.pin"
 
 
 async def test_marks_that_an_older_firmware_made_are_read(rig):

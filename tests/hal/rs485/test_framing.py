@@ -233,6 +233,8 @@ def test_what_cannot_be_the_answer_by_its_length_is_looked_at_byte_by_byte():
     assert SCANNER.lacks(bytes([1, 3, 200]), 1, READ_10) == 1
     assert SCANNER.lacks(bytes([1, 3, 20]), 1, READ_10) == 22
     assert SCANNER.lacks(bytes([1, 3]), 1, READ_10) == 3
+    assert SCANNER.lacks(bytes([1, 6]), 1, WRITE) == 6
+    assert SCANNER.lacks(bytes([1, 4]), 1, READ_10) == 5
     assert SCANNER.lacks(bytes([1, 0x83]), 1, READ_10) == 3
     assert SCANNER.lacks(bytes([9, 9, 1]), 1, READ_10) == 4
     assert SCANNER.lacks(bytes([1, 4, 20]), 1, READ_10) == 5  # another function's
