@@ -96,6 +96,9 @@ def _parse(text: str, decode: Callable[[str], object]) -> object:
         value = decode(text)
     except RuntimeError:  # RecursionError, which MicroPython calls so
         raise JsonError(f"it is nested deeper than {JSON_DEPTH_LIMIT}") from None
+    except JsonError:  # a word that is no value; the parser does not tell where it stands
+        check_json(text)
+        raise
     except ValueError as exc:
         raise JsonError(getattr(exc, "msg", str(exc)), getattr(exc, "pos", 0)) from None
     if not MICROPYTHON and text.count("[") + text.count("{") > JSON_DEPTH_LIMIT and _is_deep(value):

@@ -45,6 +45,10 @@ def test_an_error_says_at_which_character():
         with pytest.raises(JsonError) as caught:
             load('{"ä": 1, "ö" 2}')
         assert caught.value.position == 13
+        for word in ("NaN", "Infinity", "-Infinity"):
+            with pytest.raises(JsonError) as caught:
+                load('{"ä": 1, "ö": ' + word + "}")
+            assert caught.value.position in (14, 15)  # the word, or what follows its sign
 
 
 @pytest.mark.parametrize("text", LONG)
