@@ -406,6 +406,19 @@ async def test_whichever_step_of_an_upload_fails_the_file_is_whole_or_as_before(
     assert len(seen) > 5
 
 
+async def test_what_is_said_to_be_stored_is_on_the_medium(rig, monkeypatch):
+    """The content before the name that shows it, and each new name before it is told of."""
+    steps = _fail_step(monkeypatch, -1)  # none
+    await rig.upload("/new/a.bin", b"new")
+    assert steps[-5:] == ["fsync_file", "mkdir", "sync_folder", "rename", "sync_folder"]
+    steps.clear()
+    await rig.upload("/new/a.bin", b"newer")
+    assert steps[-3:] == ["fsync_file", "rename", "sync_folder"]
+    steps.clear()
+    await rig.files.remove("/new/a.bin")
+    assert steps == ["sync_folder"]
+
+
 def _fail_step(monkeypatch, failing: int) -> list:
     """Let the step with this number fail among those that change the card."""
     steps: list = []
@@ -637,6 +650,12 @@ async def test_a_file_from_before_1970_has_its_date(rig):
     assert (await files.info("/a.txt"))["datetime"] == "1956-01-02T00:00:00"
     os.utime(rig.folder / "a.txt", (-441849600, -441849600))
     assert (await files.info("/a.txt"))["datetime"] == "1956-01-01T00:00:00"
+
+
+async def test_the_name_of_the_device_s_own_folder_is_free_in_other_folders(rig):
+    await rig.upload("/sub/_uploads.tmp", b"x")
+    assert [item["name"] for item in (await rig.dir("/sub"))["items"]] == ["_uploads.tmp"]
+    assert await rig.download("/sub/_UPLOADS.TMP") == b"x"
 
 
 async def test_names_that_are_no_text_are_left_out(rig):
