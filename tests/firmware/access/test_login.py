@@ -451,7 +451,7 @@ def test_where_the_table_is_full_a_new_address_counts_as_one_that_was_wrong():
         guesses.now += 4000
     assert guesses.wait("10.9.0.1") == 0
     for number in range(30):
-        guesses.fail(f"10.2.0.{number}")
+        guesses.fail(f"10.1.0.{number}")
     assert guesses.wait("10.9.0.1") == 4
 
 

@@ -403,3 +403,15 @@ async def test_the_answer_that_came_after_the_line_was_given_free_is_shown_as_an
         while not rig.port.on_frame(1, answer):
             await asyncio.sleep(0)
         assert (waiting.error, shown) == (None, [("TIMEOUT", b""), (None, answer)])
+
+
+async def test_the_load_is_that_of_the_last_five_to_ten_seconds():
+    async with Rig() as rig:
+        loads = []
+        for second in range(12):
+            rig.now += 1
+            rig.port.busy_time += second < 5
+            loads.append(rig.bus.state()["loadPercent"])
+        assert loads == [100, 100, 100, 100, 100, 83, 71, 62, 56, 0, 0, 0]
+        rig.port.busy_time += 60  # what has begun earlier is counted at its end
+        assert rig.bus.state()["loadPercent"] == 100
