@@ -196,8 +196,12 @@ async def test_a_probe_of_a_unit_that_is_down_repeats_what_it_has_answered(rig):
     for _ in range(5):
         await rig.ask(1, read(5))
         await asyncio.sleep(1)
-    rig.port.far = far
     await asyncio.sleep(11)
+    async with asyncio.timeout(30):
+        assert (await rig.ask(1, read(30))).error == "DEVICE_DOWN"  # for which 5 was asked, in vain
+    assert rig.port.questions[-1][1][3] == 5
+    rig.port.far = far
+    await asyncio.sleep(30)
     assert (await rig.ask(1, read(30))).error == "TIMEOUT"  # a question that it stays silent on
     assert not rig.unit()["down"]
     assert [data[3] for _, data in rig.port.questions[-2:]] == [5, 30]
