@@ -523,6 +523,17 @@ async def test_where_too_many_were_used_the_oldest_end_early_and_new_ones_serve(
     assert await salts.use("kept", lambda other: other == kept)
 
 
+async def test_128_logins_of_a_minute_end_no_salt_early(few_salts):
+    now = [10000]
+    salts = Salts(lambda: now[0])
+    early = salts.give("early")
+    now[0] = 11000
+    for number in range(128):
+        salt = salts.give(f"10.0.0.{number}")
+        assert await salts.use(f"10.0.0.{number}", lambda other, salt=salt: other == salt)
+    assert await salts.use("early", lambda other: other == early)
+
+
 async def test_wrong_logins_are_told_again_after_a_minute_with_how_many_are_new(capsys):
     rig = Rig()
     for seconds in (0, 1, 58.999, 0.001, 0):
