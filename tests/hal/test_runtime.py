@@ -199,3 +199,29 @@ def test_a_deadline_comes_even_where_there_was_no_memory_for_it_at_first(tmp_pat
     command = [MICROPYTHON, str(tmp_path / "script.py")]
     done = subprocess.run(command, capture_output=True, text=True, env=environment())
     assert done.stdout.split() == ["3", "2"], done.stderr
+
+
+NO_EARLIER = """
+import asyncio
+from hal.runtime import call_after, now_us
+
+async def main():
+    early = 0
+    for seconds in (0, 0.0004, 0.00175, 0.0041, 0.0209, 0.1002):
+        for _ in range(5):
+            called, begun = asyncio.Event(), now_us()
+            call_after(seconds, called.set)
+            await called.wait()
+            early += now_us() - begun < int(seconds * 1000000)
+    print(early)
+
+asyncio.run(main())
+"""
+
+
+@NEEDS_MICROPYTHON
+def test_a_timer_comes_no_earlier_than_it_was_set_though_the_loop_counts_milliseconds(tmp_path):
+    (tmp_path / "script.py").write_text(NO_EARLIER)
+    command = [MICROPYTHON, str(tmp_path / "script.py")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment())
+    assert done.stdout.strip() == "0", done.stderr

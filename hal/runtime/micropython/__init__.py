@@ -25,6 +25,7 @@ _sum_ms = 0
 _us_ticks: tuple[int, int] = time.ticks_ms(), time.ticks_us()  # type: ignore[attr-defined]
 _sum_us = 0
 _FLOW_READ = 512  # bytes
+_EXACT_US = 100000  # timers below that come to the microsecond
 _AGAIN_MS = 10  # after which a timer tries again that had no memory
 
 
@@ -318,7 +319,8 @@ class Later:
 
     def __init__(self, seconds: float, function: Callable[[], None]):
         self._function = function
-        self._task: asyncio.Task | None = asyncio.create_task(self._run(int(seconds * 1000) + 1 if seconds > 0 else 0))
+        began: int = time.ticks_us()  # type: ignore[attr-defined]
+        self._task: asyncio.Task | None = asyncio.create_task(self._run(max(0, int(seconds * 1000000)), began))
 
     def cancel(self) -> None:
         """Do not call it any more; safe to call from inside."""
@@ -326,8 +328,11 @@ class Later:
         if task is not None:
             task.cancel()
 
-    async def _run(self, milliseconds: int) -> None:
-        await asyncio.sleep_ms(milliseconds)  # type: ignore[attr-defined]
+    async def _run(self, microseconds: int, began: int) -> None:
+        exact = microseconds < _EXACT_US
+        await asyncio.sleep_ms(microseconds // 1000 + (not exact))  # type: ignore[attr-defined]
+        while exact and time.ticks_diff(time.ticks_us(), began) < microseconds:  # type: ignore[attr-defined]
+            pass  # the loop counts milliseconds, which is coarse for a silence on the line
         while self._task is not None:
             task, self._task = self._task, None
             try:
