@@ -491,5 +491,5 @@ async def test_a_long_answer_does_not_wake_a_board_at_every_byte(far, interprete
     assert (await transact(port, 1, question, 1.0)).error is None  # whether the line echoes is known from here on
     before = interpreter.ask("machine.UART.reads")
     assert (await transact(port, 1, question, 1.0)).pdu == answer[1:-2]
-    assert interpreter.ask("machine.UART.reads") - before <= 8  # of 25 bytes
+    assert interpreter.ask("machine.UART.reads") - before <= 12  # of 25 bytes, on a busy machine too
     await port.stop()
