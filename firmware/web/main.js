@@ -3,7 +3,7 @@
 import { createElement, render } from "./lib/preact.js";
 import { useEffect, useState as useLocal } from "./lib/hooks.js";
 import { signal } from "./lib/signals.js";
-import { online } from "./api.js";
+import { get, online } from "./api.js";
 import { access, endsIn, isNew, level, logout, look, reason, start, used } from "./session.js";
 import { refresh } from "./state.js";
 import { countdown, language, speak, t } from "./texts.js";
@@ -80,6 +80,11 @@ function Notices() {
   </div>`;
 }
 
+/** Resolves once the device answers. */
+async function answers() {
+  while (!(await get("version/").catch(() => null))) await new Promise((resolve) => setTimeout(resolve, GUEST_MS));
+}
+
 function Open() {
   const name = where.value[0] || MENU[0];
   const [page, setPage] = useLocal(null);
@@ -92,7 +97,7 @@ function Open() {
         setPage(() => module.default);
         document.title = `${t("nav." + (name in PAGES ? name : "overview"))} – MC252`;
       },
-      () => location.reload(), // the firmware, and with it the page's files, is another one now
+      () => wanted && answers().then(() => location.reload()), // the firmware, and with it the page's files, is another one
     );
     return () => (wanted = false);
   }, [name, language.value]);

@@ -35,7 +35,7 @@ export function problemsOf(state, { saved, active, now }) {
   if (fwUpdate?.trial) add("note", "trial");
   if (fwUpdate?.status === "READY") add("note", "updateReady", { version: fwUpdate.availableVer ?? "" }, "system");
   if (saved && active && differing(saved, active).length)
-    add("note", "waiting", { keys: differing(saved, active).join(", ") }, "settings");
+    add("note", "waiting", { keys: differing(saved, active) }, "settings");
   if (access?.lastFailedLogin && access.lastFailedLogin.secAgo < 3600)
     add("note", "failedLogins", { count: access.failedLogins, address: access.lastFailedLogin.address }, "system");
   for (const error of system?.errors ?? []) add("warn", "told", { what: error }, "system");

@@ -44,6 +44,9 @@ export async function speak(wanted) {
 /** The language of last time, else the browser's. */
 export const firstLanguage = () => localStorage.getItem(KEPT) ?? navigator.language.slice(0, 2);
 
+/** Why the device has started, as state `system` has it. */
+export const startName = ({ startReason }) => (has("start." + startReason) ? t("start." + startReason) : startReason);
+
 /** A number as people write it. */
 export const number = (value, digits = 0) =>
   value === null || value === undefined

@@ -56,19 +56,25 @@ export function useAction(what) {
 export function Act({ label, what, done, kind = "", sure, disabled, small }) {
   const [run, busy, error, result] = useAction(what);
   const [asked, setAsked] = useState(false);
-  const go = () => (setAsked(false), run());
+  const box = useRef(null);
+  const first = useRef(true);
+  useEffect(() => {
+    if (!first.current) box.current.querySelector("button").focus(); // the one that had it is gone
+    first.current = false;
+  }, [asked]);
+  const go = () => busy || (setAsked(false), run()); // not disabled while it runs: what has the focus would lose it
   if (asked)
-    return html`<span class="act asked" role="group" aria-label=${sure}>
+    return html`<span class="act asked" role="group" aria-label=${sure} ref=${box}>
       <span>${sure}</span>
-      <button class="danger" onClick=${go} autofocus>${t("do.yes")}</button>
-      <button onClick=${() => setAsked(false)}>${t("do.no")}</button>
+      <button type="button" class="danger" onClick=${go}>${t("do.yes")}</button>
+      <button type="button" onClick=${() => setAsked(false)}>${t("do.no")}</button>
     </span>`;
-  return html`<span class="act">
+  return html`<span class="act" ref=${box}>
     <button
       type="button"
       class="${kind} ${small ? "small" : ""}"
       aria-busy=${busy}
-      disabled=${disabled || busy}
+      disabled=${disabled}
       onClick=${sure ? () => setAsked(true) : go}
     >
       ${label}

@@ -61,3 +61,34 @@ def test_a_device_that_falls_silent_is_said_to_and_found_again(own_device, conso
     expect(one.page.get_by_text("The page keeps trying.")).not_to_be_visible()
     own_device.control("card pull")
     expect(one.panel("SD card")).to_contain_text("No card is in the slot")
+
+
+def test_a_page_that_cannot_be_fetched_is_there_when_the_network_is(console, device):
+    one = console().enter("overview")
+    expect(one.panel("RS-485 line")).to_be_visible()
+    one.context.set_offline(True)
+    one.go("Settings")  # its module was never fetched
+    expect(one.page.get_by_text("The device does not answer. The page keeps trying.")).to_be_visible()
+    one.context.set_offline(False)
+    expect(one.panel("Wired network")).to_be_visible(timeout=15000)
+    one.forgive("ERR_INTERNET_DISCONNECTED", "Failed to fetch")
+
+
+def test_two_tabs_are_two_sessions_and_one_that_leaves_does_not_take_the_other_along(own_device, console):
+    one, other = console(own_device).login(), console(own_device).login()
+    for tab in (one, other):
+        expect(tab.panel("RS-485 line")).to_be_visible()
+    one.page.get_by_role("button", name="Log out", exact=True).click()
+    expect(one.page.get_by_label("Password", exact=True)).to_be_visible()
+    other.go("Bus")
+    other.page.get_by_role("button", name="Send", exact=True).click()
+    expect(other.page.get_by_role("region", name="Values", exact=True)).to_be_visible()
+
+
+def test_a_session_that_the_device_has_ended_leads_to_the_login(restarting, console):
+    device = restarting()
+    one = console(device).enter("bus/trace")
+    expect(one.page.get_by_role("heading", name="Trace", exact=True)).to_be_visible()
+    device.post("cmd/reboot/")
+    expect(one.page.get_by_text("The session has ended. Log in again.")).to_be_visible(timeout=20000)
+    one.forgive("ERR_", "401")

@@ -1,5 +1,7 @@
 """Every page in both widths and both themes: nothing cut off, nothing that a screen reader stumbles over."""
 
+import json
+
 import pytest
 from playwright.sync_api import expect
 
@@ -84,3 +86,53 @@ def test_all_of_it_is_reached_by_the_keyboard(console):
     one.page.get_by_label("Unit", exact=True).focus()
     one.page.keyboard.press("Enter")  # sends the form
     expect(one.page.get_by_role("region", name="Values", exact=True)).to_be_visible()
+
+
+def test_questions_are_answered_by_the_keyboard_and_the_focus_comes_back(console, device):
+    (device.state / "card" / "keys.txt").parent.mkdir(exist_ok=True)
+    (device.state / "card" / "keys.txt").write_text("x")
+    one = console().enter("card")
+    row = one.page.get_by_role("row").filter(has_text="keys.txt")
+    delete = row.get_by_role("button", name="Delete", exact=True)
+    delete.focus()
+    one.page.keyboard.press("Enter")
+    expect(row.get_by_role("button", name="Yes", exact=True)).to_be_focused()
+    one.page.keyboard.press("Tab")
+    one.page.keyboard.press("Enter")
+    expect(delete).to_be_focused()
+    one.page.keyboard.press("Enter")
+    one.page.keyboard.press("Enter")
+    expect(row).to_have_count(0)
+    assert not (device.state / "card" / "keys.txt").exists()
+
+
+LONG = "x" * 120
+
+
+def test_long_names_without_a_gap_stay_within_a_phone(console, device):
+    folder = device.state / "card"
+    folder.mkdir(exist_ok=True)
+    (folder / (LONG + ".bin")).write_bytes(b"1")
+    template = {
+        "meta": {"class": "meter", "title": LONG, "manufacturer": LONG, "version": "1"},
+        "identify": [{"func": 3, "addr": 0, "count": 2, "equals": [252, 104]}],
+        "params": [{"name": "y" * 60, "func": 3, "addr": 2, "type": "uint16", "scale": 0.1}],
+    }
+    (folder / "long.json").write_text(json.dumps(template))
+    one = console(width=WIDTHS[0]).enter("card")
+    expect(one.page.get_by_role("button", name=LONG + ".bin", exact=True)).to_be_visible()
+    assert not one.is_too_wide()
+    one.enter("search").page.get_by_role("button", name="By template", exact=True).click()
+    one.page.get_by_label("Template", exact=True).fill("/long.json")
+    one.page.get_by_role("button", name="Check", exact=True).click()
+    expect(one.page.locator(".notice")).to_contain_text(LONG)
+    assert not one.is_too_wide()
+    one.page.get_by_role("button", name="Search", exact=True).click()
+    expect(one.page.get_by_role("heading", name="Unit 1 ·")).to_contain_text(LONG, timeout=30000)
+    assert not one.is_too_wide()
+    one.page.get_by_role("button", name="Stop", exact=True).click()
+    expect(one.page.get_by_text("stopped", exact=True)).to_be_visible()
+    device.post("settings/saved/set/", {"cbCloud": {"enabled": True, "host": ".".join(["z" * 60] * 3)}})
+    for path in ("overview", "settings/network"):
+        wait_for(one.enter(path).page, path)
+        assert not one.is_too_wide(), path

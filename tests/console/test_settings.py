@@ -107,3 +107,26 @@ def test_a_new_device_is_led_through_its_first_start(restarting, console, width)
     one.page.get_by_role("button", name="Log in", exact=True).click()
     expect(one.page.get_by_text("All well")).to_be_visible()
     one.said.clear()
+
+
+def test_a_reset_is_asked_for_twice_and_said_to_wait_for_a_restart(own_device, console):
+    own_device.login()
+    own_device.post("settings/saved/set/", {"timeGmt": 75})
+    one = console(own_device, width=360).enter("settings/files")
+    expect(one.page.get_by_text("not in use before the next start")).to_contain_text("Time zone")
+    reset = one.panel("Factory defaults")
+    reset.get_by_role("button", name="Reset", exact=True).click()
+    reset.get_by_role("button", name="Yes", exact=True).click()
+    expect(reset.get_by_text("Reset. In use after a restart.")).to_be_visible()
+    expect(one.page.get_by_text("not in use before the next start")).not_to_be_visible()
+    assert own_device.get("settings/saved/get/?timeGmt") == {"timeGmt": 0}
+
+
+def test_the_help_at_settings_is_ukrainian_where_the_page_is(own_device, console):
+    own_device.login()
+    own_device.post("settings/saved/set/", {"language": "uk"})
+    one = console(own_device, width=360).enter("settings/bus")
+    line = one.page.get_by_role("region", name="Лінія RS-485", exact=True)
+    expect(line).to_contain_text("скільки мілісекунд чекати початку відповіді")
+    expect(line).not_to_contain_text("milliseconds")
+    assert not one.is_too_wide()

@@ -35,14 +35,14 @@ function Units() {
           ${units.map(
             ([uid, unit]) => html`<tr>
               <td class="n"><a href="#/bus/request/${uid}">${uid}</a></td>
-              <td><${Mark} kind=${unit.down ? "bad" : "good"}>${t(unit.down ? "units.down" : "units.up")}<//></td>
+              <td><${Mark} kind=${unit.down ? "bad" : unit.lastSeen ? "good" : ""}>${t(unit.down ? "units.down" : unit.lastSeen ? "units.up" : "units.never")}<//></td>
               <td class="n">${number(unit.ok)}</td>
               <td class="n">${number(unit.timeouts)}</td>
               <td class="n">${number(unit.badFrames)}</td>
               <td class="n">${number(unit.p50Ms, 1)}</td>
               <td class="n">${number(unit.p95Ms, 1)}</td>
               <td class="n">${number(unit.suggestedTimeoutMs)}</td>
-              <td>${unit.lastSeen?.replace("T", " ") ?? "–"}</td>
+              <td>${unit.lastSeen ? html`<time>${unit.lastSeen.replace("T", " ")}</time>` : "–"}</td>
             </tr>`,
           )}
         </tbody>

@@ -5,9 +5,10 @@ import { get, post } from "../api.js";
 import { state, stateError, useState } from "../state.js";
 import { problemsOf } from "../problems.js";
 import { Plot } from "../parts/plot.js";
-import { bytes, duration, number, t, versionName } from "../texts.js";
+import { bytes, duration, number, startName, t, versionName } from "../texts.js";
 import { Act, Facts, Mark, Panel, Problem, html } from "../ui.js";
 import { lineName } from "../parts/line.js";
+import { labelOf } from "../parts/setting.js";
 
 const POINT_MS = 2000;
 const KEPT_POINTS = 450; // a quarter of an hour
@@ -58,6 +59,7 @@ function Problems({ found }) {
 
 /** What a problem tells, as people read it. */
 function shown(values) {
+  if ("keys" in values) return { keys: values.keys.map(labelOf).join(", ") };
   if ("offSec" in values) return { off: duration(values.offSec) };
   if ("lastSeen" in values) return { ...values, lastSeen: values.lastSeen?.replace("T", " ") ?? t("never") };
   return values;
@@ -121,7 +123,7 @@ function Who({ identity, system, settings }) {
     [t("who.firmware"), identity && `${versionName(identity.firmwareVer)} (${identity.releaseDate.slice(0, 10)})`],
     [t("who.mac"), identity && html`<code>${identity.mac}</code>`],
     [t("who.up"), system && duration(system.uptimeSec)],
-    [t("who.start"), system?.startReason],
+    [t("who.start"), system && startName(system)],
     [t("who.memory"), system && bytes(system.memFree)],
     system?.cpuTempC !== null && [t("who.temperature"), system && `${number(system.cpuTempC, 1)} °C`],
   ];

@@ -4,7 +4,7 @@ import { useEffect, useRef, useState as useLocal } from "../lib/hooks.js";
 import { ApiError, Said, get, post } from "../api.js";
 import { level, logout } from "../session.js";
 import { refresh, state, useState } from "../state.js";
-import { duration, number, t } from "../texts.js";
+import { duration, number, startName, t } from "../texts.js";
 import { Act, Check, Facts, Input, Mark, Panel, Problem, Progress, Scroll, Select, download, html, useAction } from "../ui.js";
 import { RestartButton, waitForRestart } from "../parts/restart.js";
 
@@ -42,7 +42,7 @@ function Time({ time }) {
 }
 
 const Device = ({ system }) => html`<${Panel} title=${t("who")}>
-  ${system && html`<${Facts} rows=${[[t("who.up"), duration(system.uptimeSec)], [t("who.start"), system.startReason]]} />`}
+  ${system && html`<${Facts} rows=${[[t("who.up"), duration(system.uptimeSec)], [t("who.start"), startName(system)]]} />`}
   <div class="row"><${RestartButton} /></div>
 <//>`;
 

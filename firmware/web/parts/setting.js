@@ -27,16 +27,18 @@ export function Setting({ path, schema, value, active, onValue, said }) {
   const name = nameOf(path);
   const kind = core(schema);
   const differs = active !== undefined && JSON.stringify(active) !== JSON.stringify(value) && !isSecret(schema) && kind.type !== "array";
-  const help = [helpOf(path, schema.description), limits(schema)].filter(Boolean).join(" · ");
+  const options = NAMED[name]?.();
+  const help = options || name === "logFlags" ? "" : [helpOf(path, schema.description), limits(schema)].filter(Boolean).join(" · "); // names say it better
+  const used = options?.find(([one]) => one === active)?.[1] ?? String(active);
   const given = {
     label: labelOf(path),
-    help: differs ? html`${help} <span class="mark">${t("settings.active", { value: String(active) })}</span>` : help,
+    help: differs ? html`${help} <span class="mark">${t("settings.active", { value: used })}</span>` : help,
     error: said ?? misfit(schema, value),
     value,
     onValue,
   };
   if (isSecret(schema)) return html`<${Secret} ...${given} />`;
-  if (NAMED[name]) return html`<${Select} ...${given} onValue=${(text) => onValue(kind.type === "integer" ? Number(text) : text)} options=${NAMED[name]()} />`;
+  if (options) return html`<${Select} ...${given} onValue=${(text) => onValue(kind.type === "integer" ? Number(text) : text)} options=${options} />`;
   if (kind.enum) return html`<${Select} ...${given} options=${kind.enum.map((one) => [one, one])} />`;
   if (kind.type === "boolean") return html`<${Check} ...${given} />`;
   if (name === "logFlags") return html`<${Flags} ...${given} />`;
@@ -57,7 +59,7 @@ function Secret({ label, help, error, value, onValue }) {
 function Flags({ label, help, error, value, onValue }) {
   return html`<fieldset class="field wide"><legend>${label}</legend>
     <div class="choices">${LOG_BITS.map((bit) => html`<label><input type="checkbox" checked=${(value & bit) > 0} onChange=${() => onValue(value ^ bit)} />${t("log." + bit)}</label>`)}</div>
-    ${error && html`<small class="error">${error}</small>`}<small class="help">${help}</small>
+    ${error && html`<small class="error">${error}</small>`}${help && html`<small class="help">${help}</small>`}
   </fieldset>`;
 }
 
