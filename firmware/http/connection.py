@@ -22,7 +22,6 @@ from hal.runtime import (
     MICROPYTHON,
     abort_stream,
     close_stream,
-    has_unsent,
     in_time,
     keep_alive,
     limit_reads,
@@ -229,8 +228,7 @@ class Connection(Client):
 
     async def _send(self, data: bytes) -> None:
         self._writer.write(data)
-        if has_unsent(self._writer):
-            await self._writer.drain()
+        await self._writer.drain()  # also where nothing waits: it tells of a client that has gone
 
     async def _send_body(self, response: Response, head: RequestHead, kept: bool) -> bool:
         """Send an answer whose body comes in parts; whether the connection can be used again (RFC 9112 section 6.3)."""
