@@ -41,13 +41,9 @@ class Slots:
         self._kept = kept
         self._clients: set[Client] = set()
         self._welcome: dict[int | str, None] = {}  # source -> None, used least recently first
-        self._last_welcome: int | str | None = None
 
     def welcome(self, source: int | str) -> None:
         """Somebody has proved to be a user from there."""
-        if source == self._last_welcome:
-            return
-        self._last_welcome = source
         if source in self._welcome:
             del self._welcome[source]
         elif len(self._welcome) >= _WELCOME:

@@ -3,9 +3,8 @@
 from hal.contracts import PartError, Updater, UpdateRefused
 from hal.fields import BadField
 from hal.json_text import json_loads
+from hal.runtime import ENOENT
 from hal.update.signed import Keyring, Moment, open_signed
-
-NO_SUCH_FILE = 2  # errno
 
 REMEDY = (
     "the keys that updates are trusted by. The package brings them; in a checkout make run and make deb make some for "
@@ -18,7 +17,7 @@ def read_keyring(path: str) -> Keyring:
     try:
         return _read(path)
     except OSError as exc:
-        if exc.args[0] != NO_SUCH_FILE:
+        if exc.errno != ENOENT:
             raise
         raise UpdateRefused("UPDATE_WRONG_KEY", f"{path}: is missing, {REMEDY}") from None
 

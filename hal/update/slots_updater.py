@@ -24,15 +24,21 @@ OPTIONS = (  # that all of them have
 )
 
 
+def slots_folder(options: dict, state_dir: str) -> str:
+    """The folder of both slots."""
+    folder: str = options["slots"] or state_dir + "/slots"
+    return folder
+
+
 class SlotsUpdater(KeyedUpdater):
-    """Base of the updaters with two slots, which have OPTIONS and `keys` among their options."""
+    """Base of the updaters with two slots, which have OPTIONS, `slots` and `keys` among their options."""
 
     firmware_alone = True
 
-    def __init__(self, options: dict, folder: str):
+    def __init__(self, options: dict, state_dir: str):
         super().__init__(options["keys"])
         self._options = options
-        self._slots = Slots(folder)
+        self._slots = Slots(slots_folder(options, state_dir))
         self._slot = SYSTEM
         self.healthy_sec = options["healthySec"]
         self.trial_sec = options["trialSec"]

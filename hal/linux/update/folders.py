@@ -9,7 +9,7 @@ import sys
 
 from firmware import VERSION
 from hal.fields import Field, Integer, Object, Text
-from hal.update.slots import SYSTEM
+from hal.update.slots import NAMES, SYSTEM
 from hal.update.slots_updater import OPTIONS as SLOTS_OPTIONS
 from hal.update.slots_updater import SlotsUpdater
 
@@ -33,33 +33,20 @@ def architecture() -> str:
     return f"{sys.platform}-{machine}-cp{sys.version_info[0]}{sys.version_info[1]}"
 
 
-def slots_folder(options: dict, state_dir: str) -> str:
-    """The folder of both slots."""
-    return options["slots"] or os.path.join(state_dir, "slots")
-
-
-def running_slot(folder: str) -> str:
-    """The slot that this process was started from, SYSTEM where it is the system's own firmware."""
-    here = os.path.realpath(__file__)
-    for slot in ("a", "b"):
-        if here.startswith(os.path.realpath(os.path.join(folder, slot)) + os.sep):
-            return slot
-    return SYSTEM
-
-
 class FoldersUpdater(SlotsUpdater):
     """Two folders of which one starts, chosen and checked at every start by hal/linux/update/supervisor.py."""
 
     OPTIONS = OPTIONS
 
-    def __init__(self, options: dict, state_dir: str):
-        super().__init__(options, slots_folder(options, state_dir))
-
     def _architecture(self) -> str:
         return architecture()
 
     def _running_slot(self) -> str:
-        return running_slot(self._slots.folder)
+        here = os.path.realpath(__file__)
+        for slot in NAMES:
+            if here.startswith(os.path.realpath(self._slots.path(slot)) + os.sep):
+                return slot
+        return SYSTEM
 
     def _system_version(self) -> str:
         return os.environ.get(SYSTEM_VERSION, VERSION)

@@ -25,13 +25,14 @@ from hal.contracts import UpdateRefused
 from hal.fields import BadField
 from hal.json_text import json_loads
 from hal.linux.host.supervisor import RESTART_EXIT
-from hal.linux.update.folders import OPTIONS, SYSTEM_VERSION, architecture, slots_folder
+from hal.linux.update.folders import OPTIONS, SYSTEM_VERSION, architecture
 from hal.runtime import log
 from hal.runtime.logs import ERROR
 from hal.update.choice import Chosen, choose
 from hal.update.keys import read_keyring
 from hal.update.signed import Keyring
 from hal.update.slots import SYSTEM, Slots
+from hal.update.slots_updater import slots_folder
 
 DEBIAN_MODULES = "/usr/lib/python3/dist-packages"
 RESTART_CODE = 75  # exit code of a firmware that wants to be started anew

@@ -34,12 +34,6 @@ def architecture() -> str:
     return f"micropython-mpy{sys.implementation._mpy & 0xFF}"
 
 
-def slots_folder(options: dict, state_dir: str) -> str:
-    """The folder of both slots."""
-    folder: str = options["slots"] or state_dir + "/slots"
-    return folder
-
-
 class BoardSlotsUpdater(SlotsUpdater):
     """Two slots in the board's file system, chosen and checked at every start by hal/micropython/update/supervisor.py.
 
@@ -47,9 +41,6 @@ class BoardSlotsUpdater(SlotsUpdater):
     """
 
     OPTIONS = OPTIONS
-
-    def __init__(self, options: dict, state_dir: str):
-        super().__init__(options, slots_folder(options, state_dir))
 
     def _architecture(self) -> str:
         return architecture()

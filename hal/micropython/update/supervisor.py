@@ -11,13 +11,14 @@ from firmware import VERSION
 from hal.contracts import UpdateRefused
 from hal.fields import BadField
 from hal.json_text import json_loads
-from hal.micropython.update.slots import DRIVER, IMAGE, MOUNTED, OPTIONS, architecture, slots_folder
+from hal.micropython.update.slots import DRIVER, IMAGE, MOUNTED, OPTIONS, architecture
 from hal.runtime import log, make_folder
 from hal.runtime.annotations import Any, Callable
 from hal.update.choice import Chosen, choose
 from hal.update.keys import read_keyring
 from hal.update.signed import Keyring
 from hal.update.slots import SYSTEM, Slots
+from hal.update.slots_updater import slots_folder
 
 _OURS = ("hal", "firmware", "microdot")  # packages that every firmware brings along
 
