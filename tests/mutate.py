@@ -224,6 +224,8 @@ class Tests:
     def learn(self) -> list:
         """Run all of them on the watched module; those that fail as it is notice nothing, and are given back."""
         self.run(None, stop=False)
+        if "" in self.failed:
+            raise SystemExit(f"the tests of {self.folders} do not come to an end as they are: {self.failed['']}")
         useless = [test for test in self.failed if test in self._failures({test})]
         for known in (self.seconds, self.lines):
             for test in useless:
@@ -251,22 +253,25 @@ class Tests:
         """Run tests in a process of their own, which has no module of this checkout yet; None: all."""
         self.wanted, self.failed, self.passed = wanted, {}, set()
         files = self.folders if wanted is None else sorted({test.split("::")[0] for test in wanted})
-        arguments = ["-q", *PLUGINS, *(["-x"] if stop else []), *files]
+        arguments = ["-q", *PLUGINS, f"--basetemp={pathlib.Path('../tests')}", *(["-x"] if stop else []), *files]
         read_end, write_end = os.pipe()
         child = os.fork()
         if child == 0:
-            os.close(read_end)
-            self._in_child(arguments, write_end)
+            try:
+                os.close(read_end)
+                self._in_child(arguments, write_end)
+            finally:
+                os._exit(1)  # never up into main(), which would remove the checkout under its parent
         os.close(write_end)
         with os.fdopen(read_end, "rb") as answer:
             said = _all_in_time(answer, RUN_SEC)
-        try:
-            os.killpg(child, signal.SIGKILL)  # and whatever its tests have left
-        except ProcessLookupError:
-            pass
-        os.waitpid(child, 0)
+            try:
+                os.killpg(child, signal.SIGKILL)  # and whatever its tests have left
+            except ProcessLookupError:
+                pass
+            os.waitpid(child, 0)
         if not said:
-            self.failed = {"": HANG}
+            self.failed = {"": HANG if said is None else "it breaks off"}
             return
         self.failed, self.passed, seconds, lines, processes = pickle.loads(said)
         if wanted is None:
@@ -313,15 +318,15 @@ class Tests:
             self.failed[report.nodeid] = HANG if f"takes longer than {TEST_SEC} s" in said else said[-200:]
 
 
-def _all_in_time(pipe: BinaryIO, seconds: float) -> bytes:
-    """What a process writes until it closes the pipe; nothing where that takes longer."""
+def _all_in_time(pipe: BinaryIO, seconds: float) -> "bytes | None":
+    """What a process writes until it closes the pipe; None where that takes longer."""
     deadline, said = time.monotonic() + seconds, b""
     while select.select([pipe], [], [], max(0, deadline - time.monotonic()))[0]:
         more = os.read(pipe.fileno(), 1 << 16)
         if not more:
             return said
         said += more
-    return b""
+    return None
 
 
 def try_module(module: str, count: int, seed: str) -> "tuple[int, int, int]":
@@ -386,8 +391,8 @@ def main() -> int:
         importlib.import_module(name)
     total = total_yes = 0
     with tempfile.TemporaryDirectory(prefix="mc252-mutate-") as folder:
-        os.chdir(copy_checkout(pathlib.Path(folder)))
-        sys.path[0] = folder  # the copy, where this script's folder stood
+        os.chdir(copy_checkout(pathlib.Path(folder, "checkout")))
+        sys.path[0] = os.getcwd()  # the copy, where this script's folder stood
         for module in modules:
             began = time.monotonic()
             count, yes, hangs = try_module(module, options.count, options.seed)
