@@ -1,6 +1,6 @@
 """The session table, on an injected clock."""
 
-from firmware.services.access.sessions import SESSIONS_LIMIT, Sessions
+from firmware.services.access.sessions import Sessions
 
 
 class Clock:
@@ -36,12 +36,12 @@ def test_when_the_table_is_full_the_one_longest_unused_goes():
     clock = Clock()
     sessions = Sessions(600, clock)
     tokens = []
-    for _ in range(SESSIONS_LIMIT):
+    for _ in range(32):
         tokens.append(sessions.open())
         clock.now += 1
     assert sessions.use(tokens[0])
     newest = sessions.open()
-    assert sessions.count() == SESSIONS_LIMIT
+    assert sessions.count() == 32
     assert not sessions.use(tokens[1])
     assert sessions.use(tokens[0])
     assert sessions.use(newest)
@@ -50,7 +50,7 @@ def test_when_the_table_is_full_the_one_longest_unused_goes():
 def test_ended_sessions_make_room_first():
     clock = Clock()
     sessions = Sessions(600, clock)
-    for _ in range(SESSIONS_LIMIT - 1):
+    for _ in range(31):
         sessions.open()
     clock.now += 300
     kept = sessions.open()
@@ -73,10 +73,10 @@ def test_a_client_that_logs_in_again_and_again_ends_its_own_sessions_and_no_othe
     sessions = Sessions(600, clock)
     other = sessions.open("10.0.0.2")
     clock.now += 1
-    for _ in range(10 * SESSIONS_LIMIT):
+    for _ in range(320):
         newest = sessions.open("10.0.0.1")
         clock.now += 0.1
-    assert sessions.count() == len(sessions._addresses) == SESSIONS_LIMIT
+    assert sessions.count() == len(sessions._addresses) == 32
     assert sessions.use(other)
     assert sessions.use(newest)
 
@@ -89,3 +89,19 @@ def test_all_sessions_but_one_end_together():
     assert not any(sessions.use(other) for other in others)
     sessions.close_others(None)
     assert sessions.count() == 0
+
+
+def test_a_token_is_48_letters_and_digits():
+    token = Sessions(600, Clock()).open()
+    assert len(token) == 48 and token.isascii() and token.isalnum()
+
+
+def test_asking_whether_a_session_lives_does_not_renew_it():
+    clock = Clock()
+    sessions = Sessions(600, clock)
+    token = sessions.open()
+    assert not sessions.is_alive("never opened")
+    clock.now += 599.999
+    assert sessions.is_alive(token)
+    clock.now += 0.001
+    assert not sessions.is_alive(token)

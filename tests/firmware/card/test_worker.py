@@ -10,6 +10,7 @@ from firmware.services.card.files import CardFiles
 from firmware.services.card.worker import CardWorker
 from firmware.services.errors import Refused
 from hal.simulated.card import SimulatedCard
+from tests.virtual_time import run
 
 
 class Clock:
@@ -139,3 +140,48 @@ async def test_a_card_that_hangs_from_the_start_keeps_nothing_waiting(rig, capsy
     assert "SD card: the SD card does not answer" in capsys.readouterr().err
     assert await rig.files.status() is None
     await rig.files.stop()
+
+
+def test_each_question_to_a_card_that_hangs_has_its_own_patience(tmp_path, gate):
+    async def main(clock):
+        card = SimulatedCard(SimulatedCard.OPTIONS.check({}), str(tmp_path))
+        await card.start()
+        card.before_write = lambda count: gate()
+        files = CardFiles(card, str, clock=lambda: 0)
+        calls = {
+            "start": files.start,
+            "status": files.status,
+            "dir": lambda: files.dir("/"),
+            "remove": lambda: files.remove("/a.txt"),
+            "eject": files.eject,
+            "stop": files.stop,
+        }
+        seconds = {}
+        for name, call in calls.items():
+            began = clock()
+            await asyncio.gather(call(), return_exceptions=True)
+            seconds[name] = round(clock() - began, 3)
+        gate.open.set()
+        return seconds
+
+    assert run(main) == {"start": 2, "status": 1, "dir": 10, "remove": 30, "eject": 30, "stop": 3}
+
+
+def test_a_card_that_cannot_be_let_go_is_waited_for_30_seconds(tmp_path):
+    class Stuck(SimulatedCard):
+        async def eject(self):
+            await asyncio.sleep(100)
+
+    async def main(clock):
+        files = CardFiles(Stuck(Stuck.OPTIONS.check({}), str(tmp_path)), str)
+        files._worker = Immediate()
+        began = clock()
+        with pytest.raises(Refused, match="do not take it out yet"):
+            await files.eject()
+        return round(clock() - began, 3)
+
+    class Immediate:
+        async def do(self, seconds, function, *args):
+            return function(*args)
+
+    assert run(main) == 30

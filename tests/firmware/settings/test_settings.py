@@ -13,6 +13,7 @@ import threading
 import pytest
 
 from firmware.services.errors import Refused
+from firmware.services.problems import Problems
 from firmware.services.settings import forms as setting_forms
 from firmware.services.settings.areas import Settings
 from firmware.services.settings.document_store import SIZE_LIMIT, DocumentStore, FileOperations
@@ -772,6 +773,18 @@ class Failing(FileOperations):
     def sync_folder(self, path):
         self._step()
         super().sync_folder(path)
+
+
+def test_what_of_the_stored_settings_cannot_be_used_is_a_problem_of_the_device(tmp_path) -> None:
+    store(tmp_path, {"timeGmt": "noon", "notices": {"timeGmt": 5, "nobodysKey": "a text", "gsm": "gsm: off"}})
+    problems = Problems()
+    settings = start(tmp_path)
+    settings.report_to(problems)
+    told, notice = problems.texts()
+    assert told.startswith("saved setting timeGmt:") and told.endswith("; its default is in use")
+    assert notice == "gsm: off"
+    problems.withdraw("settings: " + told)
+    assert problems.texts() == ["gsm: off"]
 
 
 async def test_a_write_that_fails_anywhere_is_said_and_changes_nothing(tmp_path, capsys) -> None:
