@@ -16,6 +16,7 @@ import argparse
 import ast
 import builtins
 import copy
+import ctypes
 import importlib
 import os
 import pathlib
@@ -41,6 +42,8 @@ RUN_SEC = 400  # for all tests of a module
 HANG = "hang"
 REACHED = "mutated_module_reached"  # the name, among those that are built in, of what is told about each statement
 STARTS = ("subprocess.Popen", "os.fork", "os.posix_spawn")
+TESTS_FOLDER = "../tests"  # beside the copy of the checkout: where its tests have their files
+ADOPT_ORPHANS = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
 PLUGINS = ["-p", "pytest_asyncio.plugin"]  # looking for others takes longer than most tests
 FOREIGN = ("httpx", "pymodbus.client", "pymodbus.server", "serial", "microdot", "cryptography.x509")  # loaded once
 
@@ -243,7 +246,7 @@ class Tests:
         self.run(None, stop=False)
         if "" in self.failed:
             raise SystemExit(f"the tests of {self.folders} do not come to an end as they are: {self.failed['']}")
-        useless = [test for test in self.failed if test in self._failures({test})]
+        useless = [test for test in self.failed if test in self.failures({test})]
         for known in (self.seconds, self.lines):
             for test in useless:
                 known.pop(test, None)
@@ -255,14 +258,17 @@ class Tests:
         reaching = {test for test, lines in self.lines.items() if line in lines}
         for wanted in (reaching, self.with_processes - reaching) if reaching else (set(self.seconds),):
             while wanted:
-                failures, passed = self._failures(wanted), self.passed
+                failures, passed = self.failures(wanted), self.passed
                 for test, said in failures.items():
-                    if self._failures({test} if test else wanted):  # twice: no accident of a busy machine
+                    if self.failures({test} if test else wanted):  # twice: no accident of a busy machine
                         return test, said
                 wanted = wanted - passed - set(failures) if failures else set()
         return "", ""
 
-    def _failures(self, wanted: set) -> dict:
+    def failures(self, wanted: set) -> dict:
+        """Those of the wanted tests that fail, up to the first; none where none is wanted."""
+        if not wanted:
+            return {}
         self.run(wanted, stop=True)
         return self.failed
 
@@ -270,7 +276,7 @@ class Tests:
         """Run tests in a process of their own, which has no module of this checkout yet; None: all."""
         self.wanted, self.failed, self.passed = wanted, {}, set()
         files = self.folders if wanted is None else sorted({test.split("::")[0] for test in wanted})
-        arguments = ["-q", *PLUGINS, f"--basetemp={pathlib.Path('../tests')}", *(["-x"] if stop else []), *files]
+        arguments = ["-q", *PLUGINS, f"--basetemp={TESTS_FOLDER}", *(["-x"] if stop else []), *files]
         read_end, write_end = os.pipe()
         child = os.fork()
         if child == 0:
@@ -282,11 +288,7 @@ class Tests:
         os.close(write_end)
         with os.fdopen(read_end, "rb") as answer:
             said = _all_in_time(answer, RUN_SEC)
-            try:
-                os.killpg(child, signal.SIGKILL)  # and whatever its tests have left
-            except ProcessLookupError:
-                pass
-            os.waitpid(child, 0)
+            _end(child)
         if not said:
             self.failed = {"": HANG if said is None else "it breaks off"}
             return
@@ -335,6 +337,27 @@ class Tests:
             self.failed[report.nodeid] = HANG if f"takes longer than {TEST_SEC} s" in said else said[-200:]
 
 
+def _end(child: int) -> None:
+    """End a process and whatever its tests have left: processes, mounts, files, so that the next run meets none."""
+    os.kill(child, signal.SIGKILL)
+    while True:
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            break
+        if pid == 0:
+            for left in pathlib.Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+                os.kill(int(left), signal.SIGKILL)  # orphans too: they come to this process
+            time.sleep(0.01)
+    folder = os.path.realpath(TESTS_FOLDER)
+    for line in reversed(pathlib.Path("/proc/self/mountinfo").read_text().splitlines()):
+        place = line.split()[4].encode().decode("unicode_escape")
+        if place.startswith(folder):
+            for words in (["fsfreeze", "-u", place], ["umount", "--lazy", place]):
+                subprocess.run(words, stderr=subprocess.DEVNULL)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def _all_in_time(pipe: BinaryIO, seconds: float) -> "bytes | None":
     """What a process writes until it closes the pipe; None where that takes longer."""
     deadline, said = time.monotonic() + seconds, b""
@@ -363,6 +386,7 @@ def try_module(module: str, count: int, seed: str) -> "tuple[int, int, int, int]
     drawn = mistakes(tree)
     if count and count < len(drawn):
         drawn = random.Random(f"{seed} {module}").sample(drawn, count)
+    noticing: set[str] = set()
     yes = hangs = harmless = 0
     for mistake in drawn:
         text, line = planted(tree, mistake)
@@ -372,12 +396,15 @@ def try_module(module: str, count: int, seed: str) -> "tuple[int, int, int, int]
             continue
         path.write_text(text)
         test, said = tests.that_fail(line)
+        noticing.add(test)
         yes += said != "" or test != ""
         hangs += said == HANG
         if said == HANG or not test:
             word = "only by a hang" if said == HANG else "not noticed"
             print(f"  {module}:{line}: {word}: {shown(changed)}", flush=True)
     path.write_text(source)
+    for test in tests.failures(noticing - {""}):
+        raise SystemExit(f"{module}: the result is worth nothing, for this fails without any mistake now: {test}")
     return len(drawn) - harmless, yes, hangs, harmless
 
 
@@ -406,12 +433,13 @@ def main() -> int:
         for module in modules:
             print(f"{module}: {len(mistakes(ast.parse((ROOT / module).read_text())))}")
         return 0
+    ctypes.CDLL(None).prctl(ADOPT_ORPHANS, 1, 0, 0, 0)
     os.environ.update(TEST_SEC=str(TEST_SEC), KILL_RUNS="20", PYTHONDONTWRITEBYTECODE="1")
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     for name in FOREIGN:
         importlib.import_module(name)
     total = total_yes = weak = 0
-    with tempfile.TemporaryDirectory(prefix="mc252-mutate-") as folder:
+    with tempfile.TemporaryDirectory(prefix="mc252-mutate-", ignore_cleanup_errors=True) as folder:
         os.chdir(copy_checkout(pathlib.Path(folder, "checkout")))
         sys.path[0] = os.getcwd()  # the copy, where this script's folder stood
         for module in modules:
