@@ -207,6 +207,24 @@ async def test_exception_codes_follow_the_settings(tmp_path):
         assert await ask(rig, 1, READ_4) == bytes([0x83, 9])
 
 
+async def test_the_first_and_the_last_unit_that_clients_may_reach_answer(tmp_path):
+    async with Rig(tmp_path, {"uidFrom": 1, "uidTo": 1, "excDenied": 4, "ownUid": 111}) as rig:
+        assert await ask(rig, 1, READ_4) == NAMEPLATE
+        assert await ask(rig, 2, READ_4) == bytes([0x83, 4])
+        assert await ask(rig, 111, READ_4) == bytes([0x83, 2])  # by the device itself
+    async with Rig(tmp_path, {"uidFrom": 100, "uidTo": 247, "excDenied": 4}) as rig:
+        assert await ask(rig, 99, READ_4) == bytes([0x83, 4])
+        assert (await ask(rig, 100, READ_4))[0] == 3
+
+
+async def test_what_is_asked_over_tcp_says_who_asks(tmp_path):
+    async with Rig(tmp_path) as rig:
+        told = []
+        rig.bus.on_exchange = lambda transaction, pdu, exchange: told.append((transaction.origin, transaction.uid))
+        assert await ask(rig, 1, READ_4) == NAMEPLATE
+        assert told == [("tcp 127.0.0.1", 1)]
+
+
 async def test_code_0_sends_no_answer(tmp_path):
     async with Rig(tmp_path, {"uidTo": 50, "excDenied": 0}) as rig:
         reader, writer = await rig.connect()
