@@ -23,6 +23,7 @@ class Rig:
         clocks = {name: options.pop(name) for name in ("utc", "clock") if name in options}
         self.server = HttpServer(HttpLimits(**dict(SMALL, **options)), error_answer, **clocks)
         self.release = asyncio.Event()
+        self.begun = 0
         self.given_up = 0
         self.finished = 0
         self.writers: list = []
@@ -46,6 +47,7 @@ class Rig:
         return handler
 
     async def slow(self, request):
+        self.begun += 1
         try:
             await self.release.wait()
         except asyncio.CancelledError:

@@ -302,6 +302,43 @@ async def test_a_slow_handler_and_clients_that_vanish_cost_the_watch_nothing():
         assert rig.server.errors == 0
 
 
+async def test_the_watch_goes_on_after_all_that_it_has_to_end():
+    """Twice: what it does once, it does again, beside a handler that takes long."""
+    passed = [0.0]
+
+    async with Rig(clock=lambda: round(passed[0] * 1000), connections=16) as rig:
+
+        async def in_time(condition):
+            for _ in range(200):
+                if condition():
+                    return
+                passed[0] += 0.05
+                await asyncio.sleep(0.02)
+            raise AssertionError("the watch has not ended it")
+
+        async def handled(method):
+            begun = rig.begun
+            connection = await rig.sent(get("/slow", method=method))
+            await rig.until(lambda: rig.begun > begun)
+            return connection
+
+        slow = await handled("POST")
+        for turn in (1, 2):
+            (await handled("GET"))[1].transport.abort()
+            await in_time(lambda turn=turn: rig.given_up == turn)
+            half, _ = await rig.sent(HELLO[:-4])
+            told = asyncio.create_task(answer(half))
+            await in_time(told.done)
+            assert told.result()[0] == 408
+            _, idle = await rig.sent(HELLO)
+            await in_time(lambda: rig.server.connection_count() == 1)
+            idle.close()
+        rig.release.set()
+        assert (await answer(slow[0]))[1] == {"slow": True}
+        assert rig.server.is_alive()
+        assert rig.server.errors == 0
+
+
 async def test_a_client_that_resets_its_connection_is_no_error():
     """While its request is read, while it is handled, and while the answer is on its way."""
 
