@@ -48,7 +48,7 @@ class Run:
         self._published = folder / "published"
         self._published.mkdir(exist_ok=True)
         self._known_path = folder / "known.json"
-        self._known: dict = {"version": 0, "installSec": 60.0, "port": 0, "identity": {}}
+        self._known: dict = {"version": 0, "installSec": INSTALL_SEC, "port": 0, "identity": {}}
         if self._known_path.exists():
             self._known = json.loads(self._known_path.read_text())
         self._server = serve(self._published, self._known["port"])
@@ -85,9 +85,7 @@ class Run:
         """An update goes into the other system, which starts, and is confirmed when it was healthy for a minute."""
         version = self.publish()
         self.bring()
-        seconds = self.install()
-        self._keep(installSec=seconds)
-        say(f"installed in {seconds:.0f} s")
+        self.install()
         self.wait_until_confirmed(version)
 
     def broken_firmware(self) -> None:
@@ -175,13 +173,15 @@ class Run:
         with contextlib.suppress(OSError):  # its power was cut
             self.machine.call("/api/cmd/updates/program/", {})
 
-    def install(self) -> float:
-        """Have it install what it has downloaded, until it restarts; seconds."""
+    def install(self) -> None:
+        """Have it install what it has downloaded, until it restarts."""
         began = time.monotonic()
         answer = self.machine.call("/api/cmd/updates/program/", {})
         assert answer["status"] == "DONE", answer
         self.machine.wait_until(lambda: self.machine.version() == "", INSTALL_SEC, "restart after the installation")
-        return time.monotonic() - began
+        seconds = time.monotonic() - began
+        self._keep(installSec=min(seconds, self._known["installSec"]))
+        say(f"installed in {seconds:.0f} s")
 
     def wait_until_confirmed(self, version: str) -> None:
         """The new system starts, is on trial, and stays."""
@@ -216,7 +216,7 @@ class Run:
     def restart(self) -> None:
         """By its API."""
         self.machine.call("/api/cmd/reboot/", {})
-        self.machine.wait_until(lambda: self.machine.version() == "", 300, "restart")
+        self.machine.wait_until(lambda: self.machine.version() == "", START_SEC, "restart")
         self.machine.wait_for_version()
 
     def check_it_is_itself(self, version: str) -> None:
