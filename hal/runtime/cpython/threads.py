@@ -24,7 +24,10 @@ class Threads:
         self._pending = 0  # calls that wait or are being made
 
     async def call(self, function: Callable[[Unpack[Ts]], T], *args: Unpack[Ts]) -> T:
-        """The result of a function that blocks. It is not begun any more when its caller is gone before its turn."""
+        """The result of a function that blocks. It is not begun any more when its caller is gone before its turn.
+
+        A file that it opens for a caller who is gone meanwhile is closed.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._calls.put((loop, future, function, args))
@@ -33,7 +36,12 @@ class Threads:
             if self._pending > self._count and self._count < self._limit:
                 self._count += 1
                 threading.Thread(target=self._work, daemon=True).start()
-        return await future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if not future.cancelled() and future.exception() is None:  # it came in the turn in which the caller went
+                _let_go(future.result())
+            raise
 
     def _work(self) -> None:
         while True:
@@ -65,9 +73,15 @@ def _call(loop: asyncio.AbstractEventLoop, future: asyncio.Future, function: Cal
 
 
 def _end(future: asyncio.Future, result: object, failure: BaseException | None) -> None:
-    if future.done():
-        return  # its caller is gone
-    if failure is None:
+    if future.done():  # its caller is gone
+        _let_go(result)
+    elif failure is None:
         future.set_result(result)
     else:
         future.set_exception(failure)
+
+
+def _let_go(result: object) -> None:
+    close = getattr(result, "close", None)
+    if close is not None:
+        close()

@@ -15,7 +15,7 @@ from firmware.services.update.sources.index import FILE, SIZE_LIMIT
 from hal.contracts import PartError, UpdateRefused
 from hal.json_text import json_loads
 from hal.runtime import MICROPYTHON, fsync_file, json_dumps, log, offload
-from hal.runtime.annotations import IO, Callable
+from hal.runtime.annotations import Callable
 from hal.small_file import write_whole
 from hal.update.bundle import file_digest
 from hal.update.room import not_stored
@@ -216,41 +216,34 @@ class Download:
 
     async def _receive(self, stream: WebStream | CardStream, size: int, progress: Callable[[int], None]) -> None:
         try:
-            file = await offload(_open, self.path, "r+b" if stream.offset else "wb")
-            file.seek(stream.offset)
-            try:
-                have = await self._write_blocks(stream, file, size, progress)
-            finally:
-                await offload(file.close)
+            have = await self._write_blocks(stream, size, progress)
         except OSError as exc:
             raise self._not_stored(exc) from exc
         if have < size:
             raise Refused("UPDATE_CUT_SHORT", "the server broke off")
 
-    async def _write_blocks(
-        self, stream: WebStream | CardStream, file: IO[bytes], size: int, progress: Callable[[int], None]
-    ) -> int:
+    async def _write_blocks(self, stream: WebStream | CardStream, size: int, progress: Callable[[int], None]) -> int:
         have, waiting = stream.offset, bytearray()
         try:
             while data := await stream.read():
-                have += len(data)
-                if have > size:
+                if have + len(data) > size:
                     raise Refused("UPDATE_CHANGED", "the server sends more than the index says")
+                have += len(data)
                 waiting += data
                 if len(waiting) >= WRITE_BYTES:
                     block, waiting = bytes(waiting), bytearray()
-                    await offload(_append, file, block)
+                    await offload(_write, self.path, have - len(block), block)
                     progress(have * 100 // size)
                 await self._budget.spend(len(data))
         finally:
-            await offload(_append, file, bytes(waiting))  # what has come is kept, however it ended
+            await offload(_write, self.path, have - len(waiting), bytes(waiting))  # kept, however it ended
         return have
 
 
-def _open(path: str, mode: str) -> IO[bytes]:
-    return open(path, mode)
-
-
-def _append(file: IO[bytes], data: bytes) -> None:
-    file.write(data)
-    fsync_file(file)
+def _write(path: str, offset: int, data: bytes) -> None:
+    """Bytes onto the medium, those from 0 on into an empty file. Nothing is open between two calls: whoever is
+    cancelled leaves nothing behind."""
+    with open(path, "r+b" if offset else "wb") as file:
+        file.seek(offset)
+        file.write(data)
+        fsync_file(file)
