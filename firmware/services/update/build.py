@@ -42,7 +42,7 @@ def build_updates(
     kept = Kept(DocumentStore(state_dir, "update.json"))
     times = Times(system_clock, kept, parse_iso(RELEASE_DATE)[0] // 1000)
     activation = Activation(updater, times, identity, registers, cloud, DocumentStore(state_dir, "licence.json"))
-    budget = Budget(settings["download"]["gsmBytesPerDay"], is_on_gsm, times.latest, kept)
+    budget = Budget(settings["download"]["gsmBytesPerDay"], is_on_gsm, times.now, kept)
     quiet = QuietHours(identity["mac"], clock.minute_of_day)
     updates = Updates(updater, settings, identity, times, budget, kept, card_files, health, quiet, restart)
     server = _server(settings["download"], updates, updater, kept, identity)

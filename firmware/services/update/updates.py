@@ -23,6 +23,7 @@ from hal.runtime.annotations import Any, Callable, Coroutine
 from hal.runtime.memory import MEMORY
 
 WAITS = "waits until tomorrow: the bytes that may come over GSM in a day are spent"
+WAITS_WITHOUT_CLOCK = WAITS.replace("tomorrow", "it has run for a day, for its clock is not set")
 ANSWER_SEC = 20  # a request is answered after so long at the latest; what it has begun goes on
 
 _FAILURES = (Refused, UpdateRefused, PartError)
@@ -96,12 +97,15 @@ class Updates(NoUpdates):
             "progress": self._progress,
             "availableVer": self._available,
             "errorCode": self._error,
-            "message": WAITS if self._budget.waits else self._message,
+            "message": self._waiting() if self._budget.waits else self._message,
             "trial": self._updater.running()["trial"],
             "lastResult": last["result"] or None,
             "lastError": last["error"] or None,
             "rolledBackFrom": last["rolledBackFrom"] or None,
         }
+
+    def _waiting(self) -> str:
+        return WAITS if self._budget.has_clock() else WAITS_WITHOUT_CLOCK
 
     # The two commands
 

@@ -67,7 +67,7 @@ class Rig:
         self.times = Times(self.clock, kept, self.released)
         self.updates = Updates(
             *(self.updater, self.settings, {"mac": MAC}, self.times),
-            *(Budget(0, lambda: False, self.times.latest, kept), kept, self.card, WellHealth()),
+            *(Budget(0, lambda: False, self.times.now, kept), kept, self.card, WellHealth()),
             *(QuietHours(MAC, lambda: self.minute), self.restarts.append),
         )
         await self.updater.start()

@@ -48,7 +48,7 @@ class Device:
         self.updater = FoldersUpdater(FoldersUpdater.OPTIONS.check(options), str(folder))
         kept = Kept(DocumentStore(str(folder), "update.json"))
         times = Times(Clock(), kept, NOW)
-        budget = Budget(0, lambda: False, times.latest, kept)
+        budget = Budget(0, lambda: False, times.now, kept)
         identity = {"mac": "02:00:00:00:02:52"}
         self.updates = Updates(
             *(self.updater, SETTINGS, identity, times, budget, kept, None, Health(), None), self.restarts.append

@@ -306,3 +306,69 @@ async def test_a_cable_that_is_plugged_in_ends_the_waiting(tmp_path, naps):
     await waiting
     await budget.spend(10**9)  # which costs nothing
     assert not budget.waits
+
+
+class Unset:
+    """A device whose clock may never have been set, which has run for `hours`; `start` starts it anew."""
+
+    def __init__(self, folder, monkeypatch):
+        self.folder = folder
+        self.hours = 1000.0
+        self.now = None
+        monkeypatch.setattr("firmware.services.update.budget.now_ms", lambda: int(self.hours * 3600000))
+
+    def start(self):
+        return Budget(1000, lambda: True, lambda: self.now, Kept(DocumentStore(str(self.folder), "update.json")))
+
+
+@pytest.fixture
+def unset(tmp_path, monkeypatch):
+    return Unset(tmp_path, monkeypatch)
+
+
+async def test_without_a_clock_a_day_over_gsm_is_over_when_the_device_has_run_for_24_hours(unset, naps):
+    budget = unset.start()
+    waiting = asyncio.create_task(budget.spend(1000))
+    await until(lambda: naps)
+    unset.hours += 23.9
+    naps[0][1].set()
+    await until(lambda: len(naps) == 2)
+    unset.hours += 0.1
+    naps[1][1].set()
+    await waiting
+    assert (budget.waits, budget.left()) == (False, 1000)
+
+
+async def test_restarts_without_a_clock_give_no_bytes_back_and_take_no_hours_away(unset, naps):
+    for _ in range(4):  # it runs for six hours each time, and its power fails
+        waiting = asyncio.create_task(unset.start().spend(0 if naps else 1000))
+        await until(lambda: naps and not naps[-1][1].is_set())
+        unset.hours += 5.9
+        naps[-1][1].set()
+        before = len(naps)
+        await until(lambda before=before: len(naps) > before)
+        waiting.cancel()
+        naps[-1][1].set()
+        assert unset.start().left() == 0
+        unset.hours += 100  # it lies on a shelf
+    budget = unset.start()
+    assert budget.left() == 0  # 23.6 hours
+    unset.hours += 0.4
+    assert budget.left() == 1000
+
+
+async def test_a_clock_that_is_set_at_last_gives_no_second_budget_in_the_middle_of_a_day(unset, naps):
+    budget = unset.start()
+    waiting = asyncio.create_task(budget.spend(1000))
+    await until(lambda: naps)
+    unset.now = NOW
+    assert budget.left() == 0
+    unset.now += DAY
+    naps[0][1].set()
+    await waiting
+    assert budget.left() == 1000
+    await budget.spend(400)
+    unset.now = None  # no battery: each start begins without a clock, until a server tells the time
+    budget = unset.start()
+    unset.now = NOW + 2 * DAY
+    assert budget.left() == 1000
