@@ -142,11 +142,15 @@ class Text(Kind):
         if not isinstance(value, str) or not self.low <= len(value) <= self.high:
             raise _fail(where, f"must be text of {self.low}..{self.high} characters")
         for character in value:
-            if character < " " or character == "\x7f" or 0xD800 <= ord(character) <= 0xDFFF:
+            if _is_control(character):
                 raise _fail(where, "must not contain control characters")
         if self.form and not self.form[0](value):
             raise _fail(where, "must be " + self.form[1])
         return value
+
+    def fit(self, text: str) -> str:
+        """As much of any text as it takes, spaces in place of control characters."""
+        return "".join(" " if _is_control(character) else character for character in text[: self.high])
 
     def words(self) -> str:
         """What it takes, in words."""
@@ -163,6 +167,10 @@ class Text(Kind):
         if self.form:
             schema.update(self.form[2])
         return schema
+
+
+def _is_control(character: str) -> bool:
+    return character < " " or character == "\x7f" or 0xD800 <= ord(character) <= 0xDFFF
 
 
 class Choice(Kind):

@@ -33,13 +33,15 @@ def choose(slots: Slots, keyring: Keyring, architecture: str, system_version: st
             if state["starts"] < TRIAL_STARTS:
                 slots.count_start()
                 return Chosen(state["trial"], True)
-            state = slots.give_up(version, f"it did not become healthy in {TRIAL_STARTS} starts")
+            words = slots.last_words()
+            why = f"it did not become healthy in {TRIAL_STARTS} starts"
+            state = slots.give_up(version, f"{why}, the last of which ended with {words}" if words else why)
     if state["current"] != SYSTEM:
         try:
             _believe(slots, state["current"], keyring, architecture, system_version)
         except (UpdateRefused, OSError) as exc:
             log(f"update: the system's own firmware starts instead of slot {state['current']}: {exc}")
-            state = slots.change(current=SYSTEM, error=f"{exc}"[:200])
+            state = slots.leave_current(f"{exc}")
     return Chosen(state["current"], False)
 
 

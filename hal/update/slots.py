@@ -19,7 +19,7 @@ from hal.runtime.annotations import Iterator
 from hal.runtime.archive import remove_tree
 from hal.runtime.files import list_folder
 from hal.runtime.logs import ERROR
-from hal.small_file import write_whole
+from hal.small_file import read_whole, write_whole
 from hal.update.bundle import Bundle, checked_header, file_digest, unpacking
 from hal.update.signed import Keyring, Moment, open_signed
 
@@ -27,15 +27,17 @@ NAMES = ("a", "b")
 SYSTEM = ""  # the slot of the firmware that was installed with the system
 TRIAL_STARTS = 3
 HEADER_FILE = "bundle.json"
+WORDS_FILE = "last-words"  # how the last start of a trial ended, where it could still say so
 
 _SLOT = Choice(*NAMES, SYSTEM)
+_ERROR = Text(200)
 
 STATE = Object(
     Field("current", _SLOT, SYSTEM, help="the slot that starts"),
     Field("trial", _SLOT, SYSTEM, help="the slot that starts first, until it is confirmed or given up"),
     Field("starts", Integer(0, 1000), 0, help="starts of the trial so far"),
     Field("result", Choice("", "DONE", "ROLLED_BACK"), "", help="of the last update"),
-    Field("error", Text(200), "", help="why it was rolled back"),
+    Field("error", _ERROR, "", help="why it was rolled back"),
     Field("rolledBackFrom", Text(11), "", help="the version that was given up"),
     Field("systemVersion", Text(11), "", help="of the system's own firmware, where what starts a slot notes it here"),
 )
@@ -122,12 +124,34 @@ class Slots:
 
     # What becomes of a trial
 
+    def words_path(self) -> str:
+        """The file in which a start on trial leaves word of its end."""
+        return self.folder + "/" + WORDS_FILE
+
+    def leave_word(self, text: str) -> None:
+        """Leave word of a trial's end in its place, where the medium takes it."""
+        try:
+            write_whole(self.words_path(), text)
+        except OSError:
+            pass
+
+    def last_words(self) -> str:
+        """How the last start of the trial ended, empty where nobody knows."""
+        try:
+            return read_whole(self.words_path())
+        except (OSError, ValueError):
+            return ""
+
     def begin_trial(self, slot: str) -> None:
         """Have a slot start first at the next start."""
         self.change(trial=slot, starts=0, result="", error="", rolledBackFrom="")
 
     def count_start(self) -> dict:
         """One more start of the trial is about to be made."""
+        try:
+            os.remove(self.words_path())
+        except OSError:
+            pass  # the start before it said nothing
         return self.change(starts=self.state()["starts"] + 1)
 
     def confirm(self) -> None:
@@ -139,7 +163,12 @@ class Slots:
     def give_up(self, version: str, why: str) -> dict:
         """The trial has failed: the slot before it starts again."""
         log(f"update: back from {version or 'an unknown version'}: {why}", ERROR)
-        return self.change(trial=SYSTEM, starts=0, result="ROLLED_BACK", error=why[:200], rolledBackFrom=version[:11])
+        told = {"result": "ROLLED_BACK", "error": _ERROR.fit(why), "rolledBackFrom": version[:11]}
+        return self.change(trial=SYSTEM, starts=0, **told)
+
+    def leave_current(self, why: str) -> dict:
+        """The confirmed slot cannot be started any more: the system's own firmware starts."""
+        return self.change(current=SYSTEM, error=_ERROR.fit(why))
 
 
 def files_below(folder: str, prefix: str = "") -> set[str]:

@@ -283,7 +283,9 @@ SETTINGS = (
         "where firmware updates come from",
         Field("url", Text(255, 0, PLACE_OR_EMPTY), "", "folder of bundles and their index: a URL or card:/PATH"),
         Field("enabled", Boolean(), False, "allow updates to be downloaded"),
-        Field("gsmBytesPerDay", Integer(0, 1 << 31), 5_000_000, "bytes of updates that may come over GSM in a day, UTC"),
+        Field(
+            "gsmBytesPerDay", Integer(0, 1 << 31), 5_000_000, "bytes of updates that may come over GSM in a day, UTC"
+        ),
         Field("hawkbitUrl", Text(255, 0, URL_OR_EMPTY), "", "hawkBit server with tenant, instead of url"),
         _secret("hawkbitToken", Text(255, 1), "token for the hawkBit server"),
         Field("hawkbitTokenKind", Choice("target", "gateway"), "target", "whose token that is"),

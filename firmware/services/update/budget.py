@@ -15,8 +15,8 @@ KEEP_RUN_SEC = 900  # and the time that the device has run so often
 class Budget:
     """Counts bytes: `limit` a day, while `counts()` says that they cost.
 
-    `now()` is seconds since 1970, None where the clock was never set. Days are those of UTC where it is set. Elsewhere a
-    day is over when the device has run for 24 hours, which are counted over restarts: one gives nothing back.
+    `now()` is seconds since 1970, None where the clock was never set. Days are those of UTC where it is set. Elsewhere
+    one is over when the device has run for 24 hours, which are counted over restarts: these give nothing back.
     """
 
     def __init__(self, limit: int, counts: Callable[[], bool], now: Callable[[], int | None], kept: Kept):
@@ -60,7 +60,7 @@ class Budget:
         if self._spent - self._stored >= KEEP_BYTES or not self.left():
             await self._keep()
         self.waits = True
-        while self._counts() and not self.left():  # noqa: ASYNC110 - nothing tells when a cable is plugged in
+        while self._counts() and not self.left():  # nothing tells when a cable is plugged in
             if self._run_ms - self._stored_run_ms >= KEEP_RUN_SEC * 1000:
                 await self._keep()
             await asyncio.sleep(LOOK_SEC)

@@ -36,13 +36,14 @@ INSTALL_SEC = 3600
 LOOK_SEC = 0.2
 
 _ROOM_KEPT = 8 << 20
+_ERROR = Text(200)
 _STATE = Object(
     Field("from", Text(64), "", help="the slot that an update is installed from, until it is known what became of it"),
     Field("installed", Boolean(), True, help="whether RAUC has said that it is"),
     Field("version", Text(32), ""),
     Field("confirmed", Text(64), "", help="the slot that was confirmed last"),
     Field("result", Text(16), ""),
-    Field("error", Text(200), ""),
+    Field("error", _ERROR, ""),
     Field("rolledBackFrom", Text(32), ""),
 )
 _COMPLAINTS = (  # what RAUC and OpenSSL say, in lower case -> the code
@@ -110,6 +111,8 @@ class RaucUpdater(KeyedUpdater):
         await self._see_what_came_of_it()
         if not self.running()["trial"]:
             await self._mark("good", "booted")  # the boot loader counts the starts of every system
+        elif not self._state["installed"]:
+            await self._note(installed=True, error="")  # the power was cut right behind the installation
         self.is_up.set()
 
     async def _see_what_came_of_it(self) -> None:
@@ -214,7 +217,7 @@ class RaucUpdater(KeyedUpdater):
 
     async def give_up(self, why: str) -> None:
         """Mark the running system as bad, and have the other one start next."""
-        await self._note(error=why[:200])
+        await self._note(error=_ERROR.fit(why))
         await self._mark("bad", "booted")
         await self._mark("active", "other")
 

@@ -42,17 +42,34 @@ WATCHDOG_SEC = 20.0  # between two of its WATCHDOG=1
 # own world beside, and nothing is compiled into it; Debian's modules come last, which only root can write.
 _BOOT = "import sys; sys.path.insert(0, sys.argv.pop(1)); from firmware.__main__ import main; main()"
 _BOOT_SLOT = f"import sys; sys.path.append({DEBIAN_MODULES!r}); " + _BOOT
+# One on trial leaves word of how it ends; what is to be told of it is bounded by who reads that.
+_BOOT_TRIAL = f"""import sys
+sys.path.append({DEBIAN_MODULES!r})
+words, folder = sys.argv.pop(1), sys.argv.pop(1)
+sys.path.insert(0, folder)
+try:
+    from firmware.__main__ import main
+    main()
+except BaseException as exc:
+    try:
+        with open(words, "w") as file:
+            file.write(f"{{type(exc).__name__}}: {{exc}}"[:160])
+    except OSError:
+        pass
+    raise
+"""
 
 _HOME = pathlib.Path(__file__).absolute().parents[3]  # of the firmware that was installed with the system
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
-def command(slots: Slots | None, slot: str, arguments: list[str]) -> list[str]:
-    """The command that runs the firmware of a slot."""
-    if slots is None or slot == SYSTEM:
+def command(slots: Slots | None, chosen: Chosen, arguments: list[str]) -> list[str]:
+    """The command that runs the firmware that was chosen."""
+    if slots is None or chosen.slot == SYSTEM:
         as_it_is = ["-B"] if sys.flags.dont_write_bytecode else []
         return [sys.executable, "-I", *as_it_is, "-c", _BOOT, str(_HOME), *arguments]
-    return [sys.executable, "-I", "-S", "-B", "-c", _BOOT_SLOT, os.path.abspath(slots.path(slot)), *arguments]
+    how = [_BOOT_TRIAL, os.path.abspath(slots.words_path())] if chosen.trial else [_BOOT_SLOT]
+    return [sys.executable, "-I", "-S", "-B", "-c", *how, os.path.abspath(slots.path(chosen.slot)), *arguments]
 
 
 class Watch:
@@ -65,6 +82,7 @@ class Watch:
         self._socket.bind(self._folder.name + "/notify")
         self._child: subprocess.Popen | None = None
         self.stopping = False
+        self.hung = False  # in its last run
         for number in _FORWARDED:
             signal.signal(number, self._forward)
 
@@ -77,6 +95,7 @@ class Watch:
             **{RESTART_EXIT: str(RESTART_CODE)},
         )
         environment.pop("WATCHDOG_PID", None)
+        self.hung = False
         self._child = subprocess.Popen(words, env=environment)
         deadline = time.monotonic() + self._ready_sec
         while self._child.poll() is None:
@@ -85,6 +104,7 @@ class Watch:
                 deadline = time.monotonic() + WATCHDOG_SEC
             elif time.monotonic() > deadline and not self.stopping:
                 log("the firmware hangs and is ended", ERROR)
+                self.hung = True
                 self._child.kill()
                 self._child.wait()
         return self._child.returncode
@@ -106,9 +126,11 @@ def stay(slots: Slots | None, keyring: Keyring, ready_sec: float, arguments: lis
     watch = Watch(ready_sec)
     while True:
         chosen = Chosen(SYSTEM, False) if slots is None else choose(slots, keyring, architecture(), VERSION)
-        code = watch.run(command(slots, chosen.slot, arguments))
+        code = watch.run(command(slots, chosen, arguments))
         if watch.stopping or (code != RESTART_CODE and not chosen.trial):
             return code if code >= 0 else 128 - code
+        if slots is not None and chosen.trial and watch.hung:
+            slots.leave_word("a hang")
         if code != RESTART_CODE:
             log(f"the firmware on trial ended with {code}", ERROR)
 
@@ -143,8 +165,8 @@ def main() -> None:
             log(f"update: the system's own firmware starts: {exc}")
     if "NOTIFY_SOCKET" not in os.environ:
         sys.exit(stay(slots, keyring, options["readySec"] if options else 60, arguments))
-    slot = SYSTEM if slots is None else choose(slots, keyring, architecture(), VERSION).slot
-    words = command(slots, slot, arguments)
+    chosen = Chosen(SYSTEM, False) if slots is None else choose(slots, keyring, architecture(), VERSION)
+    words = command(slots, chosen, arguments)
     os.execv(words[0], words)
 
 

@@ -83,7 +83,7 @@ def _mounted(slots: Slots, keyring: Keyring, memory: Callable[[int], Any]) -> Ch
             if chosen.trial:
                 slots.give_up("", f"it cannot be mounted: {exc}")
             else:
-                slots.change(current=SYSTEM, error=f"it cannot be mounted: {exc}"[:200])
+                slots.leave_current(f"it cannot be mounted: {exc}")
 
 
 def mount(path: str, folder: str, memory: Callable[[int], Any]) -> None:

@@ -1,7 +1,11 @@
 """The real RAUC over a D-Bus of its own. What every updater does is in test_updater_contract.py, this is its own."""
 
 import asyncio
+import os
+import pathlib
 import platform
+from importlib.machinery import SourceFileLoader
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -17,6 +21,7 @@ if not MISSING:
 
 MOMENT = Moment(NOW, NOW)
 MACHINE = platform.machine()
+GUARD = pathlib.Path(__file__).resolve().parents[3] / "deploy/image/root/usr/libexec/mc252/guard-trial"
 
 
 class PowerCut(Exception):
@@ -165,6 +170,78 @@ async def test_a_new_system_that_gives_itself_up_goes_back_and_says_why(board, s
     system.boot(0)
     board = await start(system, tmp_path)
     assert (board.last()["result"], board.last()["error"]) == ("ROLLED_BACK", "it has no bus")
+
+
+async def test_a_system_that_came_up_after_a_power_cut_right_after_its_installation_goes_back_and_says_why(
+    board, system, tmp_path
+):
+    def cut(percent):
+        if (system.folder / "primary").read_text() == "system1\n":
+            raise PowerCut
+
+    with pytest.raises(PowerCut):
+        await board.install(str(system.bundle(version="9.9.8")), MOMENT, False, cut)
+    system.boot(1)
+    await (await start(system, tmp_path)).give_up("it has\nno bus")
+    system.boot(0)
+    last = (await start(system, tmp_path)).last()
+    assert last == {"result": "ROLLED_BACK", "error": "it has no bus", "rolledBackFrom": "9.9.8"}
+
+
+@pytest.fixture
+def guard(tmp_path):
+    """What guards a trial in the image, in the second system, under a systemd that says what a file says."""
+    loader = SourceFileLoader("guard_trial", str(GUARD))
+    module = ModuleType(loader.name)
+    loader.exec_module(module)
+    module.STATE = str(tmp_path / "rauc-update.json")
+    module.booted = lambda: "system1"
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "said").write_text("")
+    for name, said in (("systemctl", "reboot"), ("journalctl", ""), ("rauc", "")):
+        words = f'[ "$1" != {said} ] || exit 0\n' if said else ""
+        show = f'cat "{tools}/$4"' if name == "systemctl" else f'cat "{tools}/said"' if name == "journalctl" else ""
+        (tools / name).write_text(f'#!/bin/sh\necho "{name} $*" >>"{tools}/calls"\n{words}{show}\n')
+        (tools / name).chmod(0o755)
+    module.tools = tools
+    module.path = f"{tools}:{os.environ['PATH']}"
+    return module
+
+
+@pytest.mark.parametrize(
+    ("restarts", "result", "said", "told"),
+    [
+        (3, "exit-code", "no\tbus", "3 starts of it did not become healthy (exit-code), its last words: no bus"),
+        (4, "watchdog", "", "4 starts of it did not become healthy (watchdog)"),
+        (0, "success", "waits", "it did not become healthy in 600 s, its last words: waits"),
+    ],
+)  # fmt: skip
+async def test_why_the_guard_gave_a_new_system_up_is_told(
+    board, system, tmp_path, guard, monkeypatch, restarts, result, said, told
+):
+    await board.install(str(system.bundle(version="9.9.8")), MOMENT, False, silent)
+    for name, text in (("NRestarts", restarts), ("Result", result), ("said", said)):
+        (guard.tools / name).write_text(f"{text}\n")
+    guard.time = SimpleNamespace(monotonic=lambda: 601 if not restarts else 100)
+    monkeypatch.setenv("PATH", guard.path)
+    guard.main()
+    monkeypatch.undo()
+    calls = (guard.tools / "calls").read_text()
+    assert calls.endswith("rauc status mark-bad booted\nrauc status mark-active other\nsystemctl reboot\n")
+    system.boot(0)
+    last = (await start(system, tmp_path)).last()
+    assert last == {
+        "result": "ROLLED_BACK",
+        "error": f"the guard of the trial gave it up: {told}",
+        "rolledBackFrom": "9.9.8",
+    }
+
+
+async def test_the_guard_lets_a_system_be_that_is_not_on_trial(board, guard, monkeypatch):
+    monkeypatch.setenv("PATH", guard.path)
+    guard.main()
+    assert not (guard.tools / "calls").exists()
 
 
 async def test_a_bundle_of_another_authority_is_refused(board, system):

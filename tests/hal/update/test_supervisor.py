@@ -118,13 +118,33 @@ def test_a_trial_that_crashes_is_given_up_after_three_starts(rig):
     assert rig.run() == ["crashes 1.1.0"] * 3 + ["runs 1.0.0"]
     state = rig.slots.state()
     assert (state["result"], state["rolledBackFrom"]) == ("ROLLED_BACK", "1.1.0")
-    assert "3 starts" in state["error"]
+    assert state["error"] == "it did not become healthy in 3 starts, the last of which ended with SystemExit: 3"
 
 
 def test_a_trial_that_hangs_is_ended_and_given_up(rig):
     rig.fill("b", "1.1.0", HANGS)
     rig.slots.begin_trial("b")
     assert rig.run() == ["hangs 1.1.0"] * 3 + ["runs 0.2.0"]
+    assert "the last of which ended with a hang" in rig.slots.state()["error"]
+
+
+def test_why_a_trial_crashed_is_told_however_it_is_written(rig):
+    rig.fill("a", "1.0.0", WELL)
+    rig.fill("b", "1.1.0", 'raise ValueError("two\\nlines" + "!" * 1000)')
+    rig.slots.change(current="a")
+    rig.slots.begin_trial("b")
+    assert rig.run() == ["runs 1.0.0"]
+    assert "ended with ValueError: two lines!!!" in rig.slots.state()["error"]
+
+
+def test_what_a_start_before_the_last_one_said_is_not_told(rig):
+    dies = 'import os; n = os.environ.get("HOME"); path = "starts"\n'
+    dies += 'with open(path, "a") as file: file.write("x")\n'
+    dies += 'if os.stat(path).st_size < 3: raise ValueError("the first")\nos.kill(os.getpid(), 9)'
+    rig.fill("b", "1.1.0", dies)
+    rig.slots.begin_trial("b")
+    assert rig.run() == ["runs 0.2.0"]
+    assert rig.slots.state()["error"] == "it did not become healthy in 3 starts"
 
 
 def test_a_firmware_that_asks_for_it_is_started_anew(rig):

@@ -217,6 +217,18 @@ async def test_what_was_given_up_is_told(rig):
     assert rig.part.last()["error"] == "it had no bus"
 
 
+async def test_a_reason_that_has_lines_does_not_cost_the_firmware_to_go_back_to(rig):
+    for version in ("1.0.0", "1.1.0"):
+        await rig.part.install(rig.bundle(version=version), MOMENT, False, silent)
+        rig.start_next()
+        if version == "1.0.0":
+            await rig.part.confirm()
+    confirmed = Slots(str(rig.folder / "slots")).state()["current"]
+    await rig.part.give_up("its health cannot be judged:\n a fault\x00 of\tmany lines")
+    assert rig.part.last()["error"] == "its health cannot be judged:  a fault  of many lines"
+    assert rig.next_slot() == confirmed != ""
+
+
 async def test_a_board_says_what_bundles_must_be_for(rig):
     assert rig.part.device() == {"compatible": "simulated", "architecture": rig.architecture}
 
