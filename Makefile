@@ -96,11 +96,12 @@ test: $(VENV)/.made-dev build/keys/keyring.json $(SITE) lint
 test-vm: $(VENV)/.made-dev
 	$(BIN)/python tests/vm/run.py
 
-# The image in a virtual machine: updates, power cuts, systems that are broken. docs/image.md. Needs root.
+# The image in a virtual machine: updates, power cuts, systems that are broken; the machine is kept in FOLDER, where one
+# is named. docs/image.md. Needs root.
 test-image: COUNT = 20
 test-image: $(VENV)/.made-dev build/keys/keyring.json build/keys/rauc-signing.pem
 	image=$$(BOARD=tests/image/board.json ARCH=$(or $(ARCH),amd64) deploy/image/make-image build/image) && \
-	  $(BIN)/python -m tests.image.run --seed $(SEED) --count $(COUNT) $$(echo "$$image" | tail -n 1)
+	  $(BIN)/python -m tests.image.run --seed $(SEED) --count $(COUNT) $(if $(FOLDER),--folder $(FOLDER)) $$(echo "$$image" | tail -n 1)
 
 # The full run of what `make test` does a few hundred times: kill -9 in the middle of storing settings.
 kill-settings: $(VENV)/.made-dev

@@ -86,7 +86,7 @@ class Machine:
 
     def _command(self) -> list[str]:
         kind = self._kind
-        command = [kind["program"], *kind["machine"], "-accel", accelerator(kind["program"]), "-m", "640", "-smp", "1"]
+        command = [kind["program"], *kind["machine"], "-accel", accelerator(kind["program"]), "-m", "640", "-smp", "2"]
         command += ["-display", "none", "-nodefaults", "-no-reboot", "-rtc", "base=utc"]
         command += ["-smbios", f"type=1,serial={SERIAL_NUMBER}"]
         command += ["-drive", f"if=pflash,format=raw,readonly=on,file={kind['code']}"]
