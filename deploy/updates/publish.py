@@ -1,10 +1,10 @@
-"""Adds a bundle to a folder of updates and signs its index anew: any web server can serve the folder then.
+"""Adds bundles to a folder of updates and signs its index anew: any web server can serve the folder then.
 
-    python -m deploy.updates.publish FOLDER BUNDLE --keys FOLDER [--channel stable|beta] [--rollout PERCENT]
+    python -m deploy.updates.publish FOLDER [BUNDLE ...] --keys FOLDER [--channel stable|beta] [--rollout PERCENT]
                                      [--not-before ISO-TIME] [--days N]
 
 A bundle that is there already under the same name only gets the new rollout, channel and time. `--days` (default 30) is
-how long devices believe the index: sign it anew before then, also where nothing has changed (leave BUNDLE out).
+how long devices believe the index: sign it anew before then, also where nothing has changed (leave bundles out).
 """
 
 import argparse
@@ -69,7 +69,7 @@ def main() -> None:
     """Publish."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=pathlib.Path)
-    parser.add_argument("bundle", type=pathlib.Path, nargs="?")
+    parser.add_argument("bundles", type=pathlib.Path, nargs="*")
     parser.add_argument("--keys", type=pathlib.Path, required=True)
     parser.add_argument("--channel", choices=("stable", "beta"), default="stable")
     parser.add_argument("--rollout", type=int, choices=range(101), default=100, metavar="PERCENT")
@@ -78,12 +78,12 @@ def main() -> None:
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     entries = read_entries(options.folder)
-    if options.bundle is not None:
-        not_before = int(datetime.datetime.fromisoformat(options.not_before).timestamp())
-        added = dict(entry_of(options.bundle), channel=options.channel, rollout=options.rollout, notBefore=not_before)
-        target = options.folder / options.bundle.name
-        if target.resolve() != options.bundle.resolve():
-            shutil.copyfile(options.bundle, target)
+    not_before = int(datetime.datetime.fromisoformat(options.not_before).timestamp())
+    for bundle in options.bundles:
+        added = dict(entry_of(bundle), channel=options.channel, rollout=options.rollout, notBefore=not_before)
+        target = options.folder / bundle.name
+        if target.resolve() != bundle.resolve():
+            shutil.copyfile(bundle, target)
         entries = [entry for entry in entries if entry["file"] != added["file"]] + [added]
     write_index(options.folder, options.keys, entries, options.days)
     print(options.folder / INDEX)
