@@ -9,8 +9,9 @@ from firmware.api.errors import error_answer
 from firmware.http.messages.http1 import RequestReader
 from firmware.services.bus.arbiter import Bus
 from firmware.services.bus.pdu import Fields
+from firmware.services.errors import Refused
 from firmware.services.routing.forwarding import Forwarding
-from firmware.services.routing.requests import RESULT_SEC, ModbusRequests
+from firmware.services.routing.requests import RESULT_SEC, RESULTS_LIMIT, ModbusRequests
 from firmware.services.routing.router import ModbusRouter
 from firmware.services.settings.table import SETTINGS
 from hal.runtime import memory
@@ -153,6 +154,23 @@ def test_results_are_dropped_when_their_time_is_over_though_nobody_asks():
             assert line.requests._entries != {}
             await asyncio.sleep(15)
             assert line.requests._entries == {}
+
+    run(whole)
+
+
+def test_who_asks_much_pushes_out_results_of_its_own():
+    async def whole(clock):
+        async with Line(clock) as line:
+            kept = line.requests.submit(1, WRITING, "quiet")
+            await asyncio.sleep(2)
+            first = kept + 1
+            for _ in range(RESULTS_LIMIT):
+                last = line.requests.submit(1, WRITING, "loud")
+                await asyncio.sleep(0.1)
+            assert (await line.requests.result(kept, 0)).is_done
+            assert (await line.requests.result(last, 5)).is_done
+            with pytest.raises(Refused):
+                await line.requests.result(first, 0)
 
     run(whole)
 

@@ -40,14 +40,14 @@ class Result:
 
 
 class ModbusRequests(Service):
-    """Accepts requests and keeps their results."""
+    """Accepts requests and keeps their results, as many of each client as there is room for."""
 
     def __init__(self, router: ModbusRouter, clock: Callable[[], int] = now_ms):
         self._router = router
         self._clock = clock
-        self._entries: dict[
-            int, tuple[Transaction | Ended, tuple[int, str | None, str] | None]
-        ] = {}  # tid -> (transaction, (count, type, order) of the values of a typed read or None)
+        # tid -> (transaction, (count, type, order) of the values of a typed read or None, source); the oldest first
+        self._entries: dict[int, tuple[Transaction | Ended, tuple[int, str | None, str] | None, str]] = {}
+        self._open: list[int] = []  # tids of those that are kept whole
         self._last_tid = 0
 
     def submit(
@@ -66,16 +66,19 @@ class ModbusRequests(Service):
         strict = fields.data is None
         transaction = Transaction(uid, build(fields), INTERACTIVE, source, timeout, retries, strict=strict)
         transaction.origin = origin
+        self._settle()
         self._make_room()
         typed_read = strict and fields.func in READ_BITS + READ_REGISTERS and uid != 0
         asked = (fields.count, fields.type, fields.order or "ABCD") if typed_read and fields.count else None
         tid = self._last_tid + 1
-        self._entries[tid] = (transaction, asked)
+        self._open.append(tid)
         try:
+            self._entries[tid] = (transaction, asked, source)
             bytearray(_ANSWER_BYTES)  # let go at once: what is sent can then be told of too
             self._router.submit(transaction)
         except (BadField, Refused, MemoryError):
-            del self._entries[tid]
+            self._open.pop()
+            self._entries.pop(tid, None)
             raise
         self._last_tid = tid
         return tid
@@ -87,36 +90,52 @@ class ModbusRequests(Service):
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_SEC)
-            self._forget_old()
+            self._settle()
+            for tid in list(self._entries):
+                if self._is_old(tid):
+                    del self._entries[tid]
 
     async def result(self, tid: int, wait: float) -> Result:
         """The result of a request, waited for at most so many seconds. Refused UNKNOWN_TID."""
-        self._forget_old()
-        if tid not in self._entries:
+        if tid not in self._entries or self._is_old(tid):
             raise Refused("UNKNOWN_TID", f"there is no result {tid}: results are kept {RESULT_SEC} s")
-        transaction, asked = self._entries[tid]
+        transaction, asked, _ = self._entries[tid]
         if isinstance(transaction, Transaction):
             await wait_until(transaction.done, wait)
         return Result(transaction, asked)
 
-    def _forget_old(self) -> None:
-        """Drop what nobody may read any more, and of what has ended all but what can be told of it."""
-        oldest = self._clock() - RESULT_SEC * 1000
-        for tid, (transaction, asked) in list(self._entries.items()):
-            if transaction.ended is None:
-                continue
-            if transaction.ended <= oldest:
-                del self._entries[tid]
-            elif isinstance(transaction, Transaction):
-                self._entries[tid] = (_ended(transaction), asked)
+    def _is_old(self, tid: int) -> bool:
+        """Whether nobody may read it any more."""
+        ended = self._entries[tid][0].ended
+        return ended is not None and ended <= self._clock() - RESULT_SEC * 1000
+
+    def _settle(self) -> None:
+        """Keep of what has ended what can be told of it, and no more."""
+        still = []
+        for tid in self._open:
+            transaction, asked, source = self._entries[tid]
+            if isinstance(transaction, Transaction) and transaction.ended is not None:
+                self._entries[tid] = (_ended(transaction), asked, source)
+            else:
+                still.append(tid)
+        self._open = still
 
     def _make_room(self) -> None:
-        """Drop the oldest result where the table is full; what still waits is bounded by the queue and stays."""
-        self._forget_old()
-        if len(self._entries) >= RESULTS_LIMIT:
-            ended = [tid for tid, (transaction, _) in self._entries.items() if transaction.ended is not None]
-            if ended:
-                del self._entries[min(ended)]
+        """Where the table is full, drop the oldest result of who has most; what still waits is bounded by the queue and
+        stays."""
+        if len(self._entries) < RESULTS_LIMIT:
+            return
+        held: dict[str, int] = {}
+        for _, _, source in self._entries.values():
+            held[source] = held.get(source, 0) + 1
+        most = 0
+        oldest = None
+        for tid, (transaction, _, source) in self._entries.items():
+            if held[source] > most and transaction.ended is not None:
+                most = held[source]
+                oldest = tid
+        if oldest is not None:
+            del self._entries[oldest]
 
 
 def _ended(transaction: Transaction) -> Ended:
