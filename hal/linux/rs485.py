@@ -68,6 +68,7 @@ class TtyPort(Rs485Port):
         self._is_unverified = False  # whether the log tells that the settings cannot be read back
         self._wake_at: serial_kernel.WakeAt | None = None
         self._mute: Callable[[int, float], None] | None = None
+        self._shorten_turns: Callable[[bool], None] | None = None
         self._pin: Pin | None = None
         self._releasing: asyncio.Task | None = None
         require_tty("rs485.port", self.path)
@@ -94,7 +95,8 @@ class TtyPort(Rs485Port):
             raise PortFailed(f"cannot open {self.path}: {_reason(exc, settings)}") from exc
         loop = asyncio.get_running_loop()
         loop.add_reader(self._descriptor, self._read)
-        self._mute = getattr(loop, "mute", None)  # the device's own loop has it
+        self._mute = getattr(loop, "mute", None)  # the device's own loop has it, and this
+        self._shorten_turns = getattr(loop, "shorten_turns", None)
 
     def _prepare(self, descriptor: int) -> None:
         """What is set once, when the port has been opened."""
@@ -186,6 +188,10 @@ class TtyPort(Rs485Port):
             self._wake_at.set(count)
             if pause_us and self._mute is not None:
                 self._mute(self._descriptor, pause_us / 1000000)
+
+    def _goes_first(self, first: bool) -> None:
+        if self._shorten_turns is not None:
+            self._shorten_turns(first)
 
     def _read(self) -> None:
         """Bytes have come, or the tty has gone."""

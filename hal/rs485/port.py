@@ -102,6 +102,9 @@ class Rs485Port(Part):
         They take `pause_us` at least to come, in which nobody needs to look.
         """
 
+    def _goes_first(self, first: bool) -> None:
+        """A question is asked from now on, or no more: meanwhile others may have less of the processor."""
+
     # What services use
 
     async def stop(self) -> None:
@@ -228,6 +231,7 @@ class Rs485Port(Part):
 
     def _take_up(self, question: Question) -> None:
         self._question = question
+        self._goes_first(True)
         now = self._now()
         if self.line is None or not self.is_open:
             self._look_at(now)
@@ -378,6 +382,7 @@ class Rs485Port(Part):
             return
         inquiry = self._inquiry
         self._question = self._inquiry = None
+        self._goes_first(False)
         self._stop_timer()
         if inquiry is not None and exchange.error is not None:
             exchange.latency = (self._now() - inquiry.sent_until) / 1000000

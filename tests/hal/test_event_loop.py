@@ -79,6 +79,22 @@ def test_a_descriptor_that_is_closed_while_it_is_muted_is_forgotten(selector, pi
     assert ready(selector, None) == [other]
 
 
+def test_in_short_turns_a_few_are_served_at_a_time_and_nobody_is_left_out(selector):
+    pipes = [os.pipe() for _ in range(7)]
+    for read, write in pipes:
+        selector.register(read, READ)
+        os.write(write, b"1")
+    reads = {read for read, _ in pipes}
+    selector.shorten_turns(True)
+    turns = [ready(selector, 0) for _ in range(4)]
+    assert max(len(turn) for turn in turns) == 2
+    assert {read for turn in turns for read in turn} == reads
+    selector.shorten_turns(False)
+    assert set(ready(selector, 0)) == reads
+    for descriptor in sum(pipes, ()):
+        os.close(descriptor)
+
+
 def test_what_is_asked_for_of_a_descriptor_can_be_changed(selector, pipes):
     (_, write), _ = pipes
     selector.register(write, 2, "before")

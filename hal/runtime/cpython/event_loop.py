@@ -22,6 +22,7 @@ _PR_SET_TIMERSLACK = 29  # prctl(2); in nanoseconds
 _ROUNDING = 0.002  # seconds: longer than epoll's
 _SHORT = 0.01  # seconds: a longer wait is made in two parts; one turn of the loop more is nothing to it
 _TURN_LIMIT = 64  # descriptors that are served in one turn
+_SHORT_TURN = 2  # and while somebody must not wait long for the next one
 
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 _NOT_IN, _NOT_OUT = ~select.EPOLLIN, ~select.EPOLLOUT
@@ -36,6 +37,7 @@ class FineEpollSelector(selectors.EpollSelector):
         self._keys: dict[int, selectors.SelectorKey] = {}
         self._muted = -1
         self._muted_until = 0.0
+        self._turn_limit = _TURN_LIMIT
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         """As EpollSelector.register."""
@@ -72,6 +74,10 @@ class FineEpollSelector(selectors.EpollSelector):
             self._muted = descriptor
             self._muted_until = time.monotonic() + seconds
 
+    def shorten_turns(self, short: bool) -> None:
+        """Give out few of those that are ready at once, or as many as usual; the others are first the next time."""
+        self._turn_limit = _SHORT_TURN if short else _TURN_LIMIT
+
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """As EpollSelector.select, the timeout kept to the microsecond.
 
@@ -92,11 +98,11 @@ class FineEpollSelector(selectors.EpollSelector):
     def _wait(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
         """What is ready by then, perhaps earlier."""
         if timeout is None:
-            events = self._epoll.poll(None, _TURN_LIMIT)
+            events = self._epoll.poll(None, self._turn_limit)
         elif timeout > _SHORT:
-            events = self._epoll.poll(timeout - _ROUNDING, _TURN_LIMIT)
+            events = self._epoll.poll(timeout - _ROUNDING, self._turn_limit)
         elif timeout <= 0 or select.select([self._epoll], [], [], timeout)[0]:
-            events = self._epoll.poll(0, _TURN_LIMIT)
+            events = self._epoll.poll(0, self._turn_limit)
         else:
             return []
         keys = self._keys
@@ -125,6 +131,10 @@ class DeviceEventLoop(asyncio.SelectorEventLoop):
     def mute(self, descriptor: int, seconds: float) -> None:
         """As FineEpollSelector.mute."""
         self._fine.mute(descriptor, seconds)
+
+    def shorten_turns(self, short: bool) -> None:
+        """As FineEpollSelector.shorten_turns."""
+        self._fine.shorten_turns(short)
 
     def default_exception_handler(self, context: dict) -> None:
         """What nobody has caught goes to the log like everything else, and floods it as little.

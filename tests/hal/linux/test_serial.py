@@ -1,5 +1,6 @@
 """What the RS-485 port asks of the kernel: on a pty where that answers, on recorded ioctls where it does not."""
 
+import asyncio
 import errno
 import fcntl
 import os
@@ -16,6 +17,7 @@ from hal.linux import serial_kernel
 from hal.linux.rs485 import TtyPort
 from hal.rs485.framing import ASCII, Line
 from hal.rs485.port import PortFailed
+from hal.runtime.cpython.event_loop import DeviceEventLoop, new_event_loop
 from tests.hal.rs485.exchanges import transact
 
 
@@ -342,3 +344,18 @@ def test_a_tty_whose_driver_takes_long_to_be_told_wakes_with_each_byte(pty, monk
     serial_kernel.WakeAt(slave).set(5)
     os.write(master, b"1")
     assert readable(slave)
+
+
+def test_turns_of_the_device_s_own_loop_are_short_while_a_question_is_asked(pty, monkeypatch):
+    told = []
+    monkeypatch.setattr(DeviceEventLoop, "shorten_turns", lambda loop, short: told.append(short))
+
+    async def ask():
+        port = make(pty[0])
+        await port.configure(Line(9600, 4))
+        assert (await transact(port, 1, READ, 0.02)).error == "TIMEOUT"
+        await port.stop()
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(ask())
+    assert told == [True, False]

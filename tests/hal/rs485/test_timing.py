@@ -88,3 +88,18 @@ def test_the_rest_of_an_answer_wakes_nobody_before_it_can_be_there(lump, pauses)
         assert exchange.ended <= first + FAST.wire_us(len(ANSWER))
 
     run(main)
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_who_shares_the_processor_gives_way_from_a_question_to_its_end_and_no_longer(answers):
+    async def main(clock):
+        port = VirtualPort(clock, lambda data: port.deliver(0.002, ANSWER if answers else b""))
+        told = []
+        port._goes_first = lambda first: told.append((first, port.has_left()))
+        await port.configure(FAST)
+        for _ in range(2):
+            exchange = await transact(port, 1, READ_10, 0.2)
+            assert exchange.error == (None if answers else "TIMEOUT")
+        assert told == [(True, False), (False, True)] * 2
+
+    run(main)
