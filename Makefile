@@ -121,7 +121,7 @@ packages: $(VENV)/.made-dev
 
 # The full run of what `make test` does some thousand times: answers that are doubled, delayed, reordered, repeated.
 doubled-answers: $(VENV)/.made-dev
-	$(BIN)/python -m tests.firmware.bus.doubled_answers 50000
+	$(BIN)/python -m tests.firmware.bus.doubled_answers 50000 $(SEED)
 
 # Small mistakes, planted one at a time: which ones do the tests notice? Takes long; COUNT mistakes for each module.
 mutate: $(VENV)/.made-dev

@@ -1,7 +1,8 @@
 """Devices that double, delay, reorder and repeat their answers by random plan: nobody gets what he did not ask for.
 
-Every register holds its own address, so that a wrong answer shows. `python -m tests.firmware.bus.doubled_answers 50000`
-makes so many exchanges on a line in virtual time, for each way in which bytes are handed over.
+Every register holds its own address, so that a wrong answer shows. `python -m tests.firmware.bus.doubled_answers 50000 1`
+makes so many exchanges on a line in virtual time, for each way in which bytes are handed over; the second number is the
+seed of the plan.
 """
 
 import asyncio
@@ -112,10 +113,10 @@ def exchanges(count, seed=1, lump=1, baud_rate=9600):
 
 
 def main():
-    count = int(sys.argv[1])
+    count, seed = int(sys.argv[1]), int(sys.argv[2])
     failed = False
     for lump, baud_rate in ((1, 9600), (16, 19200), (256, 115200)):
-        tally = exchanges(count, lump, lump, baud_rate)
+        tally = exchanges(count, seed, lump, baud_rate)
         print(f"{baud_rate} bit/s, {lump} bytes at once: {tally.right} right, {tally.wrong} wrong, ", end="")
         print(f"{tally.failed} without an answer, {tally.copies} copies", flush=True)
         failed = failed or tally.wrong > 0 or tally.right < 0.8 * count

@@ -224,6 +224,16 @@ async def test_the_last_block_of_a_file_that_was_removed_since_is_no_retry(rig):
     assert rig.on_disk() == {}
 
 
+async def test_what_is_removed_is_forgotten_and_nothing_beside_it(rig):
+    for path in ("/a.bin", "/logs/b.bin", "/logs.bin"):
+        await rig.upload(path, b"x" * 1500)
+    for path in ("/a.bin", "/logs"):
+        await rig.files.remove(path, recursive=True)
+    await rig.files.write("/logs.bin", 1, 2, b"x" * 476)  # a retry
+    for path in ("/a.bin", "/logs/b.bin"):
+        assert await code(rig.files.write(path, 1, 2, b"x" * 476)) == "BAD_BLOCK"
+
+
 @pytest.mark.parametrize("index", [0, 2, 4, 9])
 async def test_a_block_out_of_turn_is_told_which_is_expected(rig, index):
     for sent in range(3):
