@@ -47,10 +47,11 @@ ADOPT_ORPHANS = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
 PLUGINS = ["-p", "pytest_asyncio.plugin"]  # looking for others takes longer than most tests
 FOREIGN = ("httpx", "pymodbus.client", "pymodbus.server", "serial", "microdot", "cryptography.x509")  # loaded once
 
+MEMORY = "firmware/test_out_of_memory.py"
 SETTINGS = ["firmware/settings", "firmware/access/test_authority.py"]
-BUS = ["firmware/bus", "firmware/search/test_devices.py"]
+BUS = ["firmware/bus", "firmware/search/test_devices.py", MEMORY]
 LINE = ["hal/rs485", "firmware/bus"]
-HTTP = ["firmware/http", "firmware/access/test_crowd.py", "conformance/test_http.py"]
+HTTP = ["firmware/http", MEMORY, "firmware/access/test_crowd.py", "conformance/test_http.py"]
 LOGIN = ["firmware/access"]
 CARD = ["firmware/card", "firmware/test_hung_card.py"]
 MODEM = ["hal/gsm"]
@@ -73,7 +74,7 @@ TESTS = {  # module -> tests that are to notice mistakes in it, the quickest fir
     "firmware/services/access/throttle.py": LOGIN,
     "firmware/services/access/sessions.py": ["firmware/access/test_sessions.py"],
     "firmware/services/access/authority.py": ["firmware/access/test_authority.py"],
-    "firmware/services/routing/router.py": ["firmware/gateway"],
+    "firmware/services/routing/router.py": ["firmware/gateway", MEMORY],
     "firmware/services/card/files.py": CARD,
     "firmware/services/card/paths.py": CARD,
     "firmware/services/card/uploads.py": CARD,

@@ -7,6 +7,7 @@ import pytest
 
 from firmware.api.errors import error_answer
 from firmware.http.messages.http1 import RequestReader
+from firmware.http.slots import Slots
 from firmware.services.bus.arbiter import Bus
 from firmware.services.bus.pdu import Fields
 from firmware.services.errors import Refused
@@ -68,6 +69,17 @@ async def test_a_body_that_there_is_no_memory_for_is_told_so_on_a_connection_tha
         writer.write(get("/hello"))
         assert (await answer(reader))[0] == 200
         assert counted() == 1
+
+
+async def test_a_connection_that_there_is_no_memory_for_is_cut_and_counted(counted, monkeypatch):
+    async with HttpRig() as rig:
+        with monkeypatch.context() as patch:
+            patch.setattr(Slots, "enter", too_little)
+            assert await rig.status() is None
+        await rig.until(lambda: rig.server.connection_count() == 0)
+        assert counted() == 1
+        assert rig.server.errors == 0
+        assert await rig.status() == 200
 
 
 async def test_a_device_that_can_do_nothing_any_more_starts_anew(monkeypatch):
