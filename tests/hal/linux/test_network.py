@@ -374,6 +374,9 @@ def test_the_last_handshake_is_the_latest_of_all_peers(monkeypatch):
         asked.append((kind, flags))
         return parts if kind == 31 else [header + netlink.attribute(1, struct.pack("=H", 31))]
 
+    monkeypatch.setattr(
+        wireguard, "SOCKETS", "/nowhere"
+    )  # a program on this machine may have an interface of that name
     monkeypatch.setattr(wireguard, "request", request)
     assert wireguard.last_handshake("wg0") == 1_700_000_060.5
     assert asked == [(0x10, 0), (31, netlink.NLM_F_DUMP)]
