@@ -350,6 +350,18 @@ async def test_streams_have_places_of_their_own_and_each_address_a_share_of_them
         assert rig.server.errors == 0
 
 
+@pytest.mark.parametrize(("streams", "each"), [(1, 1), (2, 2), (3, 2), (8, 4)])
+async def test_an_address_may_have_two_streams_and_half_of_many(streams, each):
+    async with Rig(**dict(LONG, streams=streams)) as rig:
+        serve(rig, "/events", lambda: Source([b"hello"]))
+        for _ in range(each):
+            reader, writer = await rig.connect()
+            writer.write(get("/events"))
+            assert (await head(reader))[0] == 200
+            assert await reader.readuntil(b"hello")
+        assert await rig.status(get("/events")) == 503
+
+
 async def test_a_stream_whose_client_has_gone_is_free_at_once_and_ends():
     async with Rig(streams=2, **LONG) as rig:
         made = serve(rig, "/events", Source)

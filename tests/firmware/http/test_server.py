@@ -270,6 +270,35 @@ async def test_a_connection_that_sends_nothing_has_the_time_of_a_head():
         assert await asyncio.wait_for(reader.read(), 5) == b""
 
 
+async def test_a_connection_that_sends_nothing_has_exactly_the_time_of_a_head():
+    passed = [0]
+    async with Rig(clock=lambda: passed[0], head_sec=10, idle_sec=0.2) as rig:
+        reader, _ = await rig.sent(b"")
+        passed[0] = 9999
+        await asyncio.sleep(0.2)  # the watch looks every 50 ms
+        assert rig.server.connection_count() == 1
+        passed[0] = 10000
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+async def test_stop_waits_for_a_second_for_answers_in_progress(monkeypatch):
+    slept = []
+
+    async def sleep(seconds, real=asyncio.sleep):
+        slept.append(seconds)
+        await real(0)
+
+    async with Rig(idle_sec=60, head_sec=60, body_sec=60) as rig:
+        reader, _ = await rig.sent(get("/slow"))
+        await rig.until(lambda: rig.begun == 1)
+        with monkeypatch.context() as patch:
+            patch.setattr(asyncio, "sleep", sleep)
+            await rig.server.stop()
+        assert 0.99 < sum(slept) < 1.05
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert rig.given_up == 1
+
+
 async def test_deadlines_are_kept_to_the_second_with_the_limits_that_it_has_by_itself():
     passed = [0.0]
     usual = HttpLimits()

@@ -158,3 +158,28 @@ async def test_who_is_turned_away_or_gone_is_bounded_too():
         await asyncio.sleep(0.1)
         assert rig.server.connection_count() <= 9
         rig.release.set()
+
+
+async def test_of_those_turned_away_who_lingers_longest_is_cut_for_the_next():
+    passed = [0]
+    async with Rig(clock=lambda: passed[0], **{**LONG, "connections": 4, "streams": 1}) as rig:
+        for _ in range(3):
+            await rig.sent(SLOW)
+        turned_away = []
+        for _ in range(12):
+            passed[0] += 10  # milliseconds: none has lingered for its second
+            turned_away.append(await rig.connect())
+            assert (await answer(turned_away[-1][0]))[0] == 503
+        await rig.until(
+            lambda: len(asyncio.all_tasks() - rig.tasks) == 1 + 2 * 4 + 1
+        )  # the watch; connections, streams
+        await asyncio.sleep(0.05)
+        assert rig.server.connection_count() == 9
+        assert rig.server.state()["refused"] == 12
+        for _ in range(2):  # the first one finds out, the second one is told
+            for _, writer in turned_away:
+                writer.write(b"x")
+            await asyncio.sleep(0.05)
+        cut = [writer.transport.is_closing() for _, writer in turned_away]
+        assert cut == [True] * 6 + [False] * 6
+        rig.release.set()
