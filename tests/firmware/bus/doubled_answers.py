@@ -1,8 +1,8 @@
 """Devices that double, delay, reorder and repeat their answers by random plan: nobody gets what he did not ask for.
 
-Every register holds its own address, so that a wrong answer shows. `python -m tests.firmware.bus.doubled_answers 50000 1`
-makes so many exchanges on a line in virtual time, for each way in which bytes are handed over; the second number is the
-seed of the plan.
+Every register holds its own address, so that a wrong answer shows. `python -m tests.firmware.bus.doubled_answers 50000
+1` makes so many exchanges on a line in virtual time, by the plan of that seed, for each way in which bytes are handed
+over.
 """
 
 import asyncio
