@@ -56,6 +56,7 @@ class Unit:
         self.bad_frames = 0
         self.seen: int | None = None  # when it was last heard
         self.latencies: list[float] = []  # seconds from the end of the question to the begin of the answer, latest last
+        self.summary: Summary | None = None  # of the latencies; None: to be made anew
         self.silence = Silence()
         self.down = False
         self.good: list[bytes] = []  # keys of questions that it has answered, latest last
@@ -63,6 +64,16 @@ class Unit:
         self.probe: bytes | None = None  # PDU of the last question that it answered and that changes nothing
         self.gap: int | None = None  # milliseconds between its last frame and the question that is asked
         self.gaps = Gaps()
+
+
+class Summary:
+    """What the latencies of a unit come to. Kept until there is another one: finding it sorts them."""
+
+    def __init__(self, latencies: list[float]) -> None:
+        ordered = sorted(latencies)
+        self.p50_ms = _percentile_ms(ordered, 50)
+        self.p95_ms = _percentile_ms(ordered, 95)
+        self.timeout_ms = max(TIMEOUT_FLOOR_MS, int(ordered[-1] * 2000) + 20) if ordered else None
 
 
 class Gaps:
@@ -190,6 +201,7 @@ class DeviceHealth:
         unit.latencies.append(max(latency, 0.0))
         if len(unit.latencies) > SAMPLES:
             unit.latencies.pop(0)
+        unit.summary = None
 
     def state(self, iso_time: Callable[[float], str | None]) -> dict:
         """The state key `devices`: unit id as text -> counters and latencies. `iso_time(age)` is the UTC time that was
@@ -204,15 +216,15 @@ class DeviceHealth:
 
 
 def _describe(unit: Unit, now: int, iso_time: Callable[[float], str | None]) -> dict:
-    ordered = sorted(unit.latencies)
+    summary = unit.summary = unit.summary or Summary(unit.latencies)
     return {
         "ok": unit.ok,
         "timeouts": unit.timeouts,
         "badFrames": unit.bad_frames,
         "down": unit.down,
-        "p50Ms": _percentile_ms(ordered, 50),
-        "p95Ms": _percentile_ms(ordered, 95),
-        "suggestedTimeoutMs": max(TIMEOUT_FLOOR_MS, int(ordered[-1] * 2000) + 20) if ordered else None,
+        "p50Ms": summary.p50_ms,
+        "p95Ms": summary.p95_ms,
+        "suggestedTimeoutMs": summary.timeout_ms,
         "suggestedRestMs": unit.gaps.needed(),
         "lastSeen": None if unit.seen is None else iso_time((now - unit.seen) / 1000),
     }

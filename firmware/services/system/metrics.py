@@ -6,7 +6,7 @@ come from the table, so that a new field of the state is a new metric.
 """
 
 from firmware.services.system.state_table import STATE, Code, Histogram, Label, Total
-from hal.fields import Boolean, Choice, Field, Integer, ListOf, MapOf, Nullable, Number, Object
+from hal.fields import Boolean, Choice, Integer, ListOf, MapOf, Nullable, Number, Object
 from hal.runtime.annotations import Any, Iterator
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -54,27 +54,23 @@ def _families(name: str, kind: Any, value: Any, help: str, unit: str) -> Iterato
     elif isinstance(kind, MapOf):
         yield from _map_families(name, kind, value, help, unit)
     else:
-        lines = _Family(name, kind, unit)
-        lines.add("", value)
-        yield lines.text(help)
+        yield _Family(name, kind, unit).text([""], [value], help)
 
 
 def _map_families(name: str, kind: MapOf, value: dict, help: str, unit: str) -> Iterator[str]:
     """The series of an object of like members, whose names become a label."""
     label = kind.name.replace(" ", "_")
-    fields = kind.kind.fields if isinstance(kind.kind, Object) else (Field("", kind.kind, help=help, unit=unit),)
-    members = [(f'{label}="{_escape(member)}"', value[member]) for member in value]
-    for field in fields:
-        family = _Family(f"{name}_{_snake(field.name)}".rstrip("_"), field.kind, field.unit)
-        for labels, member in members:
-            inner = member[field.name] if field.name else member
-            if inner is not None:
-                family.add(labels, inner)
-        yield family.text(field.help)
+    labels = [_join("", label, member) for member in value]
+    if not isinstance(kind.kind, Object):
+        yield _Family(name, kind.kind, unit).text(labels, list(value.values()), help)
+        return
+    for field in kind.kind.fields:
+        column = [member[field.name] for member in value.values()]
+        yield _Family(f"{name}_{_snake(field.name)}", field.kind, field.unit).text(labels, column, field.help)
 
 
 class _Family:
-    """The lines of all series of one name."""
+    """What all series of one name have in common."""
 
     def __init__(self, name: str, kind: Any, unit: str) -> None:
         self._kind = kind.kind if isinstance(kind, Nullable) else kind
@@ -84,49 +80,59 @@ class _Family:
         words += [last] if last else []
         words += ["total"] if isinstance(self._kind, Total) else []
         self._name = "_".join(words)
-        self._lines = ""
 
-    def add(self, labels: str, value: Any) -> None:
-        """Add the series of a value that is not null; none where it is of a kind that has none."""
-        kind = self._kind
-        if isinstance(kind, Histogram):
-            self._add_histogram(kind.bounds, labels, value)
-        elif isinstance(kind, Boolean):
-            self._add("", labels, str(int(value)))
-        elif isinstance(kind, (Integer, Number)) and not isinstance(kind, Code):
-            self._add("", labels, str(value if self._divisor == 1 else value / self._divisor))
-        elif isinstance(kind, ListOf):
-            self._add("", labels, str(len(value)))
-        elif isinstance(kind, Choice):
-            for one in kind.values:
-                self._add("", _join(labels, f'{self._label}="{_escape(str(one))}"'), str(int(one == value)))
-        elif isinstance(kind, Label):
-            self._add("", _join(labels, f'{self._label}="{_escape(value)}"'), "1")
-
-    def text(self, help: str) -> str:
-        """The lines with what they mean, nothing where there are none."""
-        if not self._lines:
+    def text(self, labels: list[str], values: list, help: str) -> str:
+        """The lines with what they mean; nothing where all are null, or of a kind without series."""
+        if None in values:
+            labels = [labels[index] for index, value in enumerate(values) if value is not None]
+            values = [value for value in values if value is not None]
+        lines = self._lines(labels, values) if values else ""
+        if not lines:
             return ""
         kind = self._kind
         type_ = "histogram" if isinstance(kind, Histogram) else "counter" if isinstance(kind, Total) else "gauge"
-        return f"# HELP {self._name} {_escape(help)}\n# TYPE {self._name} {type_}\n{self._lines}"
+        return f"# HELP {self._name} {_escape(help)}\n# TYPE {self._name} {type_}\n{lines}"
 
-    def _add(self, suffix: str, labels: str, value: str) -> None:
-        self._lines += f"{self._name}{suffix}{{{labels}}} {value}\n" if labels else f"{self._name}{suffix} {value}\n"
+    def _lines(self, labels: list[str], values: list) -> str:
+        kind = self._kind
+        name = self._name
+        if isinstance(kind, Boolean):
+            return _text(name, labels, [int(value) for value in values])
+        if isinstance(kind, (Integer, Number)) and not isinstance(kind, Code):
+            return _text(name, labels, values if self._divisor == 1 else [value / self._divisor for value in values])
+        if isinstance(kind, ListOf):
+            return _text(name, labels, [len(value) for value in values])
+        if isinstance(kind, (Choice, Label)):
+            return "".join(map(self._words, labels, values))
+        if isinstance(kind, Histogram):
+            return "".join(map(self._histogram, labels, values))
+        return ""
 
-    def _add_histogram(self, bounds: tuple, labels: str, value: dict) -> None:
+    def _words(self, labels: str, value: Any) -> str:
+        """What a choice could be, and which it is."""
+        known = self._kind.values if isinstance(self._kind, Choice) else (value,)
+        words = [_join(labels, self._label, str(one)) for one in known]
+        return _text(self._name, words, [int(one == value) for one in known])
+
+    def _histogram(self, labels: str, value: dict) -> str:
         """The buckets hold what is no more than their bound, so each counts those below it too."""
-        count = 0
-        for index, more in enumerate(value["counts"]):
-            count += more
-            limit = str(bounds[index] / self._divisor) if index < len(bounds) else "+Inf"
-            self._add("_bucket", _join(labels, f'le="{limit}"'), str(count))
-        self._add("_sum", labels, str(value["sum"] / self._divisor))
-        self._add("_count", labels, str(count))
+        bounds: tuple = self._kind.bounds  # type: ignore[union-attr]
+        limits = [str(bound / self._divisor) for bound in bounds] + ["+Inf"]
+        counts = [sum(value["counts"][: index + 1]) for index in range(len(limits))]
+        text = _text(self._name + "_bucket", [_join(labels, "le", limit) for limit in limits], counts)
+        text += _text(self._name + "_sum", [labels], [value["sum"] / self._divisor])
+        return text + _text(self._name + "_count", [labels], [counts[-1]])
 
 
-def _join(labels: str, label: str) -> str:
-    return f"{labels},{label}" if labels else label
+def _text(name: str, labels: list[str], values: list) -> str:
+    """A line for each of hundreds of series perhaps: so all of them are written at once."""
+    return (name + f" %s\n{name}".join(labels) + " %s\n") % tuple(values)
+
+
+def _join(labels: str, name: str, value: str) -> str:
+    """Labels in their braces, or "", and one more; a percent sign is doubled, as `_text` takes it."""
+    label = f'{name}="{_escape(value)}"'.replace("%", "%%")
+    return f"{labels[:-1]},{label}}}" if labels else f"{{{label}}}"
 
 
 def _snake(name: str) -> str:

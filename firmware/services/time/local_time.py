@@ -19,6 +19,10 @@ ANY_DAY = 7  # as day of the week in setting tsManual
 
 _MARCH = 719468  # days from 0000-03-01 to 1970-01-01
 _DAYS_OF_400 = 146097  # days of 400 years
+_last_minute: tuple[int | None, str] = (
+    None,
+    "",
+)  # and its text: when hundreds of units were last heard is mostly the same minute
 _MONTH_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
@@ -80,9 +84,14 @@ def switch_over(rule: dict, which: str, year: int) -> int:
 
 def iso(moment: int) -> str:
     """ISO 8601 text without a zone, whole seconds."""
-    year, month, day = date_of(moment // DAY)
-    clock = moment % DAY // 1000
-    return f"{year:04d}-{month:02d}-{day:02d}T{clock // 3600:02d}:{clock // 60 % 60:02d}:{clock % 60:02d}"
+    global _last_minute
+    minute, text = _last_minute
+    if moment // MINUTE != minute:
+        minute = moment // MINUTE
+        year, month, day = date_of(minute // 1440)
+        text = f"{year:04d}-{month:02d}-{day:02d}T{minute // 60 % 24:02d}:{minute % 60:02d}:"
+        _last_minute = minute, text
+    return f"{text}{moment % MINUTE // 1000:02d}"
 
 
 def parse_iso(text: str) -> tuple[int, int | None]:
