@@ -28,6 +28,7 @@ RESET_CODE = 75  # machine.reset() of tests/machine/modules/machine.py
 WDT_RESET = 3
 HEAP = os.environ.get("MC252_HEAP", "640k")  # of 64 bits, whose objects weigh 1.56 times those of a board
 WATCHDOG_PAUSE = 0.1  # seconds
+STOOD_STILL = 1.0  # seconds: where a look comes that late, the board had no processor either
 
 
 def interpreter() -> "str | None":
@@ -90,6 +91,7 @@ class Board:
         self._environment["MACHINE_HARDWARE"] = str(hardware())
         self._server: asyncio.Server | None = None
         self._process: asyncio.subprocess.Process | None = None
+        self._ended = False
 
     async def start(self) -> None:
         """Start the world, and take commands for it. WorldGone."""
@@ -101,11 +103,14 @@ class Board:
         self._file("world").write_text(str(port))
 
     async def run(self) -> int:
-        """Run MicroPython, again and again where it resets itself; its exit code."""
+        """Run MicroPython, again and again where it resets itself; its exit code, that of SIGTERM where the plug was
+        pulled."""
         for name in ("watchdog", "reset-cause"):
             self._file(name).unlink(missing_ok=True)  # the board has just been plugged in
-        while True:
+        while not self._ended:
             self._process = await asyncio.create_subprocess_exec(*self._command, cwd=ROOT, env=self._environment)
+            if self._ended:  # in the meantime
+                self._process.terminate()
             watching = asyncio.create_task(self._watch(self._process))
             code = await self._process.wait()
             watching.cancel()
@@ -115,11 +120,15 @@ class Board:
             if bitten:
                 self._file("reset-cause").write_text(str(WDT_RESET))
                 self._file("watchdog").unlink()
+        return -signal.SIGTERM
 
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
-        """Reset a board that does not feed its watchdog."""
+        """Reset a board that does not feed its watchdog, but not for what this machine did to it."""
         while True:
+            slept = time.monotonic()
             await asyncio.sleep(WATCHDOG_PAUSE)
+            if time.monotonic() - slept > STOOD_STILL:
+                await asyncio.sleep(STOOD_STILL)  # in which it feeds
             try:
                 if float(self._file("watchdog").read_text()) < time.time():
                     process.kill()
@@ -131,7 +140,8 @@ class Board:
         return pathlib.Path(self.folder) / name
 
     def end(self) -> None:
-        """Pull the plug of MicroPython."""
+        """Pull the plug of MicroPython, which stays out."""
+        self._ended = True
         if self._process is not None and self._process.returncode is None:
             self._process.terminate()
 

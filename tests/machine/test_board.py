@@ -1,5 +1,6 @@
 """The simulated microcontroller as `make run-micropython` starts it: what the Modbus world answers through its UART."""
 
+import asyncio
 import hashlib
 import json
 import os
@@ -8,11 +9,12 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 import urllib.request
 
 import pytest
 
-from tests.machine.starter import HEAP, ROOT
+from tests.machine.starter import HEAP, ROOT, Board
 from tests.micropython import NEEDS_MICROPYTHON
 
 PASSWORD = "mc252-sim"
@@ -29,7 +31,7 @@ def free_port():
 class Running:
     """A board that runs, and the ports at which it serves."""
 
-    def __init__(self, folder, board="board-configs/micropython-unix.json", heap=HEAP):
+    def __init__(self, folder, board="board-configs/micropython-unix.json", heap=HEAP, **how):
         self.folder = folder
         self.token = None
         self.http, self.modbus = free_port(), free_port()
@@ -37,7 +39,7 @@ class Running:
         arguments = [str(folder), str(board), *addresses]
         command = [sys.executable, "-m", "tests.machine.starter", *arguments]
         environ = dict(os.environ, MC252_HEAP=heap)
-        self.process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True, **how)
         assert f"Modbus TCP 127.0.0.1:{self.modbus}" in self.process.stdout.readline()
 
     def ask(self, uid, pdu):
@@ -110,3 +112,25 @@ def test_a_device_that_hangs_is_restarted_by_the_boards_watchdog(board):
     (board.folder / "watchdog").write_text("1")  # it should have been fed long ago
     board.started_again()
     assert board.request("GET", "/api/state/get/?system")[1]["system"]["startReason"] == "CRASH"
+
+
+def test_a_machine_that_stood_still_is_no_board_that_hangs(tmp_path):
+    config = json.loads((ROOT / "board-configs" / "micropython-unix.json").read_text())
+    config["system"]["watchdogMs"] = 2000
+    (tmp_path / "board.json").write_text(json.dumps(config))
+    running = Running(tmp_path / "board", tmp_path / "board.json", start_new_session=True)
+    os.killpg(running.process.pid, signal.SIGSTOP)
+    time.sleep(2.2)
+    os.kill(running.process.pid, signal.SIGCONT)  # it comes to look first
+    time.sleep(0.3)
+    os.killpg(running.process.pid, signal.SIGCONT)
+    time.sleep(0.5)
+    assert running.request("GET", "/api/state/get/?system")[1]["system"]["startReason"] == "POWER_ON"
+    assert running.stop() == 0
+
+
+async def test_a_plug_that_was_pulled_while_the_board_restarts_stays_out(tmp_path):
+    board = Board(str(tmp_path), "board-configs/micropython-unix.json", "127.0.0.1:0", "127.0.0.1:0")
+    board.end()
+    async with asyncio.timeout(10):
+        assert await board.run() == -signal.SIGTERM
