@@ -12,6 +12,7 @@ from hal.runtime.memory import MEMORY
 
 SEND_BUFFER = 520  # bytes: a whole ASCII frame, so that writing never waits
 RECEIVE_BUFFER = 1024
+PIECE_LIMIT = 4  # bytes that UARTs hand over together, as an RP2's does; more were waiting for the event loop
 
 _PARITIES = {"N": None, "E": 0, "O": 1}
 _DRAIN_LIMIT_US = 100000  # beyond the time on the wire that a frame may take to leave
@@ -58,6 +59,8 @@ class UartPort(Rs485Port):
         self._hearing: asyncio.Task | None = None
         self._releasing: asyncio.Task | None = None
         self._lacking = 1  # bytes that make it worth to look again
+        self._piece = 1  # bytes that came together when they were waited for
+        self._rested = False  # whether what comes next was not waited for
 
     async def _open(self, line: Line) -> None:
         options = self._options
@@ -123,9 +126,17 @@ class UartPort(Rs485Port):
 
     def _rest(self) -> float:
         """Seconds within which what is lacking cannot have come."""
-        if self._lacking < 2 or self.line is None:
+        count = self._lacking - self._piece  # the rest of a piece may be there already and not be seen
+        self._rested = count > 0 and self.line is not None
+        if not self._rested:
             return 0
-        return self.line.wire_us(self._lacking - 1) // 1000 / 1000
+        assert self.line is not None
+        return self.line.wire_us(count) // 1000 / 1000
+
+    def _received(self, data: bytes) -> None:
+        if not self._rested:
+            self._piece = min(len(data), PIECE_LIMIT)
+        super()._received(data)
 
     def _poll(self) -> None:
         if self._uart is None:

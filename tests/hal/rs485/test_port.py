@@ -493,3 +493,21 @@ async def test_a_long_answer_does_not_wake_a_board_at_every_byte(far, interprete
     assert (await transact(port, 1, question, 1.0)).pdu == answer[1:-2]
     assert interpreter.ask("machine.UART.reads") - before <= 12  # of 25 bytes, on a busy machine too
     await port.stop()
+
+
+@NEEDS_MICROPYTHON
+@pytest.mark.alone
+async def test_an_answer_that_a_board_hears_in_pieces_is_over_with_its_last_byte(far, interpreter):
+    port = uart(interpreter, far)
+    line = Line(600, 5)
+    await port.configure(line)
+    answer = frame(port, 1, bytes([1, 19, *range(19)]))
+    pieces = [answer[first : first + 3] for first in range(0, len(answer), 3)]
+    ends = [min(3 * number, len(answer)) for number in range(1, len(pieces) + 1)]  # in characters
+    far.reply = lambda data: [
+        far.later(line.wire_us(end) / 1e6, piece) for end, piece in zip(ends, pieces, strict=True)
+    ]
+    exchanges = [await transact(port, 1, bytes([1, 0, 0, 0, 19 * 8]), 1.0) for _ in range(4)]
+    quickest = min(exchange.elapsed for exchange in exchanges[1:])  # the others may have been held up by this machine
+    assert quickest < line.wire_us(len(answer) + 0.5) / 1e6
+    await port.stop()
