@@ -1,9 +1,12 @@
 """When a port wakes: before a question, and for an answer."""
 
+import asyncio
+import itertools
+
 import pytest
 
 from hal.rs485.framing import Line
-from hal.rs485.port import AHEAD, Rs485Port
+from hal.rs485.port import AHEAD, PortFailed, Rs485Port
 from tests.hal.rs485.exchanges import transact
 from tests.hal.rs485.virtual_wire import VirtualPort, frame
 from tests.virtual_time import run
@@ -103,3 +106,26 @@ def test_who_shares_the_processor_gives_way_from_a_question_to_its_end_and_no_lo
         assert told == [(True, False), (False, True)] * 2
 
     run(main)
+
+
+def test_a_port_that_does_not_open_is_tried_again_with_growing_pauses_for_ever():
+    class Missing(VirtualPort):
+        tries: list[float] = []
+
+        async def _open(self, line):
+            self.tries.append(self.seconds())
+            if len(self.tries) < 9:
+                raise PortFailed("no such adapter")
+
+    async def main(clock):
+        port = Missing(clock)
+        assert (await transact(port, 1, READ_10, 1)).error == "PORT_LOST"  # it was never configured
+        await port.configure(FAST)
+        assert (await transact(port, 1, READ_10, 1)).error == "PORT_LOST"
+        while not port.is_open:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(100)
+        await port.stop()
+        return [round(after - before, 3) for before, after in itertools.pairwise(port.tries)]
+
+    assert run(main) == [0.25, 0.5, 1, 2, 3, 3, 3, 3]
