@@ -331,7 +331,7 @@ class RequestReader:
 
     async def _line(self, limit: int, what: str) -> bytes:
         end = self._buffer.find(b"\r\n")
-        while end < 0 and len(self._buffer) <= limit:
+        while end < 0 and len(self._buffer) <= limit + 1:  # all of the line, and half of its end
             await self._fill()
             end = self._buffer.find(b"\r\n")
         if end < 0 or end > limit:

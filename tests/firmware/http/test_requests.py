@@ -298,6 +298,17 @@ async def test_chunks_have_limits_and_reach_them():
     assert await chunked(extended * 2 + b"1;" + b"x" * 14 + b"\r\na\r\n0\r\n\r\n") == b"aaa"
 
 
+async def test_lines_of_a_chunked_body_may_come_in_two_pieces_at_any_place():
+    data = b"3\r\nabc\r\n0;" + b"x" * 254 + b"\r\na: " + b"a" * 195 + b"\r\n\r\n"
+    for cut in range(1, len(data)):
+        stream = asyncio.StreamReader()
+        stream.feed_data(data[:cut])
+        reading = asyncio.create_task(RequestReader(stream, LIMITS).body(None, 3))
+        await asyncio.sleep(0)
+        stream.feed_data(data[cut:])
+        assert await reading == b"abc"
+
+
 async def test_what_a_refused_client_still_sends_is_dropped_up_to_a_bound():
     stream = asyncio.StreamReader()
     stream.feed_data(b"a" * 50000)

@@ -281,6 +281,40 @@ async def test_a_connection_that_sends_nothing_has_exactly_the_time_of_a_head():
         assert await asyncio.wait_for(reader.read(), 5) == b""
 
 
+async def test_each_phase_of_a_connection_has_exactly_its_time():
+    passed = [0]
+    async with Rig(clock=lambda: passed[0], head_sec=10, body_sec=20, idle_sec=0.2, connections=9) as rig:
+        phases = [(HELLO[:-4], 10000), (get("/hello", method="POST", fields="Content-Length: 9\r\n"), 20000)]
+        for data, milliseconds in phases:
+            reader, _ = await rig.sent(data)
+            told = asyncio.create_task(answer(reader))
+            await asyncio.sleep(0.1)
+            passed[0] += milliseconds - 1
+            await asyncio.sleep(0.2)
+            assert not told.done()
+            passed[0] += 1
+            assert (await told)[0] == 408
+
+
+@pytest.mark.parametrize(
+    ("times", "pause"),
+    [((60, 60, 60), 1), ((60, 60, 0.4), 0.1), ((60, 0.4, 60), 0.1), ((0.4, 60, 60), 0.1), ((4, 4.1, 4.2), 1)],
+)
+async def test_the_watch_looks_once_a_second_or_four_times_in_the_shortest_phase(times, pause, monkeypatch):
+    pauses = []
+
+    async def sleep(seconds, real=asyncio.sleep):
+        pauses.append(seconds)
+        await real(0.01)
+
+    head_sec, body_sec, idle_sec = times
+    async with Rig(head_sec=head_sec, body_sec=body_sec, idle_sec=idle_sec) as rig:
+        monkeypatch.setattr(asyncio, "sleep", sleep)
+        await rig.until(lambda: pauses)
+        monkeypatch.undo()
+    assert pause in pauses
+
+
 async def test_stop_waits_for_a_second_for_answers_in_progress(monkeypatch):
     slept = []
 
