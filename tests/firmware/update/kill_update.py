@@ -45,13 +45,22 @@ class Plug(Supervised):
     """A device whose whole process tree can be killed at once."""
 
     def pull(self):
-        """Kill the supervisor, the firmware and the simulated world."""
-        for pid in [self.process.pid, *descendants(self.process.pid)]:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        """Kill the supervisor, the firmware and the simulated world: stopped first, so that none starts another."""
+        tree: set[int] = set()
+        while not (found := {self.process.pid, *descendants(self.process.pid)}) <= tree:
+            tree = found
+            send(tree, signal.SIGSTOP)
+        send(tree, signal.SIGKILL)
         self.process.communicate(timeout=20)
+
+
+def send(pids, number):
+    """A signal to those of the processes that are there."""
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass
 
 
 def descendants(pid):
