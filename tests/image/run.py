@@ -105,9 +105,10 @@ class Run:
     def power_cuts(self) -> None:
         """The power is cut at random moments of the installation; each time a whole system comes up by itself, with its
         settings, and with the update still there, until at last it is installed."""
-        running, wanted = self.machine.version(), self.publish()
+        running, wanted = self.machine.version(), self.ready() or self.publish()
         before = self.machine.state("fwUpdate")["lastResult"]
-        self.bring()
+        if self.ready() != wanted:
+            self.bring()
         for number in range(self._count):
             wait = self._random.uniform(0, self._known["installSec"])
             threading.Thread(target=self.ask_to_install, daemon=True).start()
@@ -163,6 +164,11 @@ class Run:
                 return False
             raise
         return True
+
+    def ready(self) -> str:
+        """The version of a bundle that was brought and not installed, as by a run that was broken off; "" for none."""
+        told = self.machine.state("fwUpdate")
+        return str(told["availableVer"]) if told["status"] == "READY" else ""
 
     def status(self) -> str:
         """How far the update is."""
