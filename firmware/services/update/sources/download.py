@@ -21,7 +21,7 @@ from hal.update.bundle import file_digest
 from hal.update.room import not_stored
 
 CARD = "card:"  # a URL of a folder on the SD card: card:/updates/
-WRITE_BYTES = 4096 if MICROPYTHON else 65536  # gathered before they are written
+WRITE_BYTES = 4096 if MICROPYTHON else 262144  # gathered before they are written, which takes a card some ten ms
 BLOCK_BYTES = 1024  # of the card service
 TRIES = 8  # connections that one download may use without a byte more
 

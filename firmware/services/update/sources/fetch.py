@@ -7,10 +7,11 @@ Nothing is held in memory but a block. A download goes on where it broke off (Ra
 import asyncio
 
 from firmware.services.errors import Refused
-from hal.runtime import CONNECTION_ERRORS, abort_stream, in_time, open_stream, open_tls
+from hal.runtime import CONNECTION_ERRORS, MICROPYTHON, abort_stream, in_time, open_stream, open_tls
 from hal.runtime.annotations import Any, Coroutine, T
 
-BLOCK = 4096
+HEAD_BLOCK = 4096
+BLOCK = 4096 if MICROPYTHON else 16384  # of a body
 HEAD_LIMIT = 8192  # bytes
 CHUNK_DIGITS = 8
 REDIRECTS = 5
@@ -72,7 +73,7 @@ class Incoming:
     async def line(self) -> bytes:
         """The next line without its end. Refused where there is none."""
         while b"\n" not in self._ahead:
-            data = await _within(self._reader.read(BLOCK), SILENCE_SEC)
+            data = await _within(self._reader.read(HEAD_BLOCK), SILENCE_SEC)
             if not data or len(self._ahead) > HEAD_LIMIT:
                 raise Refused("UPDATE_SERVER", "the server's answer is no HTTP")
             self._ahead += data
