@@ -362,6 +362,24 @@ async def test_an_address_may_have_two_streams_and_half_of_many(streams, each):
         assert await rig.status(get("/events")) == 503
 
 
+async def test_parts_give_others_their_turn_and_wait_for_nothing(monkeypatch):
+    pauses = set()
+
+    async def sleep(seconds, real=asyncio.sleep):
+        pauses.add(seconds)
+        await real(seconds)
+
+    async with Rig(idle_sec=0.4, head_sec=60, body_sec=60) as rig:
+        serve(rig, "/parts", lambda: iter(PARTS))
+        reader, writer = await rig.connect()
+        monkeypatch.setattr(asyncio, "sleep", sleep)
+        writer.write(get("/parts"))
+        await head(reader)
+        assert b"".join(await chunks(reader)) == WHOLE
+        monkeypatch.undo()
+    assert pauses <= {0, 0.1} and 0 in pauses  # that of the watch is 0.1
+
+
 async def test_a_stream_whose_client_has_gone_is_free_at_once_and_ends():
     async with Rig(streams=2, **LONG) as rig:
         made = serve(rig, "/events", Source)

@@ -66,6 +66,23 @@ async def test_a_body_is_not_kept_with_the_head_that_is_like_the_last_one():
         writer.close()
 
 
+@pytest.mark.parametrize(
+    ("version", "fields", "kept"),
+    [("1.1", "", True), ("1.1", "Connection: close\r\n", False)]
+    + [("1.0", "", False), ("1.0", "Connection: keep-alive\r\n", True)],
+)
+async def test_who_asks_for_it_has_the_connection_kept_and_who_does_not_has_it_closed(version, fields, kept):
+    async with Rig(head_sec=60, body_sec=60, idle_sec=60) as rig:
+        reader, writer = await rig.connect()
+        writer.write(get("/hello", version=version, fields=fields) * 2)
+        for _ in range(1 + kept):
+            status, _, said = await answer(reader)
+            assert (status, said["connection"]) == (200, "keep-alive" if kept else "close")
+        if not kept:
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+            await rig.until(lambda: rig.server.connection_count() == 0)
+
+
 async def test_drops_of_a_request_do_not_prolong_its_time():
     async with Rig(head_sec=0.4) as rig:
         reader, writer = await rig.connect()
