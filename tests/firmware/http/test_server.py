@@ -66,6 +66,35 @@ async def test_a_body_is_not_kept_with_the_head_that_is_like_the_last_one():
         writer.close()
 
 
+async def test_a_refused_client_may_send_a_megabyte_more_and_still_reads_why():
+    async with Rig(clock=lambda: 0, head_sec=0.4) as rig:
+        reader, writer = await rig.sent(get("/hello", method="POST", fields="Content-Length: 99999999\r\n"))
+        await rig.until(lambda: len(reader._buffer) > 0)
+        writer.write(bytes((1 << 20) - 100000))
+        await writer.drain()
+        await asyncio.sleep(0.1)
+        assert rig.server.connection_count() == 1
+        assert (await answer(reader))[0] == 413
+        writer.write(bytes(200000))
+        await rig.until(lambda: rig.server.connection_count() == 0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "body", "kept"),
+    [("Content-Length: 4096\r\n", b"x" * 4096, True), ("Content-Length: 4097\r\n", b"", False)]
+    + [("Content-Length: 5\r\nExpect: 100-continue\r\n", b"", False), ("Transfer-Encoding: chunked\r\n", b"", False)],
+)
+async def test_what_is_refused_anyway_is_refused_without_a_long_body(fields, body, kept):
+    async with Rig(head_sec=60, body_sec=60, idle_sec=60) as rig:
+        reader, writer = await rig.connect()
+        writer.write(get("/nothing", method="POST", fields=fields) + body)
+        status, _, said = await answer(reader)
+        assert (status, said["connection"]) == (404, "keep-alive" if kept else "close")
+        if kept:
+            writer.write(HELLO)
+            assert (await answer(reader))[0] == 200
+
+
 @pytest.mark.parametrize(
     ("version", "fields", "kept"),
     [("1.1", "", True), ("1.1", "Connection: close\r\n", False)]
