@@ -49,12 +49,12 @@ PLUGINS = ["-p", "pytest_asyncio.plugin"]  # looking for others takes longer tha
 FOREIGN = ("httpx", "pymodbus.client", "pymodbus.server", "serial", "microdot", "cryptography.x509")  # loaded once
 
 MEMORY = "firmware/test_out_of_memory.py"
-SETTINGS = ["firmware/settings", "firmware/access/test_authority.py"]
+SETTINGS = ["firmware/settings", "firmware/access/test_authority.py", "hal/test_trace.py"]
 BUS = ["firmware/bus", "firmware/search/test_devices.py", MEMORY]
 LINE = ["hal/rs485", "firmware/bus"]
 HTTP = [f"firmware/http/test_{name}.py" for name in ("requests", "bodies", "slots", "server", "files")]
 HTTP += [MEMORY]
-LOGIN = ["firmware/access"]
+LOGIN = ["firmware/access", "hal/test_trace.py"]
 CARD = ["firmware/card", "firmware/test_hung_card.py"]
 MODEM = ["hal/gsm"]
 TESTS = {  # module -> tests that are to notice mistakes in it, the quickest first
