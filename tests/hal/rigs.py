@@ -222,13 +222,17 @@ class FakeLine1:
     def __init__(self, library):
         self._library = library
 
-    def request(self, consumer, kind, flags, default):
+    def request(self, consumer, kind, flags, default_vals=(0,), *, default_val=0):
+        if not isinstance(
+            default_vals, tuple
+        ):  # by its place it is LineBulk's sequence; only by its name it is one value
+            raise TypeError("Number of default values is not the same as the number of lines")
         library = self._library
         if library.taken:
             raise OSError(16, "Device or resource busy")
         settings = {"active_low": bool(flags & library.LINE_REQ_FLAG_ACTIVE_LOW)}
         if kind == library.LINE_REQ_DIR_OUT:
-            settings.update(direction="OUTPUT", output_value="ACTIVE" if default else "INACTIVE")
+            settings.update(direction="OUTPUT", output_value="ACTIVE" if default_val else "INACTIVE")
         else:
             pulls = {library.LINE_REQ_FLAG_BIAS_PULL_UP: "PULL_UP", library.LINE_REQ_FLAG_BIAS_PULL_DOWN: "PULL_DOWN"}
             settings.update(direction="INPUT", edge_detection="BOTH", bias=pulls[flags & ~4])

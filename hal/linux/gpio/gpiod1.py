@@ -21,7 +21,7 @@ class Pin:
         self._chip = gpiod.Chip(chip, gpiod.Chip.OPEN_BY_PATH)
         try:
             self._line = _line_of(self._chip, line)
-            self._line.request("mc252", kind, flags, 0)
+            self._line.request("mc252", kind, flags, default_val=0)
         except BaseException:
             self._chip.close()
             raise
