@@ -210,11 +210,12 @@ def watched(tree: ast.Module) -> str:
 
 
 def difference(before: str, after: str) -> "tuple[str, str]":
-    """The first lines in which two sources differ."""
+    """The first lines in which two sources differ, each with the one above it."""
     old, new = before.splitlines(), after.splitlines()
     for at, line in enumerate(old):
         if at >= len(new) or new[at] != line:
-            return line.strip(), new[at].strip() if at < len(new) else ""
+            above = old[at - 1].strip() + " " if at else ""
+            return above + line.strip(), above + (new[at].strip() if at < len(new) else "")
     return "", ""
 
 

@@ -375,6 +375,11 @@ async def test_stop_waits_for_a_second_for_answers_in_progress(monkeypatch):
             patch.setattr(asyncio, "sleep", sleep)
             await rig.server.stop()
         assert 0.99 < sum(slept) < 1.05
+        slept.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(asyncio, "sleep", sleep)
+            await rig.server.stop()
+        assert slept == []  # nothing is in progress any more
         assert await asyncio.wait_for(reader.read(), 5) == b""
         assert rig.given_up == 1
 
