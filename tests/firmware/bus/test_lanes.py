@@ -200,6 +200,22 @@ def test_reads_with_other_retries_or_another_timeout_do_not_share_an_exchange():
     on_a_bus(main)
 
 
+def test_nobody_joins_a_read_that_waits_to_be_asked_again():
+    async def main(rig):
+        rig.bus = Bus(rig.port, dict(DEFAULTS["serial"], lateHorizonMs=0), milliseconds(rig.clock))
+        await rig.bus.start()
+        first = asyncio.create_task(rig.ask(ABSENT, read(1), GATEWAY, "a", retries=1))
+        await asyncio.sleep(0.01)
+        others = [asyncio.create_task(rig.ask(98, read(n), INTERACTIVE, "b", timeout=0.5)) for n in range(2)]
+        rig.port.far = None
+        await asyncio.sleep(0.3)  # it has timed out once, and others have the line
+        second = asyncio.create_task(rig.ask(ABSENT, read(1), GATEWAY, "c", retries=0))
+        assert {one.error for one in await asyncio.gather(first, second, *others)} == {"TIMEOUT"}
+        assert [data[0] for _, data in rig.port.questions].count(ABSENT) == 3
+
+    on_a_bus(main)
+
+
 def test_a_search_asks_units_that_are_down():
     async def main(rig):
         bus = Bus(rig.port, dict(DEFAULTS["serial"], lateHorizonMs=0), milliseconds(rig.clock))

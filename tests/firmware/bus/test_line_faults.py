@@ -305,6 +305,7 @@ def test_an_odd_answer_goes_as_it_came_to_whoever_asked_raw(question, odd):
         assert raw.elapsed < 0.3
         strict = await rig.ask(1, question, strict=True)
         assert (strict.error, strict.raw) == ("BAD_FRAME", frame(1, odd))
+        assert rig.bus.state()["crcErrors"] == 1
         assert not rig.unit()["down"]
 
     main()
