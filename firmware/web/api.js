@@ -31,17 +31,9 @@ export class ApiError extends Error {
     this.retryAfter = retryAfter;
   }
 
-  /** By field, what BAD_FIELD says of it; what names no field of these is under "". */
-  fields(names) {
-    const found = {};
-    if (this.code !== "BAD_FIELD") return found;
-    for (const problem of this.detail.split("; ")) {
-      const at = problem.indexOf(": ");
-      const name = at > 0 ? problem.slice(0, at) : "";
-      const field = names.includes(name) ? name : "";
-      found[field] = found[field] ? `${found[field]}; ${problem}` : field ? problem.slice(at + 2) : problem;
-    }
-    return found;
+  /** What the device says, [a field's path or "", words] for each thing that it refuses. */
+  problems() {
+    return this.detail.split(/; (?=\S+: )/).map((problem) => problem.match(/^(?:(\S+): )?(.*)$/s).slice(1));
   }
 }
 

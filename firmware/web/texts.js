@@ -25,6 +25,35 @@ export function helpOf(path, given) {
   return all[`help.${path}`] ?? all[`help.${path.split(".").pop()}`] ?? given;
 }
 
+/** What an ApiError says of fields, in the page's language where that has its forms: [path or "", words] for each. */
+export const problemsOf = (error) => error.problems().map(([path = "", words]) => [path, refusal(words)]);
+
+/** The same as one text. */
+export const detailOf = (error) => problemsOf(error).map((problem) => problem.filter(Boolean).join(": ")).join("; ");
+
+/** By field, what BAD_FIELD says of it and of its members; what belongs to none of these is under "". */
+export function fieldsOf(error, names) {
+  const found = {};
+  if (error?.code !== "BAD_FIELD") return found;
+  for (const [path, words] of problemsOf(error)) {
+    const name = names.find((one) => path === one || path.startsWith(one + "[")) ?? "";
+    const text = path === name ? words : `${path}: ${words}`;
+    found[name] = found[name] ? `${found[name]}; ${text}` : text;
+  }
+  return found;
+}
+
+/** The device's words on a field: a text said.FORM tells what it says with {0}, {1} ... in FORM. */
+function refusal(words) {
+  for (const [key, text] of Object.entries(texts.value)) {
+    if (!key.startsWith("said.")) continue;
+    const form = key.slice(5).replace(/[.+]/g, "\\$&").replace(/\{\d\}/g, "(.+)");
+    const found = words.match(new RegExp(`^${form}$`));
+    if (found) return text.replace(/\{(\d)\}/g, (gap, at) => found[Number(at) + 1]);
+  }
+  return words;
+}
+
 /** The texts of a language: a list in the order of the English ones, and what only it has. */
 async function load(name) {
   const [list, more] = (await FILES[name]()).default;

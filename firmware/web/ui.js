@@ -4,7 +4,7 @@ import { createElement } from "./lib/preact.js";
 import { useEffect, useRef, useState } from "./lib/hooks.js";
 import htm from "./lib/htm.js";
 import { ApiError, Said } from "./api.js";
-import { has, t } from "./texts.js";
+import { detailOf, has, t } from "./texts.js";
 
 export const html = htm.bind(createElement);
 
@@ -21,10 +21,10 @@ export function words(error) {
   return error.retryAfter ? `${said} ${t("e.again", { sec: error.retryAfter })}` : said;
 }
 
-/** An error as it is shown beside what it came of; the device's own words below ours. */
+/** An error as it is shown beside what it came of; what the device says besides below. */
 export function Problem({ error, id }) {
   if (!error) return null;
-  const detail = error.detail && error.code !== "OFFLINE" ? error.detail : "";
+  const detail = error.detail && error.code !== "OFFLINE" ? detailOf(error) : "";
   return html`<div class="problem" role="alert" id=${id}>
     <span>${words(error)}</span>${detail && html`<small>${detail}</small>`}
   </div>`;

@@ -130,3 +130,19 @@ def test_the_help_at_settings_is_ukrainian_where_the_page_is(own_device, console
     expect(line).to_contain_text("скільки мілісекунд чекати початку відповіді")
     expect(line).not_to_contain_text("milliseconds")
     assert not one.is_too_wide()
+
+
+def test_what_the_device_refuses_is_told_in_ukrainian_where_the_page_is(own_device, console):
+    own_device.login()
+    own_device.post("settings/saved/set/", {"language": "uk"})
+    one = console(own_device, width=360).enter("settings/network")
+    net = one.page.get_by_role("region", name="Дротова мережа", exact=True)
+    net.get_by_label("Адреса від DHCP", exact=True).uncheck()
+    net.get_by_role("button", name="Зберегти", exact=True).click()
+    expect(net.get_by_text("потрібне без DHCP").first).to_be_visible()
+    one.go("Шина")
+    one.page.get_by_label("Прилад", exact=True).fill("300")
+    one.page.get_by_role("button", name="Надіслати", exact=True).click()
+    expect(one.page.get_by_text("має бути ціле число від 0 до 255")).to_be_visible()
+    assert not one.is_too_wide()
+    one.forgive("400")

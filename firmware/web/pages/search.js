@@ -4,7 +4,7 @@ import { useEffect, useRef, useState } from "../lib/hooks.js";
 import { ApiError, Said, get, post } from "../api.js";
 import { follow, streaming } from "../events.js";
 import { hold } from "../session.js";
-import { duration, t } from "../texts.js";
+import { duration, fieldsOf, t } from "../texts.js";
 import { Act, Check, Input, Labelled, Mark, Panel, Problem, Progress, Scroll, Select, Tabs, html, useAction, useKept } from "../ui.js";
 import { BAUD_RATES, CHAR_FORMATS, lineName } from "../parts/line.js";
 import TEMPLATES from "../templates.js";
@@ -80,7 +80,7 @@ function ByAddress() {
     await order("modbus/find/start/", { ...rest, baudRates: rates, charFormats: formats, uidFrom: Number(uidFrom), uidTo: Number(uidTo) });
     look();
   });
-  const said = refused?.fields?.(FIELDS) ?? {};
+  const said = fieldsOf(refused, FIELDS);
   const running = result?.status === "RUNNING";
   return html`<${Panel} title=${t("search.address")}>
       <form onSubmit=${(event) => (event.preventDefault(), start())}>
@@ -136,7 +136,7 @@ function ByTemplate() {
     if (answer.status === "ERROR") throw new ApiError("BAD_TEMPLATE", answer.errorCode);
     setMeta(answer.metaInfo);
   });
-  const said = refused?.fields?.(FIELDS) ?? {};
+  const said = fieldsOf(refused, FIELDS);
   return html`<${Panel} title=${t("search.template")}>
       <form onSubmit=${(event) => (event.preventDefault(), start())}>
         <div class="fields">

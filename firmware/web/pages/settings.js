@@ -4,7 +4,7 @@ import { useEffect, useState } from "../lib/hooks.js";
 import { Said, get, post } from "../api.js";
 import { differing } from "../problems.js";
 import { core, misfit, settingsSchema } from "../schema.js";
-import { speak, t } from "../texts.js";
+import { fieldsOf, speak, t } from "../texts.js";
 import { Act, Panel, Problem, download, html, useAction } from "../ui.js";
 import { RestartButton, newAddress } from "../parts/restart.js";
 import { Setting, labelOf } from "../parts/setting.js";
@@ -89,19 +89,6 @@ function Key({ name, schema, areas, again }) {
       ${elsewhere && html`<${Problem} error=${error} />`}
     </form>
   <//>`;
-}
-
-/** What the device says of fields, also of rows within lists. */
-function fieldsOf(error, paths) {
-  const found = {};
-  if (error?.code !== "BAD_FIELD") return found;
-  for (const problem of error.detail.split("; ")) {
-    const at = problem.indexOf(": ");
-    const path = paths.find((one) => problem.slice(0, at) === one || problem.startsWith(one + "["));
-    const text = path === problem.slice(0, at) ? problem.slice(at + 2) : problem;
-    found[path ?? ""] = [found[path ?? ""], text].filter(Boolean).join("; ");
-  }
-  return found;
 }
 
 function Files({ areas, again }) {

@@ -4,7 +4,7 @@ import { useEffect, useRef, useState as useLocal } from "../lib/hooks.js";
 import { ApiError, Said, get, post } from "../api.js";
 import { level, logout } from "../session.js";
 import { refresh, state, useState } from "../state.js";
-import { duration, number, startName, t } from "../texts.js";
+import { duration, fieldsOf, number, startName, t } from "../texts.js";
 import { Act, Check, Facts, Input, Mark, Panel, Problem, Progress, Scroll, Select, download, html, useAction } from "../ui.js";
 import { RestartButton, waitForRestart } from "../parts/restart.js";
 
@@ -93,7 +93,7 @@ function Message({ gsm }) {
     const answer = await post("cmd/gsm/sms-test/", { ...(phone && { phone }), ...(text && { text }) });
     if (answer.status === "ERROR") throw new ApiError(answer.errorCode, answer.message ?? "");
   });
-  const said = error?.fields?.(["phone", "text"]) ?? {};
+  const said = fieldsOf(error, ["phone", "text"]);
   return html`<${Panel} title=${t("sms")}>
     ${!gsm && html`<p class="dim">${t("gsm.off")}</p>`}
     ${gsm && html`<form onSubmit=${(event) => (event.preventDefault(), send())}>

@@ -3,7 +3,7 @@
 import { useState as useLocal } from "../lib/hooks.js";
 import { ApiError, post } from "../api.js";
 import { refresh, state, useState } from "../state.js";
-import { bytes, duration, number, t } from "../texts.js";
+import { bytes, duration, fieldsOf, number, t } from "../texts.js";
 import { Act, Facts, Input, Mark, Panel, Problem, html, useAction, words } from "../ui.js";
 
 const FIELDS = ["filePath", "seconds", "maxBytes"];
@@ -29,7 +29,7 @@ export function Recording() {
     take(await post("modbus/trace/record/", { stop: true }));
     setForm({ ...form, filePath: freshName() });
   };
-  const said = error?.fields?.(FIELDS) ?? {};
+  const said = fieldsOf(error, FIELDS);
   if (error?.code === "BAD_PATH") said.filePath = words(error);
   const field = (name, more) => html`<${Input} label=${t("rec." + name)} value=${form[name]} onValue=${set(name)} error=${said[name]} required ...${more} />`;
   return html`<${Panel} title=${t("rec")}>

@@ -1,7 +1,7 @@
 // One request, typed or raw, and its answer in every reading.
 
 import { useEffect, useState } from "../lib/hooks.js";
-import { t } from "../texts.js";
+import { fieldsOf, t } from "../texts.js";
 import { Facts, Input, Mark, Panel, Problem, Scroll, Select, Tabs, html, useAction, useKept } from "../ui.js";
 import { FUNCTIONS, causeName, causeWords, exchange, functionName, isList, isRead } from "./modbus.js";
 import { bitsOf, fromBase64, hex, parseHex, parseNumber, printable, readings, registersOf, toBase64 } from "./values.js";
@@ -26,7 +26,7 @@ export function Request({ path }) {
     setAsked(request);
     return exchange(request);
   });
-  const said = { ...wrong, ...(error?.fields(FIELDS) ?? {}) };
+  const said = { ...wrong, ...fieldsOf(error, FIELDS) };
   const raw = form.kind === "raw";
   const field = (name, extra) => html`<${Input} label=${t("req." + name)} value=${form[name]} onValue=${set(name)} error=${said[name]} ...${extra} />`;
   return html`<${Panel} title=${t("bus.request")} actions=${html`<${Tabs} label=${t("req.kind")} value=${form.kind} onValue=${set("kind")} options=${[["typed", t("req.typed")], ["raw", t("req.raw")]]} />`}>
