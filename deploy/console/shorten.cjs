@@ -1,4 +1,4 @@
-// node shorten.cjs FOLDER: {name: module's text} from standard input, with short names inside; FOLDER has uglify-js.
+// node shorten.cjs FOLDER: {name: module's text} from standard input, compressed, short names inside; FOLDER has uglify-js.
 
 const { minify } = require(process.argv[2]);
 

@@ -40,15 +40,21 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    """A browser. It ends with its module, since its event loop in this thread is in the way of other tests."""
+@pytest.fixture(scope="package")
+def playwright_here():
+    """What starts browsers. It ends with this folder's tests: its event loop in this thread is in the way of others."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
+        yield playwright
+
+
+@pytest.fixture(scope="package")
+def chromium(playwright_here):
+    """A browser for all; each console has a context of its own in it."""
+    browser = playwright_here.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    yield browser
+    browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -65,16 +71,21 @@ def own_device(tmp_path):
         yield running
 
 
+def free_address():
+    """HOST:PORT where a device can be, and be again after a restart."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
 @pytest.fixture
 def restarting(tmp_path):
     """A device whose address stays over restarts, with a board that a test may change first."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    address = free_address()
     board = json.loads(json.dumps(PATIENT))
 
     def start():
-        made.append(Running(tmp_path, board, http=f"127.0.0.1:{port}").__enter__())
+        made.append(Running(tmp_path, board, http=address).__enter__())
         return made[0]
 
     made: list = []
@@ -87,7 +98,7 @@ def restarting(tmp_path):
 class Console:
     """A page of a browser on a device; `said` is what the browser's console has told of errors."""
 
-    def __init__(self, browser, device, width=1280, locale="en-GB", **options):
+    def __init__(self, browser, device, width=1280, locale="en-GB", url="", **options):
         self.device = device
         self.context = browser.new_context(viewport={"width": width, "height": 800}, locale=locale, **options)
         self.page = self.context.new_page()
@@ -96,8 +107,7 @@ class Console:
         self.entered = False
         self.page.on("console", self._hear)
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        port = device.line.split(",")[0].rstrip("/").rpartition(":")[2]
-        self.url = f"http://{NAME}:{port}/"
+        self.url = url or f"http://{NAME}:{device.line.split(',')[0].rstrip('/').rpartition(':')[2]}/"
 
     def _hear(self, message):
         if message.type in ("error", "warning"):

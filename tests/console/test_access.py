@@ -5,7 +5,8 @@ import hashlib
 import pytest
 from playwright.sync_api import expect
 
-from tests.console.conftest import WIDTHS
+from tests.console.conftest import ARGUMENTS, CHROMIUM, WIDTHS, Console
+from tests.firmware.http.test_vpn import DEVICE_LAN, DEVICE_VPN, Site, can_make_namespaces
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -72,3 +73,25 @@ def test_an_unused_session_ends_visibly_and_says_so_before(console):
     expect(one.page.get_by_text("The session ends in")).not_to_be_visible()
     one.page.clock.fast_forward(700000)
     expect(one.page.get_by_text("The session has ended. Log in again.")).to_be_visible()
+
+
+@pytest.mark.skipif(not can_make_namespaces(), reason="no network namespaces can be made here")
+def test_who_comes_over_the_vpn_is_in_at_once_and_sees_why_and_at_which_level(playwright_here, tmp_path):
+    site = Site(tmp_path)
+    try:
+        site.vpn()
+        device = site.start_device()
+        program = tmp_path / "browser"
+        program.write_text(f'#!/bin/sh\nexec ip netns exec {site.peer} {CHROMIUM} "$@"\n')
+        program.chmod(0o755)
+        browser = playwright_here.chromium.launch(executable_path=program, args=ARGUMENTS)
+        one = Console(browser, device, width=360, url=f"http://{DEVICE_VPN}/").open()
+        level = one.page.locator(".level")
+        expect(level).to_contain_text("Administrator")
+        expect(level).to_contain_text("over the VPN")
+        other = Console(browser, device, width=360, url=f"http://{DEVICE_LAN}/").open()
+        expect(other.page.get_by_label("Password", exact=True)).to_be_visible()
+        assert one.said + other.said == []
+        browser.close()
+    finally:
+        site.close()

@@ -56,11 +56,11 @@ def edit(tree, name, change):
 class Supervised(Running):
     """The simulated board under the start command, with a folder of updates on a web server."""
 
-    def __init__(self, state, maker, url, **options):
+    def __init__(self, state, maker, url, http="127.0.0.1:0", **options):
         part = {"driver": "folders", "keys": str(maker.keyring_path), "compatible": "simulated"}
         settings = dict(BOARD["settings"], download={"url": url, "enabled": True})
         updater = {**part, "healthySec": 1, "trialSec": 4, **options}
-        super().__init__(state, dict(BOARD, settings=settings, updater=updater))
+        super().__init__(state, dict(BOARD, settings=settings, updater=updater), http)
 
     module = "hal.linux.update.supervisor"
 
