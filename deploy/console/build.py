@@ -158,6 +158,7 @@ def stripped(path: pathlib.Path) -> str:
     """A source of ours without what only its readers need: comments on lines of their own or behind code, indents."""
     text = re.sub(r"^ */[*].*?[*]/$|^ *//[^\n]*$| // [^\"`\n]*$", "", path.read_text(), flags=re.S | re.M)
     text = re.sub(r"\n\s*", "\n", text)
+    text = re.sub(r"(?<=[>}])\n(?=<|\$\{)", "", text)  # in templates, where htm drops it
     return re.sub(r"\s*([{}:;,])\s*", r"\1", text) if path.suffix == ".css" else text
 
 
