@@ -1,7 +1,7 @@
 """The button and the direction pin on lines of the kernel's own GPIO simulator, through libgpiod as on a board."""
 
 import asyncio
-import importlib
+import functools
 import importlib.util
 import pathlib
 import sys
@@ -62,13 +62,20 @@ def chip(driver, run):
 def version(request, monkeypatch):
     """The project's own libgpiod, and the one that Debian 12 has."""
     if request.param == "1":
-        monkeypatch.setitem(sys.modules, "gpiod", importlib.import_module("gpiod"))  # loading the other puts it there
-        (path,) = pathlib.Path("/usr/lib/python3/dist-packages").glob("gpiod.*.so")
-        spec = importlib.util.spec_from_file_location("gpiod", path)
-        library = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(library)
+        monkeypatch.delitem(sys.modules, "gpiod", raising=False)
+        library = debians_gpiod()
         assert not hasattr(library, "request_lines")
         monkeypatch.setitem(sys.modules, "gpiod", library)
+
+
+@functools.cache
+def debians_gpiod():
+    """Loaded once: it puts itself into sys.modules, and a second time into whatever it finds there by its name."""
+    (path,) = pathlib.Path("/usr/lib/python3/dist-packages").glob("gpiod.*.so")
+    spec = importlib.util.spec_from_file_location("gpiod", path)
+    library = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(library)
+    return library
 
 
 class Finger:
