@@ -112,6 +112,7 @@ class Run:
         for number in range(self._count):
             wait = self._random.uniform(0, self._known["installSec"])
             threading.Thread(target=self.ask_to_install, daemon=True).start()
+            self.machine.wait_until(lambda: self.status() == "PROGRAMMING", START_SEC, "the installation has begun")
             time.sleep(wait)
             self.machine.kill()
             self.machine.start()
@@ -151,14 +152,14 @@ class Run:
 
     def bring(self) -> None:
         """Have the device download it."""
-        self.machine.wait_until(self.is_asked_to_download, START_SEC, "RAUC has come up")
+        self.machine.wait_until(lambda: self.is_taken("download"), START_SEC, "RAUC has come up")
         self.machine.wait_until(lambda: self.status() in ("READY", "ERROR"), INSTALL_SEC, "downloaded")
         assert self.status() == "READY", self.machine.state("fwUpdate")
 
-    def is_asked_to_download(self) -> bool:
-        """Whether it took that; RAUC may still be starting."""
+    def is_taken(self, command: str) -> bool:
+        """Whether it took a command of updates; RAUC may still be starting."""
         try:
-            self.machine.call("/api/cmd/updates/download/", {})
+            self.machine.call(f"/api/cmd/updates/{command}/", {})
         except AssertionError as exc:
             if "PART_FAILED" in str(exc):
                 return False
@@ -177,7 +178,8 @@ class Run:
     def ask_to_install(self) -> None:
         """As `install`, without waiting for what becomes of it."""
         with contextlib.suppress(OSError):  # its power was cut
-            self.machine.call("/api/cmd/updates/program/", {})
+            while not self.is_taken("program"):
+                time.sleep(1)
 
     def install(self) -> None:
         """Have it install what it has downloaded, until it restarts."""
