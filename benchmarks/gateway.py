@@ -12,7 +12,7 @@ import tempfile
 import time
 
 from benchmarks import masters
-from benchmarks.rig import ROOT, DeviceProcess, log_in, silence_us, wire_share
+from benchmarks.rig import ROOT, DeviceProcess, Process, log_in, silence_us, wire_share
 from benchmarks.wire import BAUD_RATES, connect, read_on
 from firmware.services.bus.arbiter import Bus
 from firmware.services.bus.transaction import INTERACTIVE
@@ -77,6 +77,20 @@ async def bare_master(device: DeviceProcess, name: str, baud_rate: int) -> float
     return float((await process.communicate())[0])
 
 
+async def bare_gateway(device: DeviceProcess, baud_rate: int) -> float:
+    """CPU seconds for 1000 reads of one client through benchmarks/bare_gateway.py on the world's second port."""
+    path = device.state + "/rs485-tool"
+    gateway = Process([sys.executable, "-m", "benchmarks.bare_gateway", path, str(baud_rate)])
+    try:
+        port = int(gateway.first_line)
+        await poll(port, READ_10, time.monotonic() + 0.2)
+        before = gateway.cpu_seconds()
+        count = await poll(port, READ_10, time.monotonic() + SECONDS)
+        return (gateway.cpu_seconds() - before) / count * 1000
+    finally:
+        gateway.stop()
+
+
 def ways_in(device: DeviceProcess, token: str) -> dict:
     """The entrances that are measured: name -> clients for `polled`."""
     tcp = [functools.partial(poll, device.modbus_port, READ_10)]
@@ -93,11 +107,12 @@ async def gateway_at(baud_rate: int) -> None:
             await device.control(f"rs485 lump line={line} bytes=1")
         token = log_in(device.http_port)
         ways = ways_in(device, token)
-        costs: dict = {name: [] for name in (*masters.names(), *ways)}
+        costs: dict = {name: [] for name in (*masters.names(), "gateway", *ways)}
         seen: dict = {name: [] for name in ways}
         for _ in range(ROUNDS):
             for name in masters.names():
                 costs[name].append(await bare_master(device, name, baud_rate))
+            costs["gateway"].append(await bare_gateway(device, baud_rate))
             for name, clients in ways.items():
                 count, seconds, cpu, stats = await polled(device, clients)
                 costs[name].append(cpu / count * 1000)
@@ -109,7 +124,7 @@ async def gateway_at(baud_rate: int) -> None:
 
 def print_rows(baud_rate: int, costs: dict, seen: dict) -> None:
     """A row for each way in."""
-    bare = "".join(f"{costs[name]:>10.2f}" for name in masters.names())
+    bare = "".join(f"{costs[name]:>10.2f}" for name in (*masters.names(), "gateway"))
     for name, rounds in seen.items():
         share = statistics.median(share for share, _ in rounds)
         median = statistics.median(int(stats["medianSilenceUs"]) for _, stats in rounds)
@@ -123,8 +138,11 @@ async def gateway_table() -> None:
     """Share of the wire's limit, and the price in CPU."""
     print("\nGateway: clients that read 10 registers back to back, each byte handed over by itself. Share of what the")
     print("wire can carry; silences, the shortest and the median, and the one specified, in us; CPU seconds for 1000")
-    print("reads, to those of a plain asyncio master, and those of bare masters, which serve nobody")
-    titles = "".join(f"{name:>10}" for name in masters.names())
+    print(
+        "reads, to those of a plain asyncio master; those of bare masters, which serve nobody, and of the least that a"
+    )
+    print("that a gateway on asyncio can be")
+    titles = "".join(f"{name:>10}" for name in (*masters.names(), "gateway"))
     print(f"{'bit/s':>8} {'clients':>7} {'share':>7} {'silence us':>21}{'CPU s':>7}{'to plain':>9}{titles}")
     for baud_rate in BAUD_RATES:
         await gateway_at(baud_rate)
