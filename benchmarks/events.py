@@ -1,5 +1,6 @@
-"""What it costs the bus that somebody watches: ten clients with the live trace, and one that reads nothing.
+"""What it costs the bus that somebody watches: ten consoles on the trace's page, and one that reads nothing.
 
+A console follows what firmware/web/events.js asks for on that page: the trace, the page's state and the frame's.
 `python -m benchmarks.events` prints this table alone.
 """
 
@@ -14,13 +15,15 @@ from benchmarks.rig import DeviceProcess, log_in
 from hal.runtime import run
 
 WATCHERS = 10
+FOLLOWED = "access&devices&recording&card&system&trace"  # of the page bus/trace
 ROUNDS = 5
 SINK = """
 import select, socket, sys
 socks = []
 for _ in range(int(sys.argv[3])):
     sock = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
-    sock.sendall(f"GET /api/events/?trace HTTP/1.0\\r\\nAuthorization: Bearer {sys.argv[2]}\\r\\n\\r\\n".encode())
+    head = f"GET /api/events/?{sys.argv[4]} HTTP/1.0\\r\\nAuthorization: Bearer {sys.argv[2]}\\r\\n\\r\\n"
+    sock.sendall(head.encode())
     assert b" 200 " in sock.recv(4096)
     socks.append(sock)
 print("following", flush=True)
@@ -35,7 +38,7 @@ class Watchers:
     """Clients in a process of their own that read the live trace and throw it away."""
 
     def __init__(self, port: int, token: str, count: int):
-        arguments = [sys.executable, "-c", SINK, str(port), token, str(count)]
+        arguments = [sys.executable, "-c", SINK, str(port), token, str(count), FOLLOWED]
         self._process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == "following\n"
@@ -64,7 +67,7 @@ async def rates(device: DeviceProcess, token: str) -> dict:
 async def stalled_memory(device: DeviceProcess, token: str) -> float:
     """Megabytes by which the device grows while a client with the live trace reads nothing."""
     sock = socket.create_connection(("127.0.0.1", device.http_port))
-    sock.sendall(f"GET /api/events/?trace HTTP/1.0\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+    sock.sendall(f"GET /api/events/?{FOLLOWED} HTTP/1.0\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
     before = device.rss_mb()
     for _ in range(4):
         await polled(device, [functools.partial(poll, device.modbus_port, READ_10)])
@@ -76,7 +79,7 @@ async def stalled_memory(device: DeviceProcess, token: str) -> float:
 async def main() -> None:
     """Print the table."""
     print("\n## The bus while it is watched\n")
-    print(f"| baud | exchanges/s alone | with {WATCHERS} live traces | cost | CPU an exchange, alone and watched |")
+    print(f"| baud | exchanges/s alone | with {WATCHERS} consoles | cost | CPU an exchange, alone and watched |")
     print("|---|---|---|---|---|")
     grown = 0.0
     for baud_rate in (9600, 115200):
