@@ -39,6 +39,14 @@ class Rig:
 
 
 @pytest.mark.parametrize("name", POWERS)
+async def test_the_device_itself_may_change_whatever_it_keeps(tmp_path, name):
+    rig = Rig(tmp_path)
+    token = rig.sessions.open()
+    await rig.settings.set({name: POWERS[name]})
+    assert rig.sessions.use(token) is (name != "protect")
+
+
+@pytest.mark.parametrize("name", POWERS)
 async def test_the_button_alone_does_not_give_the_device_away(tmp_path, name):
     rig = Rig(tmp_path)
     member = "" if name in ("protect", "wgCloud", "wgManual") else "." + next(iter(POWERS[name]))

@@ -6,6 +6,7 @@ from firmware.api.guard import Guard
 from firmware.http.messages.http1 import Headers
 from firmware.services.access.button import ButtonAccess
 from firmware.services.access.sessions import Sessions
+from firmware.services.access.tickets import Admission, Tickets
 from firmware.services.errors import Refused
 from hal.simulated.button import SimulatedButton
 
@@ -197,3 +198,34 @@ def test_it_is_known_whether_the_button_alone_lets_somebody_in():
         request = Request("POST", level, **JSON, **headers)
         assert rig.code(request) == (level or 1)
         assert request.g.by_button == by_button
+
+
+def test_networks_of_readers_need_no_level_for_what_is_meant_for_them_and_for_nothing_else():
+    rig = Rig()
+    guard = Guard(rig.sessions, rig.access, [], ["192.168.1.0/24"])
+    near, far = Request(), Request()
+    near.client_addr, far.client_addr = ("192.168.1.77", 1), ("192.168.2.77", 1)
+    assert guard.admit(near, 1, for_readers=True) == 0
+    for request, for_readers in ((near, False), (far, True)):
+        with pytest.raises(Refused) as caught:
+            guard.admit(request, 1, for_readers)
+        assert caught.value.code == "UNAUTHORIZED"
+
+
+def test_a_ticket_lets_in_once_with_the_level_of_who_got_it_and_no_session():
+    rig = Rig()
+    tickets = Tickets()
+    guard = Guard(rig.sessions, rig.access, [], tickets=tickets)
+    ticket = tickets.issue(Admission(1, lambda: True))
+    request = Request()
+    request.query_string = "ticket=" + ticket
+    assert guard.admit_by_ticket(request) == 1
+    assert (request.g.token, request.g.by_button, request.g.admission.level) == (None, False, 1)
+    for query in ("ticket=" + ticket, "ticket=none"):
+        request.query_string = query
+        with pytest.raises(Refused) as caught:
+            guard.admit_by_ticket(request)
+        assert caught.value.code == "UNAUTHORIZED"
+    for query in ("", None, "since=1"):
+        request.query_string = query
+        assert guard.admit_by_ticket(request) is None

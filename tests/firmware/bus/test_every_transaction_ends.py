@@ -226,3 +226,20 @@ def test_a_fault_in_the_driver_ends_the_request_that_met_it(quiet):
         await bus.stop()
 
     run(main)
+
+
+def test_a_fault_before_a_question_is_sent_ends_its_request_too(quiet, monkeypatch):
+    async def main(clock):
+        bus = Bus(Line(), SERIAL, milliseconds(clock))
+        await bus.start()
+        for broken in (True, False):
+            with monkeypatch.context() as patch:
+                if broken:
+                    patch.setattr(Line, "ask", lambda *arguments: 1 // 0)
+                asked = Transaction(1, bytes([3, 0, 0, 0, 1]), INTERACTIVE, "a")
+                bus.submit(asked)
+                await asyncio.wait_for(asked.done.wait(), 1)
+                assert asked.error == ("PORT_LOST" if broken else None)
+        await bus.stop()
+
+    run(main)

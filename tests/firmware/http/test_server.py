@@ -79,6 +79,23 @@ async def test_a_refused_client_may_send_a_megabyte_more_and_still_reads_why():
         await rig.until(lambda: rig.server.connection_count() == 0)
 
 
+async def test_who_lingers_is_cut_at_once_when_its_task_is_cancelled(monkeypatch):
+    pauses = []
+
+    async def sleep(seconds, real=asyncio.sleep):
+        pauses.append(seconds)
+        await real(seconds)
+
+    async with Rig(clock=lambda: 0, head_sec=0.4) as rig:
+        reader, _ = await rig.sent(get("/hello", method="POST", fields="Content-Length: 99999999\r\n"))
+        assert (await answer(reader))[0] == 413
+        monkeypatch.setattr(asyncio, "sleep", sleep)
+        next(iter(rig.server._connections))._task.cancel()
+        await rig.until(lambda: rig.server.connection_count() == 0)
+        monkeypatch.undo()
+    assert max(pauses) < 0.1  # the pauses of the watch
+
+
 @pytest.mark.parametrize(
     ("fields", "body", "kept"),
     [("Content-Length: 4096\r\n", b"x" * 4096, True), ("Content-Length: 4097\r\n", b"", False)]

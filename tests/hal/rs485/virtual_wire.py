@@ -32,7 +32,7 @@ class VirtualPort(Rs485Port):
     usual_way = WAYS[0]
 
     def __init__(self, clock, far=None, lump=None, waits=None):
-        super().__init__(lambda: int(clock() * 1000000))
+        super().__init__(lambda: round(clock() * 1000000))  # rounded down, a timer may be late, and time stands still
         self.seconds = clock
         self.far = far
         self.lump = self.usual_way[0] if lump is None else lump
