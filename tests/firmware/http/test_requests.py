@@ -96,6 +96,7 @@ def test_targets_that_need_no_slash():
     assert head_of("OPTIONS * HTTP/1.1").target == "*"
     assert head_of("GET http://X/a HTTP/1.1").target == "http://X/a"
     assert parse_head(b"GET http://y/a HTTP/1.0").target == "http://y/a"
+    assert code(parse_head, b"GET http:///a HTTP/1.0") == "BAD_REQUEST"
 
 
 @pytest.mark.parametrize(
