@@ -101,6 +101,10 @@ def test_http_is_served_beside_it(board):
     assert state["time"] is not None and state["bus"]["portOpen"]
 
 
+def test_what_chose_the_firmware_gives_its_memory_back(board):
+    assert board.request("GET", "/api/state/get/?system")[1]["system"]["memFree"] > 110_000  # of 640 KB
+
+
 def test_a_reboot_is_answered_and_then_the_board_really_restarts(board):
     assert board.request("POST", "/api/cmd/reboot/")[0] == 200
     board.started_again()

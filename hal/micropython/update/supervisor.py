@@ -98,8 +98,12 @@ def mount(path: str, folder: str, memory: Callable[[int], Any]) -> None:
 
 
 def forget_modules() -> None:
-    """Let all modules go that another firmware has too."""
-    for name in list(sys.modules):
-        if name.split(".")[0] in _OURS:
-            del sys.modules[name]
-    gc.collect()
+    """Let all modules go that another firmware has too, this one among them.
+
+    They are emptied: an old address on the stack would have the collector keep one with all that it refers to.
+    """
+    modules, ours, collect = sys.modules, _OURS, gc.collect
+    for name in list(modules):
+        if name.split(".")[0] in ours:
+            modules.pop(name).__dict__.clear()
+    collect()
