@@ -5,6 +5,9 @@ import json
 import pytest
 from playwright.sync_api import expect
 
+from tests.console.conftest import PATIENT
+from tests.firmware.running import Running
+
 
 def panel(one, name):
     return one.page.get_by_role("region", name=name, exact=True)
@@ -122,20 +125,24 @@ def test_a_reset_is_asked_for_twice_and_said_to_wait_for_a_restart(own_device, c
     assert own_device.get("settings/saved/get/?timeGmt") == {"timeGmt": 0}
 
 
-def test_the_help_at_settings_is_ukrainian_where_the_page_is(own_device, console):
-    own_device.login()
-    own_device.post("settings/saved/set/", {"language": "uk"})
-    one = console(own_device, width=360).enter("settings/bus")
+@pytest.fixture(scope="module")
+def ukrainian(tmp_path_factory):
+    """A device whose page is Ukrainian."""
+    settings = dict(PATIENT["settings"], language="uk")
+    with Running(tmp_path_factory.mktemp("ukrainian"), dict(PATIENT, settings=settings)) as running:
+        yield running
+
+
+def test_the_help_at_settings_is_ukrainian_where_the_page_is(ukrainian, console):
+    one = console(ukrainian, width=360).enter("settings/bus")
     line = one.page.get_by_role("region", name="Лінія RS-485", exact=True)
     expect(line).to_contain_text("скільки мілісекунд чекати початку відповіді")
     expect(line).not_to_contain_text("milliseconds")
     assert not one.is_too_wide()
 
 
-def test_what_the_device_refuses_is_told_in_ukrainian_where_the_page_is(own_device, console):
-    own_device.login()
-    own_device.post("settings/saved/set/", {"language": "uk"})
-    one = console(own_device, width=360).enter("settings/network")
+def test_what_the_device_refuses_is_told_in_ukrainian_where_the_page_is(ukrainian, console):
+    one = console(ukrainian, width=360).enter("settings/network")
     net = one.page.get_by_role("region", name="Дротова мережа", exact=True)
     net.get_by_label("Адреса від DHCP", exact=True).uncheck()
     net.get_by_role("button", name="Зберегти", exact=True).click()
