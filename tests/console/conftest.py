@@ -40,18 +40,18 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def playwright_here():
-    """What starts browsers. It ends with this folder's tests: its event loop in this thread is in the way of others."""
+    """What starts browsers. It ends with each file: its event loop in this thread is in others' way."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         yield playwright
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def chromium(playwright_here):
-    """A browser for all; each console has a context of its own in it."""
+    """A browser for all of a file; each console has a context of its own in it."""
     browser = playwright_here.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
     yield browser
     browser.close()
