@@ -448,6 +448,9 @@ async def world(tmp_path):
     await world.stop()
 
 
+APART = 0.05  # seconds before a question: a world that had no processor time may have read the one before just now
+
+
 class Master:
     """A master with nothing but pyserial."""
 
@@ -462,6 +465,7 @@ class Master:
 
     def ask(self, uid: int, pdu: bytes, length: int) -> bytes:
         """The answer's first `length` bytes."""
+        time.sleep(APART)
         self.port.write(rtu(uid, pdu))
         return self.port.read(length)
 
