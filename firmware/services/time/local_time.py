@@ -19,10 +19,8 @@ ANY_DAY = 7  # as day of the week in setting tsManual
 
 _MARCH = 719468  # days from 0000-03-01 to 1970-01-01
 _DAYS_OF_400 = 146097  # days of 400 years
-_last_minute: tuple[int | None, str] = (
-    None,
-    "",
-)  # and its text: when hundreds of units were last heard is mostly the same minute
+# The last one that was written and its text: when hundreds of units were last heard is mostly the same minute.
+_last_minute: tuple[int | None, str] = (None, "")
 _MONTH_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
@@ -88,7 +86,7 @@ def iso(moment: int) -> str:
     minute, text = _last_minute
     if moment // MINUTE != minute:
         minute = moment // MINUTE
-        year, month, day = date_of(minute // 1440)
+        year, month, day = date_of(moment // DAY)
         text = f"{year:04d}-{month:02d}-{day:02d}T{minute // 60 % 24:02d}:{minute % 60:02d}:"
         _last_minute = minute, text
     return f"{text}{moment % MINUTE // 1000:02d}"

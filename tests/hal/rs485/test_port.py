@@ -479,6 +479,13 @@ async def test_what_a_uart_cannot_do_is_refused_by_name(far, interpreter):
         uart(interpreter, far, directionPin=3)
 
 
+def in_pieces(far, line, answer, size):
+    """An answer at the pace of a line, so many bytes handed over together when the last of them has passed."""
+    for first in range(0, len(answer), size):
+        piece = answer[first : first + size]
+        far.later(line.wire_us(first + len(piece)) / 1e6, piece)
+
+
 @NEEDS_MICROPYTHON
 @pytest.mark.alone
 async def test_a_long_answer_does_not_wake_a_board_at_every_byte(far, interpreter):
@@ -486,7 +493,7 @@ async def test_a_long_answer_does_not_wake_a_board_at_every_byte(far, interprete
     line = Line(1200, 5)
     await port.configure(line)
     answer = frame(port, 1, bytes([3, 20, *range(20)]))
-    far.reply = lambda data: [far.later(line.wire_us(n) / 1e6, bytes([byte])) for n, byte in enumerate(answer)]
+    far.reply = lambda data: in_pieces(far, line, answer, 1)
     question = bytes([3, 0, 0, 0, 10])
     assert (await transact(port, 1, question, 1.0)).error is None  # whether the line echoes is known from here on
     before = interpreter.ask("machine.UART.reads")
@@ -502,11 +509,7 @@ async def test_an_answer_that_a_board_hears_in_pieces_is_over_with_its_last_byte
     line = Line(600, 5)
     await port.configure(line)
     answer = frame(port, 1, bytes([1, 19, *range(19)]))
-    pieces = [answer[first : first + 3] for first in range(0, len(answer), 3)]
-    ends = [min(3 * number, len(answer)) for number in range(1, len(pieces) + 1)]  # in characters
-    far.reply = lambda data: [
-        far.later(line.wire_us(end) / 1e6, piece) for end, piece in zip(ends, pieces, strict=True)
-    ]
+    far.reply = lambda data: in_pieces(far, line, answer, 3)
     exchanges = [await transact(port, 1, bytes([1, 0, 0, 0, 19 * 8]), 1.0) for _ in range(4)]
     quickest = min(exchange.elapsed for exchange in exchanges[1:])  # the others may have been held up by this machine
     assert quickest < line.wire_us(len(answer) + 0.5) / 1e6
